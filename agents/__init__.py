@@ -1,0 +1,1 @@
+"""What decides where to look and what to ask: engines, the run, the strategies. Knows no HTTP."""

@@ -1,0 +1,51 @@
+"""Every prompt in the service, as functions of the question. Frames come first, whatever varies comes last."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from agents.answer import Kind, Question
+
+Style = Literal["direct", "think"]
+
+_DIRECT: dict[Kind, str] = {
+    "choice": "Answer with the letter of the best option only.",
+    "text": "Answer in a few words.",
+    "number": "Answer with a number only.",
+    "yesno": "Answer yes or no only.",
+}
+_FINAL: dict[Kind, str] = {
+    "choice": "the letter",
+    "text": "the answer",
+    "number": "the number",
+    "yesno": "yes or no",
+}
+
+
+def label(seconds: float) -> str:
+    """The words before a frame: when it is shown, in seconds from the start of the film."""
+    return f"<{seconds:.1f}s>"
+
+
+def ask(question: Question, style: Style = "direct") -> str:
+    """The question, its options if any, and how to answer it."""
+    return f"{_statement(question)}\n{_instruction(question.kind, style)}"
+
+
+def verify(question: Question, value: str) -> str:
+    """A fresh yes-or-no question about a proposed answer. It shows neither options nor reasoning."""
+    return (
+        f"Question: {question.text}\nProposed answer: {question.show(value)}\n"
+        "Is the proposed answer correct? Answer yes or no only."
+    )
+
+
+def _statement(question: Question) -> str:
+    options = zip(question.letters, question.options, strict=True)
+    return "\n".join([f"Question: {question.text}", *(f"{letter}. {option}" for letter, option in options)])
+
+
+def _instruction(kind: Kind, style: Style) -> str:
+    if style == "direct":
+        return _DIRECT[kind]
+    return f'Think step by step: say what you see and when, then end with "Answer: " and {_FINAL[kind]}.'
