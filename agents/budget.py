@@ -1,0 +1,82 @@
+"""What a run may spend, and the meter that holds it to that: charge before the call, settle after."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Resource = Literal["frames", "tokens", "calls", "seconds"]
+
+
+class BudgetExceeded(Exception):
+    """A limit is reached. The runner turns it into the best answer so far; strategies do not catch it."""
+
+    def __init__(self, resource: Resource, wanted: float, left: float) -> None:
+        super().__init__(f"{resource}: wanted {wanted:g}, {left:g} left")
+        self.resource = resource
+
+
+class Budget(BaseModel):
+    """The most that a run may spend. What is left out is limited by the service alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int | None = Field(
+        default=None, ge=1, description="Frames shown to the model, summed over its calls."
+    )
+    tokens: int | None = Field(
+        default=None, ge=1, description="Prompt and completion tokens, summed over its calls."
+    )
+    calls: int | None = Field(
+        default=None, ge=1, description="Requests to the model; one may draw many samples."
+    )
+    seconds: float | None = Field(default=None, gt=0, description="Wall-clock seconds.")
+
+    def capped(self, other: Budget) -> Budget:
+        """The tighter of two budgets, limit by limit."""
+        mine, theirs = self.model_dump(), other.model_dump()
+        pairs = {name: [limit for limit in (mine[name], theirs[name]) if limit is not None] for name in mine}
+        return Budget(**{name: min(limits, default=None) for name, limits in pairs.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one call takes from the budget."""
+
+    frames: int = 0
+    tokens: int = 0
+    calls: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.frames + other.frames, self.tokens + other.tokens, self.calls + other.calls)
+
+    def __sub__(self, other: Cost) -> Cost:
+        return Cost(self.frames - other.frames, self.tokens - other.tokens, self.calls - other.calls)
+
+
+class Meter:
+    """Holds the spending of one run. It is used from one event loop, so charging is atomic between awaits."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.spent = Cost()
+
+    def left(self, resource: Literal["frames", "tokens", "calls"]) -> float:
+        """How much of a resource is neither spent nor reserved; infinite where there is no limit."""
+        limit: int | None = getattr(self.budget, resource)
+        spent: int = getattr(self.spent, resource)
+        return float("inf") if limit is None else limit - spent
+
+    def charge(self, cost: Cost) -> None:
+        """Reserve a cost before the work. Raises BudgetExceeded, and then takes nothing."""
+        for resource in ("frames", "tokens", "calls"):
+            wanted, left = asdict(cost)[resource], self.left(resource)
+            if wanted > left:
+                raise BudgetExceeded(resource, wanted, left)
+        self.spent += cost
+
+    def settle(self, reserved: Cost, actual: Cost) -> None:
+        """Replace a reservation by what the work really cost."""
+        self.spent += actual - reserved

@@ -1,0 +1,163 @@
+"""Questions about a film with their true answers and the seconds that prove them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import TypeVar
+
+from agents.demo.film import FPS, Film, Shot
+from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
+
+T = TypeVar("T")
+
+KINDS = ("colour", "shape", "first", "last", "after", "moves", "count", "appears")
+_CHOICES = 4
+_COUNTS = ("1", "2", "3", "4")
+_MOVES_FRAMES = 2 * FPS  # motion is only asked of shots long enough to be seen twice
+
+
+@dataclass(frozen=True, slots=True)
+class DemoQuestion:
+    """One question. Without options it is answered yes or no. `evidence` are spans in seconds."""
+
+    kind: str
+    text: str
+    options: tuple[str, ...]
+    answer: str
+    evidence: tuple[tuple[float, float], ...]
+    subject: str
+
+    @property
+    def letter(self) -> str:
+        """Letter of the right option."""
+        return "ABCDEF"[self.options.index(self.answer)]
+
+
+class Unaskable(Exception):
+    """The film has nothing that this kind of question could be about."""
+
+
+def ask_about(film: Film, count: int, kinds: tuple[str, ...] = KINDS, stream: int = 0) -> list[DemoQuestion]:
+    """Up to `count` different questions. They are drawn from another random stream than the film."""
+    rng = Random(f"questions {film.seed} {stream}")
+    asked: dict[str, DemoQuestion] = {}
+    for _ in range(4 * count):
+        if len(asked) == count:
+            break
+        question = ask_one(film, rng.choice(kinds), rng)
+        if question is not None:
+            asked.setdefault(question.text, question)
+    return list(asked.values())
+
+
+def ask_one(film: Film, kind: str, rng: Random) -> DemoQuestion | None:
+    """One question of a kind, or None if the film offers no subject for it."""
+    try:
+        return _KINDS[kind](film, rng)
+    except Unaskable:
+        return None
+
+
+def _colour(film: Film, rng: Random) -> DemoQuestion:
+    shape = _pick(rng, [shape for shape in SHAPES if len({s.colour for s in film.shots if s.shape == shape}) == 1])
+    shots = [shot for shot in film.shots if shot.shape == shape]
+    text = f"What colour is the {shape}?"
+    return _choice(rng, "colour", text, COLOURS, shots[0].colour, shots, f"the {shape}")
+
+
+def _shape(film: Film, rng: Random) -> DemoQuestion:
+    colour = _pick(rng, [c for c in COLOURS if len({s.shape for s in film.shots if s.colour == c}) == 1])
+    shots = [shot for shot in film.shots if shot.colour == colour]
+    return _choice(rng, "shape", f"Which shape is {colour}?", SHAPES, shots[0].shape, shots, colour)
+
+
+def _first(film: Film, rng: Random) -> DemoQuestion:
+    return _end(film.shots[0], "first", rng)
+
+
+def _last(film: Film, rng: Random) -> DemoQuestion:
+    return _end(film.shots[-1], "last", rng)
+
+
+def _end(shot: Shot, which: str, rng: Random) -> DemoQuestion:
+    if rng.random() < 0.5:
+        return _choice(rng, which, f"Which shape appears {which}?", SHAPES, shot.shape, [shot], which)
+    text = f"What colour is the {which} shape?"
+    return _choice(rng, which, text, COLOURS, shot.colour, [shot], which)
+
+
+def _after(film: Film, rng: Random) -> DemoQuestion:
+    index = _pick(rng, [i for i in range(len(film.shots) - 1) if _only(film, film.shots[i])])
+    before, after = film.shots[index : index + 2]
+    subject = f"after the {before.what}"
+    if rng.random() < 0.5:
+        values = tuple(shape for shape in SHAPES if shape != before.shape)
+        text = f"Which shape comes right after the {before.what}?"
+        return _choice(rng, "after", text, values, after.shape, [before, after], subject)
+    values = tuple(colour for colour in COLOURS if colour != before.colour)
+    text = f"What colour is the shape right after the {before.what}?"
+    return _choice(rng, "after", text, values, after.colour, [before, after], subject)
+
+
+def _moves(film: Film, rng: Random) -> DemoQuestion:
+    shot = _pick(rng, [s for s in film.shots if _only(film, s) and s.frames >= _MOVES_FRAMES])
+    text = f"Which way does the {shot.what} move?"
+    return _choice(rng, "moves", text, DIRECTIONS, shot.direction, [shot], f"the {shot.what}")
+
+
+def _count(film: Film, rng: Random) -> DemoQuestion:
+    """Only the film's counted word is asked about: its number is drawn evenly, that of others is not."""
+    if not film.counted:
+        raise Unaskable
+    shots = [shot for shot in film.shots if film.counted in (shot.colour, shot.shape)]
+    named = f"a {film.counted}" if film.counted in SHAPES else f"a {film.counted} shape"
+    text = f"In how many shots does {named} appear?"
+    return _choice(rng, "count", text, _COUNTS, str(len(shots)), shots, named)
+
+
+def _appears(film: Film, rng: Random) -> DemoQuestion:
+    """Half are true. The false ones join a colour and a shape that are both in the film, where that is possible."""
+    seen = {shot.what for shot in film.shots}
+    if rng.random() < 0.5:
+        what = rng.choice(sorted(seen))
+    else:
+        near = {f"{a.colour} {b.shape}" for a in film.shots for b in film.shots} - seen
+        what = _pick(rng, sorted(near))
+    shots = [shot for shot in film.shots if shot.what == what]
+    answer = "yes" if shots else "no"
+    spans = tuple((shot.start, shot.end) for shot in shots) or ((0.0, film.duration),)
+    return DemoQuestion("appears", f"Does a {what} appear?", (), answer, spans, f"a {what}")
+
+
+def _choice(
+    rng: Random, kind: str, text: str, values: tuple[str, ...], answer: str, shots: list[Shot], subject: str
+) -> DemoQuestion:
+    others = [value for value in values if value != answer]
+    options = [answer, *rng.sample(others, _CHOICES - 1)]
+    rng.shuffle(options)
+    spans = tuple((shot.start, shot.end) for shot in shots)
+    return DemoQuestion(kind, text, tuple(options), answer, spans, subject)
+
+
+def _only(film: Film, shot: Shot) -> bool:
+    return sum(other.what == shot.what for other in film.shots) == 1
+
+
+def _pick(rng: Random, among: list[T]) -> T:
+    if not among:
+        raise Unaskable
+    return rng.choice(among)
+
+
+_KINDS: dict[str, Callable[[Film, Random], DemoQuestion]] = {
+    "colour": _colour,
+    "shape": _shape,
+    "first": _first,
+    "last": _last,
+    "after": _after,
+    "moves": _moves,
+    "count": _count,
+    "appears": _appears,
+}

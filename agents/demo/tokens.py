@@ -1,0 +1,87 @@
+"""The tokenizer: byte-level BPE over the demo world's words, and ChatML turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from agents.demo.film import make_film
+from agents.demo.questions import ask_about
+from agents.demo.reply import conclusion, transcript
+from agents.demo.view import random_times, view
+from agents.demo.wording import describe_text, fact_text, question_text, system_text, verify_text
+from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
+
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>")
+_SIZE = 1024
+
+# `<12` and `.5s>` are pieces of their own, so that a time label is two tokens in prompts and thoughts alike.
+_PIECES = r"<\d+|\.\d+s>| ?[A-Za-z]+| ?\d|\n| ?[^\sA-Za-z\d]|\s"
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% else %}<image>{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def new_tokenizer() -> PreTrainedTokenizerFast:
+    """Train the tokenizer. It is a pure function of the world and its wording."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_SIZE,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator(_corpus(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>", "<image>"],
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens={"image_token": "<image>"},
+        chat_template=TEMPLATE,
+        padding_side="left",
+    )
+
+
+def _corpus() -> Iterator[str]:
+    rng = Random("tokens")
+    for seed in range(600):
+        film = make_film(seed)
+        seen = view(film, random_times(film, 16, rng))
+        yield transcript(seen)
+        yield f"user\nassistant\nsystem\n{describe_text(rng)}\n{system_text(rng) or ''}"
+        for question in ask_about(film, 6):
+            general = as_question_text(question.text, question.options)
+            yield conclusion(question, seen) + ". Answer: " + question.answer
+            yield general
+    yield from _words(rng)
+
+
+def as_question_text(text: str, options: tuple[str, ...]) -> str:
+    """A question and its options in the plainest layout."""
+    return "\n".join([f"Question: {text}", *options])
+
+
+def _words(rng: Random) -> Iterator[str]:
+    """Everything that must be one token, often enough to become one."""
+    words = (*COLOURS, *SHAPES, *DIRECTIONS, "yes", "no", "not", "seen", "Answer", "Question", "A", "B", "C", "D", "E", "F")
+    for _ in range(60):
+        yield " ".join(words) + "\n" + "\n".join(words)
+        yield "".join(f"<{second}.{second % 10}s>" for second in range(100))

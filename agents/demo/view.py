@@ -1,0 +1,88 @@
+"""Which seconds of a film a model is shown, and what can be seen in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from agents.demo.film import FPS, Film, Shot
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One frame that is shown: its second, its shot, and which frame of the shot it is."""
+
+    time: float
+    shot: Shot
+    frame: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run of frames that look the same: where it begins, what it shows, which way it moves if that shows."""
+
+    time: float
+    what: str
+    moves: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The frames shown of one film, in order of time."""
+
+    film: Film
+    sights: tuple[Sight, ...]
+
+    @property
+    def shots(self) -> frozenset[Shot]:
+        """Shots of which at least one frame is shown."""
+        return frozenset(sight.shot for sight in self.sights)
+
+    @property
+    def runs(self) -> list[Seen]:
+        """What a careful viewer can say, run by run."""
+        runs: list[list[Sight]] = []
+        for sight in self.sights:
+            if runs and runs[-1][0].shot.what == sight.shot.what:
+                runs[-1].append(sight)
+            else:
+                runs.append([sight])
+        return [Seen(run[0].time, run[0].shot.what, _motion(run)) for run in runs]
+
+    def shows_motion(self, shot: Shot) -> bool:
+        """Whether two frames of the shot are far enough apart to tell its direction."""
+        return _motion([sight for sight in self.sights if sight.shot == shot]) is not None
+
+
+def view(film: Film, times: list[float]) -> View:
+    """The view of a film at these seconds."""
+    sights = []
+    for time in sorted(times):
+        shot = film.shot_at(time)
+        frame = min(int(time * FPS + 1e-6) - shot.first, shot.frames - 1)
+        sights.append(Sight(time, shot, frame))
+    return View(film, tuple(sights))
+
+
+def random_times(film: Film, count: int, rng: Random) -> list[float]:
+    """Seconds such as the strategies choose: a grid, bin centres, jittered bins, or a denser look somewhere."""
+    way = rng.random()
+    if way < 0.35:
+        return [film.duration * i / count for i in range(count)]
+    if way < 0.5:
+        return [film.duration * (i + 0.5) / count for i in range(count)]
+    if way < 0.75 or count < 4:
+        return [film.duration * (i + rng.uniform(0.05, 0.95)) / count for i in range(count)]
+    few = rng.randint(1, count - 1)
+    length = rng.uniform(0.1, 0.6) * film.duration
+    start = rng.uniform(0, film.duration - length)
+    close = [start + length * (i + 0.5) / (count - few) for i in range(count - few)]
+    return sorted([film.duration * i / few for i in range(few)] + close)
+
+
+def _motion(run: list[Sight]) -> str | None:
+    shot = run[0].shot
+    if any(sight.shot != shot for sight in run):
+        return None
+    (ax, ay), (bx, by) = shot.place(run[0].frame), shot.place(run[-1].frame)
+    return shot.direction if abs(ax - bx) + abs(ay - by) >= 24 else None

@@ -1,0 +1,54 @@
+"""Stage 1: the vision tower alone learns to name what one frame shows and where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from agents.demo.film import SIDE, make_film
+from agents.demo.seeds import for_training
+from agents.demo.sight import spoil, to_tensor, training_frame
+from agents.demo.world import COLOURS, SHAPES
+
+_CELLS = 6  # places along each axis that the tower must tell apart
+
+
+class Examiner(nn.Module):
+    """Four questions to the tower's tokens: shape, colour, column, row. Thrown away afterwards."""
+
+    def __init__(self, width: int, tokens: int) -> None:
+        super().__init__()
+        self.answers = nn.Linear(width * tokens, len(SHAPES) + len(COLOURS) + 2 * _CELLS)
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, ...]:
+        """Logits for each of the four questions."""
+        sizes = [len(SHAPES), len(COLOURS), _CELLS, _CELLS]
+        return tuple(self.answers(seen.flatten(1)).split(sizes, dim=1))
+
+
+def batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless single frames with their four labels."""
+    rng = Random(f"vision {seed}")
+    while True:
+        pictures, labels = [], []
+        while len(pictures) < size:
+            shot = rng.choice(make_film(for_training(rng.randrange(900_000_000))).shots)
+            frame = rng.randrange(shot.frames)
+            x, y = shot.place(frame)
+            pictures.append(spoil(training_frame(shot, frame), rng))
+            labels.append(
+                (SHAPES.index(shot.shape), COLOURS.index(shot.colour), x * _CELLS // SIDE, y * _CELLS // SIDE)
+            )
+        yield to_tensor(np.stack(pictures)), torch.tensor(labels).clamp(0, _CELLS - 1)
+
+
+def loss_of(examiner: Examiner, seen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Summed cross-entropy, and the share of right answers to each question."""
+    logits = examiner(seen)
+    loss = sum((nn.functional.cross_entropy(each, labels[:, i]) for i, each in enumerate(logits)), torch.zeros(()))
+    right = [(each.argmax(1) == labels[:, i]).float().mean() for i, each in enumerate(logits)]
+    return loss, torch.stack(right)

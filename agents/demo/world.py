@@ -1,0 +1,16 @@
+"""The words of the demo world: what can be seen in a film. The order of each tuple is part of the format."""
+
+from __future__ import annotations
+
+SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond")
+COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
+DIRECTIONS = ("left", "right", "up", "down")
+
+RGB = {
+    "red": (214, 40, 40),
+    "green": (38, 160, 62),
+    "blue": (44, 84, 220),
+    "yellow": (236, 214, 48),
+    "purple": (148, 54, 186),
+    "white": (244, 244, 244),
+}

@@ -1,0 +1,92 @@
+"""An engine that follows a script: for tests, and for writing strategies without a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from math import log
+
+from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, pictures_of
+
+Line = str | Mapping[str, float] | Reply
+Script = Iterable[Line] | Callable[[Prompt, Sampling, int], Iterable[Line]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the engine was asked."""
+
+    prompt: Prompt
+    sampling: Sampling
+    n: int
+
+    @property
+    def frames(self) -> int:
+        """Pictures in the prompt."""
+        return len(pictures_of(self.prompt))
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Seconds that the pictures show."""
+        return tuple(picture.time for picture in pictures_of(self.prompt))
+
+    @property
+    def text(self) -> str:
+        """All words of the prompt without its pictures."""
+        return "".join(part for message in self.prompt for part in message.parts if isinstance(part, str))
+
+
+@dataclass
+class ScriptedEngine:
+    """Replies with the next lines of a script, or with what a function of the call returns.
+
+    A line is a text, a distribution over the choices asked for, or a whole Reply. `calls` records every call,
+    `cancelled` counts those that were cancelled while they waited for `pause` seconds.
+    """
+
+    script: Script
+    offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
+    model: str = "scripted"
+    side: int = 64
+    tokens_per_frame: int = 16
+    pause: float = 0.0
+    calls: list[Call] = field(default_factory=list)
+    cancelled: int = 0
+
+    def __post_init__(self) -> None:
+        self._lines = iter(()) if callable(self.script) else iter(self.script)
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+        self.calls.append(Call(prompt, sampling, n))
+        try:
+            await asyncio.sleep(self.pause)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        lines = self.script(prompt, sampling, n) if callable(self.script) else self._next(n)
+        replies = tuple(_reply(line) for line in lines)
+        written = sum(len(part.encode()) for message in prompt for part in message.parts if isinstance(part, str))
+        return Generation(
+            replies=replies,
+            prompt_tokens=written + self.tokens_per_frame * len(pictures_of(prompt)),
+            completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
+        )
+
+    async def close(self) -> None:
+        """Nothing to give back."""
+
+    def _next(self, n: int) -> list[Line]:
+        try:
+            return [next(self._lines) for _ in range(n)]
+        except StopIteration:
+            raise EngineError("the script has no more lines") from None
+
+
+def _reply(line: Line) -> Reply:
+    if isinstance(line, Reply):
+        return line
+    if isinstance(line, str):
+        return Reply(line, tuple(Token(word, log(0.9)) for word in line.replace(" ", " \0").split("\0")))
+    best = max(line, key=lambda each: line[each])
+    return Reply(best, (Token(best, log(max(line[best], 1e-9))),), probabilities=dict(line))

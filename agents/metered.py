@@ -1,0 +1,100 @@
+"""The engine behind a meter: every call is charged before, settled after, recorded and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+from agents.budget import BudgetExceeded, Cost, Meter
+from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, reserve
+from agents.ledger import Ledger
+from agents.prompts import label
+from agents.trace import Asked, Trace
+
+
+def compose(pictures: Sequence[Picture], text: str) -> Prompt:
+    """One user turn: each picture after its time label, then the text, so that calls share a long prefix."""
+    shown = (part for picture in pictures for part in (label(picture.time), picture))
+    return (Message("user", (*shown, f"\n{text}" if pictures else text)),)
+
+
+class MeteredEngine:
+    """An engine that cannot be used without paying."""
+
+    def __init__(self, engine: Engine, meter: Meter, ledger: Ledger, trace: Trace) -> None:
+        self._engine = engine
+        self._meter = meter
+        self._ledger = ledger
+        self._trace = trace
+
+    async def generate(
+        self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int, *, purpose: str, shrink: bool
+    ) -> Generation:
+        """Ask once. With `shrink`, a call too big for the budget is made smaller instead of refused.
+
+        A call that fails or is cancelled keeps its reservation: what it really used is unknown.
+        Raises BudgetExceeded, EngineError.
+        """
+        if shrink:
+            pictures, n = self._fit(pictures, text, sampling, n)
+        prompt = compose(pictures, text)
+        reserved = self._price(pictures, text, sampling, n)
+        self._meter.charge(reserved)
+        self._ledger.show(pictures)
+        began = perf_counter()
+        generation = await self._engine.generate(prompt, sampling, n)
+        seconds = perf_counter() - began
+        tokens = generation.prompt_tokens + generation.completion_tokens
+        self._meter.settle(reserved, replace(reserved, tokens=tokens))
+        self._ledger.bill(generation, seconds)
+        self._trace.add(_asked(pictures, generation, purpose, seconds))
+        return generation
+
+    def _price(self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int) -> Cost:
+        prompt_tokens = reserve(self._engine, compose(pictures, text))
+        return Cost(frames=len(pictures), tokens=prompt_tokens + n * sampling.max_tokens, calls=1)
+
+    def _fit(
+        self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int
+    ) -> tuple[Sequence[Picture], int]:
+        """The largest call that the budget allows: fewer samples first, then fewer frames, at least one each."""
+        frames = min(len(pictures), int(min(self._meter.left("frames"), len(pictures))))
+        fitted = n
+        while True:
+            price = self._price(thin(pictures, frames), text, sampling, fitted)
+            if price.tokens <= self._meter.left("tokens"):
+                break
+            if fitted > 1:
+                fitted -= 1
+            elif frames > 1:
+                frames -= 1
+            else:
+                raise BudgetExceeded("tokens", price.tokens, self._meter.left("tokens"))
+        self._tell(len(pictures), frames, n, fitted)
+        return thin(pictures, frames), fitted
+
+    def _tell(self, frames: int, fitted_frames: int, n: int, fitted_n: int) -> None:
+        if fitted_frames < frames:
+            self._ledger.degrade(f"budget: shown {fitted_frames} of {frames} frames")
+        if fitted_n < n:
+            self._ledger.degrade(f"budget: drew {fitted_n} of {n} samples")
+
+
+def thin(pictures: Sequence[Picture], count: int) -> Sequence[Picture]:
+    """`count` pictures spread evenly over all of them."""
+    if count >= len(pictures):
+        return pictures
+    return [pictures[(2 * i + 1) * len(pictures) // (2 * count)] for i in range(count)]
+
+
+def _asked(pictures: Sequence[Picture], generation: Generation, purpose: str, seconds: float) -> Asked:
+    return Asked(
+        purpose=purpose,
+        times=tuple(round(picture.time, 3) for picture in pictures),
+        replies=tuple(reply.text for reply in generation.replies),
+        prompt_tokens=generation.prompt_tokens,
+        cached_tokens=generation.cached_tokens,
+        completion_tokens=generation.completion_tokens,
+        seconds=seconds,
+    )

@@ -1,0 +1,43 @@
+"""The catalogue: every module of this folder holds one strategy, named like its file."""
+
+from __future__ import annotations
+
+from functools import reduce
+from importlib import import_module
+from inspect import getmembers, isclass
+from operator import or_
+from pkgutil import iter_modules
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from agents.strategy import Strategy
+
+
+def _programs() -> dict[str, type[Strategy]]:
+    found = {}
+    for module in (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)):
+        here = [
+            each
+            for _, each in getmembers(module, isclass)
+            if issubclass(each, Strategy) and each.__module__ == module.__name__
+        ]
+        name = module.__name__.rpartition(".")[2]
+        if len(here) != 1 or here[0].model_fields["name"].default != name:
+            raise TypeError(f"{module.__name__} must define exactly one strategy, named {name!r}")
+        found[name] = here[0]
+    return found
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+PROGRAMS = _programs()
+AnyStrategy = Annotated[
+    Annotated[reduce(or_, PROGRAMS.values()), Field(discriminator="name")],  # type: ignore[arg-type]
+    BeforeValidator(_named),
+]
+# `escalate` holds strategies, so it names the union before the union exists.
+for _program in PROGRAMS.values():
+    _program.model_rebuild(_types_namespace={"AnyStrategy": AnyStrategy})

@@ -1,0 +1,45 @@
+"""Several answers, one judge."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from agents.answer import Answer
+from agents.confidence import normalise
+from agents.engine import Offer, Sampling
+from agents.run import Run
+from agents.strategy import Strategy
+from agents.vote import count
+from tools.moment import centres
+
+
+class BestOfN(Strategy):
+    """Draw several answers, ask afresh about each different one whether it is right, return the likeliest.
+
+    The judge is the same model: P(yes) of a question that shows neither the options nor the reasoning, since models
+    cannot say in words how sure they are (VideoICL, arXiv:2412.02186). Best-of-N as in Cobbe et al., arXiv:2110.14168.
+    """
+
+    needs: ClassVar[frozenset[Offer]] = frozenset({"choices"})
+    name: Literal["best_of_n"] = "best_of_n"
+    samples: int = Field(8, ge=1, le=64, description="Answers to draw.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
+    think: bool = Field(True, description="Reason before each answer.")
+    temperature: float = Field(1.0, ge=0, le=2, description="Higher brings more different answers.")
+    max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
+
+    async def answer(self, run: Run) -> Answer:
+        pictures = await run.look(centres(run.span, self.frames))
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+        drawn = await run.ask(pictures, sampling, self.samples, "think" if self.think else "direct")
+        tally = count((each.value, 1.0) for each in drawn)
+        run.propose(tally.leader, tally.shares.get(tally.leader or ""), shares=tally.shares)
+        if tally.leader is None:
+            return run.propose(None)
+        values = list(tally.shares)
+        beliefs = await run.together(run.verify(pictures, value) for value in values)
+        judged = dict(zip(values, beliefs, strict=True))
+        best = max(values, key=lambda value: judged[value])
+        return run.propose(best, normalise(judged)[best], shares=tally.shares, confidences=judged)

@@ -1,0 +1,32 @@
+"""Think, then answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from agents.answer import Answer
+from agents.engine import Sampling
+from agents.run import Run
+from agents.strategy import Strategy
+from tools.moment import centres
+
+
+class ChainOfThought(Strategy):
+    """Say step by step what is seen and when, then answer; the answer's token probability is the confidence.
+
+    Helps with counting, order, several hops and knowledge; harms quick perception. Long chains drift, so they are
+    capped. Wei et al., arXiv:2201.11903; for video, When Thinking Drifts, arXiv:2510.06077.
+    """
+
+    name: Literal["chain_of_thought"] = "chain_of_thought"
+    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
+    max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
+
+    async def answer(self, run: Run) -> Answer:
+        pictures = await run.look(centres(run.span, self.frames))
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+        thought = (await run.ask(pictures, sampling, style="think"))[0]
+        return run.propose(thought.value, thought.confidence)

@@ -1,0 +1,57 @@
+"""Cheap first, dear only when in doubt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from agents.answer import Answer
+from agents.engine import Offer
+from agents.run import Run
+from agents.strategy import Strategy
+
+if TYPE_CHECKING:
+    AnyStrategy = Strategy  # the union of all programs, which the catalogue puts in place
+
+# Written as a request would write it: programs are data here, so that none imports another.
+_LADDER: Any = (
+    {"name": "direct", "frames": 8},
+    {"name": "direct", "frames": 32},
+    {"name": "self_consistency"},
+)
+
+
+class Escalate(Strategy):
+    """Try strategies from cheap to dear and stop at the first that is sure enough.
+
+    The gate before thinking: a direct answer with a high token probability is not improved by reasoning
+    (VideoAuto-R1, arXiv:2601.05175, stops at 0.97). If none is sure, the last that could answer decides, or the
+    surest of them.
+    """
+
+    name: Literal["escalate"] = "escalate"
+    strategies: tuple[AnyStrategy, ...] = Field(
+        _LADDER, min_length=1, max_length=8, validate_default=True, description="From cheap to dear."
+    )
+    confidence: float = Field(0.9, gt=0, le=1, description="Confidence at which to stop.")
+    pick: Literal["last", "surest"] = Field("last", description="Who decides when nobody is sure.")
+
+    def requires(self) -> frozenset[Offer]:
+        return frozenset[Offer]().union(*(each.requires() for each in self.strategies))
+
+    async def answer(self, run: Run) -> Answer:
+        answers: list[Answer] = []
+        for stage in self.strategies:
+            with run.round(stage.name):
+                answers.append(await stage.answer(run))
+            run.best = decided = self._decide(answers)
+            if decided.confidence is not None and decided.confidence >= self.confidence:
+                return decided.model_copy(update={"stopped": "confident"})
+        return decided
+
+    def _decide(self, answers: list[Answer]) -> Answer:
+        readable = [answer for answer in answers if answer.value is not None] or answers
+        if self.pick == "last":
+            return readable[-1]
+        return max(readable, key=lambda answer: -1.0 if answer.confidence is None else answer.confidence)

@@ -1,0 +1,76 @@
+"""Several answers, one vote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from agents.answer import Answer, Stop
+from agents.confidence import lead_probability, uncatchable
+from agents.engine import Sampling
+from agents.run import Run
+from agents.sample import Sample
+from agents.strategy import Strategy
+from agents.vote import Tally, count
+from tools.moment import centres, jittered
+
+
+class SelfConsistency(Strategy):
+    """Draw several answers and return the one that most of them reach; its share of the vote is the confidence.
+
+    Samples differ by temperature, by the frames they look at (one random second from each bin), or both. Temperature
+    on the same frames repeats the same blindness; other frames bring other evidence (From Trial to Triumph,
+    arXiv:2503.20472). Draws in batches and stops once the leader cannot be caught, or once the Beta posterior says so
+    (Adaptive-Consistency, arXiv:2305.11860). Wang et al., arXiv:2203.11171.
+    """
+
+    name: Literal["self_consistency"] = "self_consistency"
+    samples: int = Field(8, ge=1, le=64, description="Most answers to draw.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames for each answer.")
+    think: bool = Field(True, description="Reason before each answer.")
+    diversity: Literal["temperature", "frames", "both"] = Field("both", description="How the samples differ.")
+    temperature: float = Field(0.7, ge=0, le=2, description="Not used where only the frames differ.")
+    weight: Literal["count", "margin", "logprob"] = Field("count", description="What one vote weighs.")
+    stop: Literal["fixed", "decided", "beta"] = Field("decided", description="When to stop drawing early.")
+    level: float = Field(0.95, gt=0.5, lt=1, description="Posterior that the Beta rule asks for.")
+    batch: int = Field(4, ge=1, le=64, description="Answers drawn between two looks at the vote.")
+    max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
+
+    async def answer(self, run: Run) -> Answer:
+        samples: list[Sample] = []
+        while (left := self.samples - len(samples)) > 0:
+            size = left if self.stop == "fixed" else min(self.batch, left)
+            with run.round(f"samples {len(samples) + 1}-{len(samples) + size}"):
+                drawn = await self._draw(run, size)
+            samples += drawn
+            tally = count((each.value, self._weight(each)) for each in samples)
+            stopped = self._stopped(samples, tally, self.samples - len(samples))
+            answer = run.propose(tally.leader, tally.shares.get(tally.leader or ""), shares=tally.shares, stopped=stopped)
+            if stopped != "complete" or len(drawn) < size:
+                break
+        return answer
+
+    async def _draw(self, run: Run, size: int) -> Sequence[Sample]:
+        style = "think" if self.think else "direct"
+        heat = 0.0 if self.diversity == "frames" else self.temperature
+        sampling = Sampling(temperature=heat, max_tokens=self.max_tokens)
+        if self.diversity == "temperature":
+            return await run.ask(await run.look(centres(run.span, self.frames)), sampling, size, style)
+        looks = [await run.look(jittered(run.span, self.frames, run.random)) for _ in range(size)]
+        if not self.think and self.diversity == "frames":
+            return await run.together(run.choose(pictures) for pictures in looks)
+        return [each for one in await run.together(run.ask(p, sampling, 1, style) for p in looks) for each in one]
+
+    def _weight(self, each: Sample) -> float:
+        known = {"count": 1.0, "margin": each.margin, "logprob": each.certainty}[self.weight]
+        return 1.0 if known is None else max(known, 1e-9)
+
+    def _stopped(self, samples: Sequence[Sample], tally: Tally, left: int) -> Stop:
+        votes = count((each.value, 1.0) for each in samples)
+        if self.stop == "beta" and lead_probability(int(votes.first), int(votes.second)) >= self.level:
+            return "decided"
+        if self.stop == "decided" and left and uncatchable(tally.first, tally.second, left):
+            return "decided"
+        return "complete"

@@ -1,0 +1,100 @@
+"""What happened in a run, as typed events: streamed while it works, kept whole for its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    at: float = Field(default=0.0, description="Seconds since the run began.")
+
+
+class Began(_Event):
+    """A round or a stage begins."""
+
+    event: Literal["began"] = "began"
+    span: str
+
+
+class Ended(_Event):
+    """A round or a stage ends."""
+
+    event: Literal["ended"] = "ended"
+    span: str
+
+
+class Looked(_Event):
+    """Frames were decoded, or found in the cache."""
+
+    event: Literal["looked"] = "looked"
+    times: tuple[float, ...] = Field(description="Seconds that the frames show.")
+    seconds: float
+
+
+class Asked(_Event):
+    """The model was asked once; it may have drawn several replies."""
+
+    event: Literal["asked"] = "asked"
+    purpose: str
+    times: tuple[float, ...]
+    replies: tuple[str, ...]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+class Proposed(_Event):
+    """The best answer so far, which is returned if time or money runs out now."""
+
+    event: Literal["proposed"] = "proposed"
+    answer: str | None
+    confidence: float | None
+
+
+class Noted(_Event):
+    """Something that a reader of the trace should know."""
+
+    event: Literal["noted"] = "noted"
+    text: str
+    data: dict[str, Any] = {}
+
+
+class Stopped(_Event):
+    """The run is over."""
+
+    event: Literal["stopped"] = "stopped"
+    reason: str
+
+
+Event = Annotated[
+    Began | Ended | Looked | Asked | Proposed | Noted | Stopped, Field(discriminator="event")
+]
+Listener = Callable[[Event], None]
+
+
+class Trace:
+    """The events of one run in order. A listener hears each one as it happens."""
+
+    def __init__(self, listener: Listener | None = None) -> None:
+        self.events: list[Event] = []
+        self._listener = listener
+        self._began = perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the run began."""
+        return perf_counter() - self._began
+
+    def add(self, event: Event) -> None:
+        """Stamp an event with the time and tell the listener."""
+        stamped = event.model_copy(update={"at": round(self.seconds, 4)})
+        self.events.append(stamped)
+        if self._listener is not None:
+            self._listener(stamped)
