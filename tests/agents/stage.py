@@ -1,0 +1,88 @@
+"""A stage on which strategies perform: a real film, a scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agents.answer import Question
+from agents.budget import Budget
+from agents.engines.scripted import Call, Script, ScriptedEngine
+from agents.presets import Catalogue
+from agents.run import Run
+from agents.runner import Outcome, conduct
+from tools.video import Video
+
+COLOURS = Question(text="Which colour?", options=("red", "green", "blue", "grey"), kind="choice")
+HOW_MANY = Question(text="How many?", kind="number")
+WHAT = Question(text="What is it?", kind="text")
+IS_IT = Question(text="Is it red?", kind="yesno")
+
+Perform = Callable[..., "Performance"]
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What came of a strategy: the outcome, the run, and the engine with the calls that it saw."""
+
+    outcome: Outcome
+    run: Run
+    engine: ScriptedEngine
+
+    @property
+    def value(self) -> str | None:
+        return self.outcome.answer.value
+
+    @property
+    def confidence(self) -> float | None:
+        return self.outcome.answer.confidence
+
+    @property
+    def stopped(self) -> str:
+        return self.outcome.stopped
+
+    @property
+    def calls(self) -> list[Call]:
+        return self.engine.calls
+
+    @property
+    def frames(self) -> list[int]:
+        """Frames of each call."""
+        return [call.frames for call in self.calls]
+
+    @property
+    def samples(self) -> list[int]:
+        """Replies asked for in each call."""
+        return [call.n for call in self.calls]
+
+
+def play(
+    video: Video,
+    spec: str | dict[str, Any],
+    script: Script,
+    *,
+    question: Question = COLOURS,
+    budget: Budget | None = None,
+    seed: int = 0,
+    **engine: Any,
+) -> Performance:
+    """Run a strategy against a script."""
+    scripted = ScriptedEngine(script, **engine)
+    run = Run(question, video, scripted, budget=budget, seed=seed)
+    outcome = asyncio.run(conduct(Catalogue.load().resolve(spec), run))
+    return Performance(outcome, run, scripted)
+
+
+def sure(letter: str, probability: float, of: str = "ABCD") -> dict[str, float]:
+    """A distribution over letters with one favourite."""
+    rest = (1 - probability) / (len(of) - 1)
+    return {each: probability if each == letter else rest for each in of}
+
+
+def thoughts(*letters: str) -> list[str]:
+    """Chains of thought that end in these letters; "?" is one that states no answer."""
+    return [
+        "I cannot tell" if letter == "?" else f"I see something. Answer: {letter}" for letter in letters
+    ]
