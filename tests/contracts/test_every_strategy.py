@@ -1,0 +1,127 @@
+"""What every program and every preset keeps, whatever the model says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from agents.answer import Question
+from agents.budget import Budget
+from agents.engine import Prompt, Reply, Sampling
+from agents.engines.scripted import Line
+from agents.presets import Catalogue
+from agents.strategies import PROGRAMS
+from tests.agents.stage import COLOURS, HOW_MANY, IS_IT, WHAT, play
+from tools.video import Video
+
+NAMES = Catalogue.load().names
+ADVERSARIAL = ("", "?", "Answer:", "Answer: Z", "<think>" * 50, "\0", "A B C D", "Answer: A", "no", "7", "é" * 300)
+
+
+@pytest.fixture(scope="module")
+def video(film: Path) -> Video:
+    return Video.open(film)
+
+
+def obliging(_: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+    """A model that answers whatever it is asked, unsure of it."""
+    if sampling.choices:
+        return [{choice: 1 / len(sampling.choices) for choice in sampling.choices}] * n
+    return ["Answer: A"] * n
+
+
+def hostile(_: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+    """A model that writes nonsense, of which some happens to be an answer."""
+    random = Random(sampling.seed)
+    if sampling.choices:
+        weights = [random.random() for _ in sampling.choices]
+        return [{choice: w / sum(weights) for choice, w in zip(sampling.choices, weights, strict=True)}] * n
+    return [Reply(random.choice(ADVERSARIAL)) for _ in range(n)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("question", [COLOURS, HOW_MANY, IS_IT, WHAT], ids=lambda question: question.kind)
+def test_answers_every_kind_of_question_with_defaults(name: str, question: Question, video: Video) -> None:
+    reply = {"choice": "A", "number": "3", "yesno": "yes", "text": "a star"}[question.kind]
+
+    def model(prompt: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+        return obliging(prompt, sampling, n) if sampling.choices else [f"Answer: {reply}"] * n
+
+    done = play(video, name, model, question=question)
+    assert done.value is not None
+    assert done.run.ledger.calls == len(done.calls) >= 1
+    assert all(call.frames > 0 for call in done.calls), "a video is never silently dropped"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "budget", [Budget(frames=7, calls=2), Budget(tokens=1500), Budget(calls=1), Budget(frames=1, tokens=900)], ids=str
+)
+@pytest.mark.parametrize("model", [obliging, hostile])
+def test_never_overspends_yet_still_answers(name: str, budget: Budget, model, video: Video) -> None:  # type: ignore[no-untyped-def]
+    for seed in range(5):
+        done = play(video, name, model, budget=budget, seed=seed)
+        ledger = done.run.ledger
+        assert ledger.frames_viewed <= (budget.frames or 10**9)
+        assert ledger.prompt_tokens + ledger.completion_tokens <= (budget.tokens or 10**9)
+        assert ledger.calls <= (budget.calls or 10**9)
+        assert ledger.calls >= 1, "a small budget makes the first call smaller, it does not prevent it"
+        assert done.value is not None or done.stopped in ("unreadable", "budget")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_is_the_same_every_time_for_the_same_seed(name: str, video: Video) -> None:
+    first, second = (play(video, name, hostile, seed=5) for _ in range(2))
+    assert first.outcome == second.outcome
+    assert [call.times for call in first.calls] == [call.times for call in second.calls]
+    assert [call.sampling for call in first.calls] == [call.sampling for call in second.calls]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_confidence_is_between_0_and_1_or_unknown_and_shares_sum_to_1(name: str, video: Video) -> None:
+    for seed in range(10):
+        answer = play(video, name, hostile, seed=seed).outcome.answer
+        assert answer.confidence is None or 0 <= answer.confidence <= 1
+        if answer.candidates:
+            assert sum(each.share for each in answer.candidates) == pytest.approx(1)
+        assert (answer.value is None) == (answer.stopped == "unreadable")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_frames_left_the_best_answer_so_far_comes_back(name: str, video: Video) -> None:
+    done = play(video, name, obliging, budget=Budget(frames=40))
+    assert done.value is not None
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_is_documented_cited_and_bounded(name: str) -> None:
+    program = PROGRAMS[name]
+    assert len(program.manual().splitlines()[0]) > 20
+    assert program.papers(), "the docstring cites an arXiv number"
+    schema = program.model_json_schema()
+    for field, described in schema["properties"].items():
+        if field == "name":
+            continue
+        assert "description" in described, field
+        assert "default" in described, field
+        numeric = described.get("type") in ("integer", "number")
+        assert not numeric or {"minimum", "exclusiveMinimum"} & described.keys(), field
+        assert not numeric or {"maximum", "exclusiveMaximum"} & described.keys(), field
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_fits_on_one_screen(name: str) -> None:
+    source = Path(__file__).parents[2] / "agents" / "strategies" / f"{name}.py"
+    assert len(source.read_text().splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resolves_from_its_own_dump(name: str) -> None:
+    catalogue = Catalogue.load()
+    strategy = catalogue.resolve(name)
+    dumped = json.loads(strategy.model_dump_json())
+    assert catalogue.resolve(dumped) == strategy
