@@ -1,0 +1,46 @@
+# Needs Python 3.11+ and make; everything else goes into .venv. `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SEEDS ?=
+QUESTIONS ?= 500
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test check bench-decode scaling clean
+
+help:  ## This list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## Make a film, ask it questions with five strategies, show what each spent
+	@$(BIN)/python -m app demo
+
+test: $(VENV)/.dev  ## The fast suite: no network, no GPU
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## ruff and mypy --strict
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench-decode: $(VENV)/.dev  ## Decoding against OpenCV, decord and per-frame seeking, side by side
+	@$(BIN)/python -m tests.bench.decode
+
+scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on
+	@$(BIN)/python -m tests.bench.scaling --questions $(QUESTIONS) $(if $(SEEDS),--seeds $(SEEDS))
+
+clean:  ## Remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Second Look needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[local]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[local,decord,dev]"
+	@touch $@
