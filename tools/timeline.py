@@ -1,0 +1,136 @@
+"""When every picture of a film is shown, and what has to be decoded to reach it.
+
+A *position* is a packet's place in the file (decoding order). Presentation times are integers, in
+ticks of the stream; nothing here divides by a frame rate, so a variable rate is no special case.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.moment import Moment
+
+Ticks = NDArray[np.int64]
+
+NO_TIME = -(2**63)
+"""FFmpeg's mark for a packet without a time stamp."""
+
+_ROUNDING = 0.01
+"""Ticks by which a second may miss its tick for being a binary fraction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Decode from the key picture at `start`, on to the last of `targets` (rising positions)."""
+
+    start: int
+    targets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timeline:
+    """All packets of a stream: pts, raw, dts (packets,) int64 and key, shown (packets,) bool, in file order.
+
+    `tick` is the length of a tick in seconds. `shown` is false for packets that yield no picture: before
+    an edit's start, or leading pictures whose references were cut away. `raw` holds the times the
+    container gives its packets, by which a packet is recognised after a seek; where those cannot be
+    trusted, pts was found by decoding and must be written into a packet before it is decoded.
+    """
+
+    pts: Ticks
+    raw: Ticks
+    dts: Ticks
+    key: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    tick: Fraction
+    _order: NDArray[np.intp] = field(init=False, repr=False)
+    _sorted: Ticks = field(init=False, repr=False)
+    _keys: NDArray[np.intp] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        pictures = np.flatnonzero(self.shown)
+        if not len(pictures) or not self.key.any():
+            raise ValueError("a timeline needs a picture and a key picture")
+        times, first = np.unique(self.pts[pictures], return_index=True)
+        object.__setattr__(self, "_sorted", times)
+        object.__setattr__(self, "_order", pictures[first])
+        object.__setattr__(self, "_keys", np.flatnonzero(self.key))
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    @property
+    def restamped(self) -> bool:
+        """Whether pts differs from what the container says."""
+        return self.pts is not self.raw
+
+    @property
+    def keys(self) -> NDArray[np.intp]:
+        """(groups,) positions of the key pictures, rising."""
+        return self._keys
+
+    @property
+    def start(self) -> int:
+        """First presentation time, in ticks."""
+        return int(self._sorted[0])
+
+    @property
+    def last(self) -> int:
+        """Position of the last picture shown."""
+        return int(self._order[-1])
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(frames,) second of every picture in the order shown, the first being 0."""
+        return np.asarray((self._sorted - self.start) * float(self.tick), np.float64)
+
+    @property
+    def usual_gap(self) -> float:
+        """Median seconds between two pictures; 0 for a single one."""
+        return float(np.median(np.diff(self._sorted)) * float(self.tick)) if len(self) > 1 else 0.0
+
+    def seconds(self, position: int) -> float:
+        """Presentation time of a packet in seconds since the first picture."""
+        return (int(self.pts[position]) - self.start) * float(self.tick)
+
+    def showing(self, time: float) -> int:
+        """Position of the picture on screen at a second: the last with a time <= it, at least the first."""
+        return int(self._order[max(0, self._rank(time, late=True) - 1)])
+
+    def choose(self, moment: Moment) -> int:
+        """Position of the cheapest picture that begins inside the moment's window, else the one showing."""
+        first, end = self._rank(moment.early, late=False), self._rank(moment.late, late=True)
+        if end - first < 2:
+            return int(self._order[first]) if end > first else self.showing(moment.time)
+        inside = self._order[first:end]
+        cost = inside - self._starts(inside)
+        away = np.abs(self._sorted[first:end] - (self.start + moment.time / float(self.tick)))
+        return int(inside[np.lexsort((away, cost))[0]])
+
+    def walks(self, positions: Iterable[int], back: int = 0) -> list[Walk]:
+        """One walk per group of pictures; `back` starts that many key pictures earlier than needed."""
+        wanted = np.unique(np.fromiter(positions, np.int64))
+        groups: dict[int, list[int]] = {}
+        for start, target in zip(self._starts(wanted, back), wanted, strict=True):
+            groups.setdefault(int(start), []).append(int(target))
+        return [Walk(start, tuple(targets)) for start, targets in sorted(groups.items())]
+
+    def _starts(self, positions: NDArray[np.intp], back: int = 0) -> NDArray[np.intp]:
+        """The key picture each position is decoded from.
+
+        A leading picture (shown before the key picture it follows in the file) refers to the group before.
+        """
+        place = np.searchsorted(self._keys, positions, side="right") - 1
+        leading = self.pts[positions] < self.pts[self._keys[np.maximum(place, 0)]]
+        return self._keys[np.maximum(place - leading - back, 0)]
+
+    def _rank(self, time: float, late: bool) -> int:
+        """How many pictures begin before a second, or at it if `late`."""
+        ticks = time / float(self.tick)
+        tick = math.floor(ticks + _ROUNDING) if late else math.ceil(ticks - _ROUNDING)
+        tick = min(max(tick, -1), int(self._sorted[-1]) - self.start + 1)
+        return int(np.searchsorted(self._sorted, tick + self.start, side="right" if late else "left"))

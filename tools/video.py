@@ -1,0 +1,147 @@
+"""A film one can look at: give it moments, get frames."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import decoders
+from tools.cache import FrameCache
+from tools.decoders import Reading
+from tools.film import Film, Info, probe
+from tools.frame import Frame
+from tools.limits import BadVideo, Limits
+from tools.moment import Moment, Span
+
+__all__ = ["BadVideo", "Info", "Limits", "Look", "Video"]
+
+_NAMED = 5
+"""Seconds named one by one in a sentence about lost pictures."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One frame per moment, in the order of the moments; shorter only where `degraded` says why."""
+
+    frames: tuple[Frame, ...]
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Video:
+    """An opened film. Holds no open file, so it can be shared by threads and pickled (its cache empties).
+
+    `id` is the sha256 of the content in hex.
+    """
+
+    film: Film
+    id: str
+    decoder: str = "pyav"
+    cache: FrameCache | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        decoder: str = "pyav",
+        cache: FrameCache | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> "Video":
+        """Read a film's facts and every picture's time; decodes one picture.
+
+        Raises BadVideo in plain words for what is not a readable film or beyond the limits, and
+        ValueError for an unknown decoder.
+        """
+        reader = decoders.load(decoder)
+        film = probe(Path(path).absolute(), limits)
+        reader.check(film)
+        with film.path.open("rb") as file:
+            return cls(film, hashlib.file_digest(file, "sha256").hexdigest(), decoder, cache)
+
+    @property
+    def path(self) -> Path:
+        """Absolute path of the file."""
+        return self.film.path
+
+    @property
+    def info(self) -> Info:
+        """Facts about the film."""
+        return self.film.info
+
+    @property
+    def span(self) -> Span:
+        """The whole film, in seconds."""
+        return Span(0.0, self.info.duration)
+
+    def look(self, moments: Sequence[Moment], side: int) -> Look:
+        """Frames for these moments, longest side at most `side` pixels, never enlarged.
+
+        Seconds before the start or after the end give the first or the last picture. Raises ValueError
+        for a side below 1 and BadVideo if the file changed or none of the moments can be seen.
+        """
+        if side < 1:
+            raise ValueError("side is a number of pixels, at least 1")
+        self.film.check_unchanged()
+        positions = [self._position(moment) for moment in moments]
+        reading = self._read(sorted({p for p in positions if p is not None}), side)
+        frames = tuple(reading.frames[p] for p in positions if p is not None and p in reading.frames)
+        degraded = tuple(self._complaints(moments, positions, reading))
+        if moments and not frames:
+            raise BadVideo(" ".join(degraded))
+        return Look(frames, degraded)
+
+    def _position(self, moment: Moment) -> int | None:
+        """Packet position of the picture for a moment; None beyond where the file breaks off."""
+        position = self.film.timeline.choose(moment)
+        broken = self.film.unreadable_after
+        if broken is None or moment.time < broken or self.film.timeline.seconds(position) >= moment.early:
+            return position
+        return None
+
+    def _read(self, positions: list[int], side: int) -> Reading:
+        """From the cache where possible; a damaged frame is never kept, so that it is reported every time."""
+        known: dict[int, Frame] = {}
+        if self.cache is not None:
+            found = ((p, self.cache.get(self._key(p, side))) for p in positions)
+            known = {position: frame for position, frame in found if frame is not None}
+        missing = [position for position in positions if position not in known]
+        if not missing:
+            return Reading(known)
+        reading = decoders.load(self.decoder).read(self.film, missing, side)
+        for position, frame in reading.frames.items():
+            if self.cache is not None and position not in reading.damaged:
+                self.cache.put(self._key(position, side), frame)
+        return Reading(known | reading.frames, reading.damaged, reading.exhausted)
+
+    def _key(self, position: int, side: int) -> tuple[str, str, int, int]:
+        return self.id, self.decoder, side, int(self.film.timeline.pts[position])
+
+    def _complaints(
+        self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading
+    ) -> list[str]:
+        """What the caller has to know about this look, in sentences."""
+        said: list[str] = []
+        total = len(moments)
+        beyond = [m.time for m, p in zip(moments, positions, strict=True) if p is None]
+        seen = [(m.time, p) for m, p in zip(moments, positions, strict=True) if p is not None]
+        lost = [time for time, p in seen if p not in reading.frames]
+        hurt = [time for time, p in seen if p in reading.damaged]
+        if self.film.damaged:
+            said.append("Parts of this file are damaged and could not be read.")
+        if beyond:
+            said.append(
+                f"The file breaks off after {self.film.unreadable_after:.1f} of {self.info.duration:.1f} "
+                f"seconds; {len(beyond)} of {total} moments lie beyond ({_seconds(beyond)})."
+            )
+        if lost:
+            why = "were not reached within max_work" if reading.exhausted else "could not be decoded"
+            said.append(f"{len(lost)} of {total} pictures {why} ({_seconds(lost)}).")
+        if hurt:
+            said.append(f"{len(hurt)} of {total} pictures are damaged ({_seconds(hurt)}).")
+        return said
+
+
+def _seconds(times: list[float]) -> str:
+    named = ", ".join(f"{time:.1f} s" for time in times[:_NAMED])
+    return f"at {named}, …" if len(times) > _NAMED else f"at {named}"
