@@ -10,16 +10,16 @@ from transformers import PreTrainedTokenizerFast
 
 from agents.demo.film import make_film
 from agents.demo.questions import ask_about
-from agents.demo.reply import conclusion, transcript
+from agents.demo.lesson import FORMS, turn
 from agents.demo.view import random_times, view
-from agents.demo.wording import describe_text, fact_text, question_text, system_text, verify_text
+from agents.demo.wording import system_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>")
 _SIZE = 1024
 
 # `<12` and `.5s>` are pieces of their own, so that a time label is two tokens in prompts and thoughts alike.
-_PIECES = r"<\d+|\.\d+s>| ?[A-Za-z]+| ?\d|\n| ?[^\sA-Za-z\d]|\s"
+_PIECES = r"[;:,] (?=<\d)|<\d+|\.\d+s>| ?[A-Za-z]+| ?\d|\n| ?[^\sA-Za-z\d]|\s"
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -65,18 +65,13 @@ def _corpus() -> Iterator[str]:
     for seed in range(600):
         film = make_film(seed)
         seen = view(film, random_times(film, 16, rng))
-        yield transcript(seen)
-        yield f"user\nassistant\nsystem\n{describe_text(rng)}\n{system_text(rng) or ''}"
+        yield f"user\nassistant\nsystem\n{system_text(rng) or ''}"
         for question in ask_about(film, 6):
-            general = as_question_text(question.text, question.options)
-            yield conclusion(question, seen) + ". Answer: " + question.answer
-            yield general
+            for form in FORMS:
+                taught = turn(question, seen, form, rng)
+                yield taught.ask
+                yield "".join(text for text, _ in taught.reply)
     yield from _words(rng)
-
-
-def as_question_text(text: str, options: tuple[str, ...]) -> str:
-    """A question and its options in the plainest layout."""
-    return "\n".join([f"Question: {text}", *options])
 
 
 def _words(rng: Random) -> Iterator[str]:

@@ -1,0 +1,112 @@
+"""From lessons to tensors. All turns about a film share its frames: a trunk with branches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from agents.demo.lesson import Turn
+from agents.demo.model import TOKENS_PER_FRAME
+from agents.demo.view import View
+from agents.prompts import label
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Token ids of one turn, and each token's weight in the loss."""
+
+    ids: list[int]
+    weights: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One film: the ids of its frames, then its turns."""
+
+    trunk: list[int]
+    branches: list[Branch]
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest turn."""
+        return max(len(branch.ids) for branch in self.branches)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one training step needs. `pixels` is None where the frames are told in words."""
+
+    ids: Tensor
+    places: Tensor
+    weights: Tensor
+    trunk_mask: Tensor
+    branches: int
+    pixels: Tensor | None
+
+    @property
+    def targets(self) -> tuple[Tensor, Tensor]:
+        """For each token the one to say next, and its weight. A branch's last token says nothing."""
+        following = torch.roll(self.ids, -1, 1)
+        weights = torch.roll(self.weights, -1, 1)
+        trunk = self.trunk_mask.shape[1]
+        length = (self.ids.shape[1] - trunk) // self.branches
+        weights[:, trunk - 1 :: length] = 0.0
+        weights[:, :trunk] = 0.0
+        return following, weights
+
+
+def in_words(view: View) -> str:
+    """Frames as text, for a decoder that has no eyes yet."""
+    return "".join(f"{label(sight.time)} {sight.shot.what}" for sight in view.sights)
+
+
+def in_pictures(view: View) -> str:
+    """Frames as places for the vision tower's tokens."""
+    picture = "<image>" * TOKENS_PER_FRAME
+    return "".join(f"{label(sight.time)}{picture}" for sight in view.sights)
+
+
+def tree(frames: str, turns: Sequence[Turn], system: str | None, tokenizer: PreTrainedTokenizerFast) -> Tree:
+    """Lay out one film and its turns."""
+    head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    trunk = encode(tokenizer, f"{head}<|im_start|>user\n{frames}\n")
+    return Tree(trunk, [_branch(turn, tokenizer) for turn in turns])
+
+
+def _branch(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> Branch:
+    branch = Branch([], [])
+    ending = ("<|im_end|>", turn.reply[-1][1] / 4)
+    for text, weight in [(f"{turn.ask}<|im_end|>\n<|im_start|>assistant\n", 0.0), *turn.reply, ending]:
+        ids = encode(tokenizer, text)
+        branch.ids.extend(ids)
+        branch.weights.extend([weight] * len(ids))
+    return branch
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """Token ids of a text."""
+    return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def collate(trees: Sequence[Tree], pixels: Tensor | None, pad: int) -> Batch:
+    """Pad trunks to one length and turns to another. Films with fewer turns get empty ones."""
+    trunk = max(len(each.trunk) for each in trees)
+    count = max(len(each.branches) for each in trees)
+    length = max(each.longest for each in trees)
+    size = (len(trees), trunk + count * length)
+    ids, weights = torch.full(size, pad), torch.zeros(size)
+    places, mask = torch.zeros(size, dtype=torch.long), torch.zeros(len(trees), trunk)
+    places[:, :trunk] = torch.arange(trunk)
+    for row, each in enumerate(trees):
+        ids[row, : len(each.trunk)] = torch.tensor(each.trunk)
+        mask[row, len(each.trunk) :] = float("-inf")
+        places[row, trunk:] = len(each.trunk) + torch.arange(length).repeat(count)
+        for number, branch in enumerate(each.branches):
+            start = trunk + number * length
+            ids[row, start : start + len(branch.ids)] = torch.tensor(branch.ids)
+            weights[row, start : start + len(branch.ids)] = torch.tensor(branch.weights)
+    return Batch(ids, places, weights, mask, count, pixels)

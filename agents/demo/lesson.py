@@ -1,0 +1,81 @@
+"""One lesson: a film's frames and several turns about them, each with what the model should say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from agents.answer import Question
+from agents.demo.questions import DemoQuestion
+from agents.demo.reply import conclusion, seen, transcript
+from agents.demo.view import View
+from agents.demo.wording import describe_text, fact_text, question_text, verify_text
+from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
+
+FORMS = ("think", "fact", "direct", "open", "verify", "describe")
+_THOUGHT = 0.25  # weight of a thought's words in the loss; the final answer's is 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the user says after the frames, and what to reply: pieces with their weight in the loss."""
+
+    ask: str
+    reply: tuple[tuple[str, float], ...]
+
+
+def turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
+    """A turn of the given form about a question."""
+    if form == "describe":
+        return Turn(describe_text(rng), ((transcript(view), _THOUGHT),))
+    if form == "verify":
+        return _verify(question, rng)
+    posed = as_choice(question, rng) if form == "direct" or rng.random() < 0.6 else as_open(question)
+    final = answer_to(posed, question.answer)
+    if form in ("direct", "open"):
+        return Turn(question_text(posed, "direct", rng), ((final, 1.0),))
+    fact = conclusion(question, view)
+    thought = f"{transcript(view)}; {fact}" if form == "think" else fact
+    ask = question_text(posed, "think", rng) if form == "think" else fact_text(posed, rng)
+    weight = _THOUGHT if form == "think" else 1.0
+    return Turn(ask, ((f"{thought}. Answer:", weight), (f" {final}", 1.0)))
+
+
+def as_choice(question: DemoQuestion, rng: Random) -> Question:
+    """The question as multiple choice; now and then with fewer or more options than usual."""
+    options = list(question.options or ("yes", "no"))
+    if question.options and rng.random() < 0.2:
+        options = [question.answer, *(o for o in _values(question) if o != question.answer)][: rng.randint(2, 6)]
+    if rng.random() < 0.2 or not question.options:
+        rng.shuffle(options)
+    return Question(text=question.text, options=tuple(options), kind="choice")
+
+
+def as_open(question: DemoQuestion) -> Question:
+    """The question without options."""
+    kind = {"count": "number", "appears": "yesno"}.get(question.kind, "text")
+    return Question.model_validate({"text": question.text, "kind": kind})
+
+
+def answer_to(posed: Question, answer: str) -> str:
+    """The true answer in the form that the question asks for: a letter, or the words."""
+    return posed.letters[posed.options.index(answer)] if posed.options else answer
+
+
+def _verify(question: DemoQuestion, rng: Random) -> Turn:
+    true = rng.random() < 0.5
+    others = [value for value in question.options or ("yes", "no") if value != question.answer]
+    proposed = question.answer if true else rng.choice(others)
+    return Turn(verify_text(as_open(question), proposed, rng), (("yes" if true else "no", 1.0),))
+
+
+def _values(question: DemoQuestion) -> tuple[str, ...]:
+    for values in (COLOURS, SHAPES, DIRECTIONS):
+        if question.answer in values:
+            return values if question.kind != "after" else question.options
+    return question.options
+
+
+def honest(question: DemoQuestion, view: View) -> bool:
+    """Whether the question may be asked while only what is seen is taught."""
+    return seen(question, view)
