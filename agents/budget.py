@@ -23,15 +23,9 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    frames: int | None = Field(
-        default=None, ge=1, description="Frames shown to the model, summed over its calls."
-    )
-    tokens: int | None = Field(
-        default=None, ge=1, description="Prompt and completion tokens, summed over its calls."
-    )
-    calls: int | None = Field(
-        default=None, ge=1, description="Requests to the model; one may draw many samples."
-    )
+    frames: int | None = Field(default=None, ge=1, description="Frames shown to the model, summed over its calls.")
+    tokens: int | None = Field(default=None, ge=1, description="Prompt and completion tokens, summed over its calls.")
+    calls: int | None = Field(default=None, ge=1, description="Requests to the model; one may draw many samples.")
     seconds: float | None = Field(default=None, gt=0, description="Wall-clock seconds.")
 
     def capped(self, other: Budget) -> Budget:

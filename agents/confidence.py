@@ -46,7 +46,7 @@ def lead_probability(leader: int, runner_up: int) -> float:
     a binomial tail, summed exactly.
     """
     trials = leader + runner_up + 1
-    return sum(comb(trials, wins) for wins in range(leader + 1)) / 2**trials
+    return float(sum(comb(trials, wins) for wins in range(leader + 1)) / 2**trials)
 
 
 def uncatchable(leader: float, runner_up: float, left: float) -> bool:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-from agents.budget import BudgetExceeded, Cost, Meter
+from agents.budget import Cost, Meter
 from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, reserve
 from agents.ledger import Ledger
 from agents.prompts import label
 from agents.trace import Asked, Trace
+
+_SHORTEST = 64  # tokens; a reply shorter than this is only allowed where no more was asked for
 
 
 def compose(pictures: Sequence[Picture], text: str) -> Prompt:
@@ -29,7 +31,14 @@ class MeteredEngine:
         self._trace = trace
 
     async def generate(
-        self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int, *, purpose: str, shrink: bool
+        self,
+        pictures: Sequence[Picture],
+        text: str,
+        sampling: Sampling,
+        n: int,
+        *,
+        purpose: str,
+        shrink: bool,
     ) -> Generation:
         """Ask once. With `shrink`, a call too big for the budget is made smaller instead of refused.
 
@@ -37,7 +46,7 @@ class MeteredEngine:
         Raises BudgetExceeded, EngineError.
         """
         if shrink:
-            pictures, n = self._fit(pictures, text, sampling, n)
+            pictures, sampling, n = self._fit(pictures, text, sampling, n)
         prompt = compose(pictures, text)
         reserved = self._price(pictures, text, sampling, n)
         self._meter.charge(reserved)
@@ -57,28 +66,28 @@ class MeteredEngine:
 
     def _fit(
         self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int
-    ) -> tuple[Sequence[Picture], int]:
-        """The largest call that the budget allows: fewer samples first, then fewer frames, at least one each."""
-        frames = min(len(pictures), int(min(self._meter.left("frames"), len(pictures))))
-        fitted = n
-        while True:
-            price = self._price(thin(pictures, frames), text, sampling, fitted)
-            if price.tokens <= self._meter.left("tokens"):
-                break
-            if fitted > 1:
-                fitted -= 1
-            elif frames > 1:
-                frames -= 1
-            else:
-                raise BudgetExceeded("tokens", price.tokens, self._meter.left("tokens"))
-        self._tell(len(pictures), frames, n, fitted)
-        return thin(pictures, frames), fitted
+    ) -> tuple[Sequence[Picture], Sampling, int]:
+        """The largest call that the budget allows: fewer samples first, then shorter replies, then fewer frames."""
+        left, shortest = self._meter.left("tokens"), min(_SHORTEST, sampling.max_tokens)
+        affordable = (
+            thin(pictures, count)
+            for count in range(int(min(self._meter.left("frames"), len(pictures))), 0, -1)
+            if reserve(self._engine, compose(thin(pictures, count), text)) + shortest <= left
+        )
+        shown = next(affordable, None)
+        if shown is None:
+            return pictures, sampling, n  # not even the smallest call fits: charging it says why
+        room = left - reserve(self._engine, compose(shown, text))
+        drawn = int(max(1, min(n, room // sampling.max_tokens)))
+        length = int(min(sampling.max_tokens, room))
+        self._tell("shown {} of {} frames", len(shown), len(pictures))
+        self._tell("drew {} of {} samples", drawn, n)
+        self._tell("replies cut at {} instead of {} tokens", length, sampling.max_tokens)
+        return shown, replace(sampling, max_tokens=length), drawn
 
-    def _tell(self, frames: int, fitted_frames: int, n: int, fitted_n: int) -> None:
-        if fitted_frames < frames:
-            self._ledger.degrade(f"budget: shown {fitted_frames} of {frames} frames")
-        if fitted_n < n:
-            self._ledger.degrade(f"budget: drew {fitted_n} of {n} samples")
+    def _tell(self, words: str, fitted: int, wanted: int) -> None:
+        if fitted < wanted:
+            self._ledger.degrade("budget: " + words.format(fitted, wanted))
 
 
 def thin(pictures: Sequence[Picture], count: int) -> Sequence[Picture]:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from agents.strategies import PROGRAMS, AnyStrategy
 from agents.strategy import Strategy
 
+_PRESETS = Path(__file__).with_name("presets.toml")
+
 
 class BadStrategy(Exception):
     """The caller asked for a strategy or a parameter that does not exist. `param` names the field."""
@@ -46,9 +48,9 @@ class Catalogue:
             self.resolve(name)
 
     @classmethod
-    def load(cls, path: Path = Path(__file__).with_name("presets.toml")) -> Catalogue:
-        """Read the presets from a file."""
-        tables = tomllib.loads(path.read_text("utf-8"))
+    def load(cls) -> Catalogue:
+        """All programs, and the presets that are shipped."""
+        tables = tomllib.loads(_PRESETS.read_text("utf-8"))
         return cls({name: Preset.model_validate(table) for name, table in tables.items()})
 
     @property

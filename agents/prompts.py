@@ -32,11 +32,10 @@ def ask(question: Question, style: Style = "direct") -> str:
     return f"{_statement(question)}\n{_instruction(question.kind, style)}"
 
 
-def verify(question: Question, value: str) -> str:
-    """A fresh yes-or-no question about a proposed answer. It shows neither options nor reasoning."""
+def verify(question: Question, answer: str) -> str:
+    """A fresh yes-or-no question about a proposed answer, given in words. It shows neither options nor reasoning."""
     return (
-        f"Question: {question.text}\nProposed answer: {question.show(value)}\n"
-        "Is the proposed answer correct? Answer yes or no only."
+        f"Question: {question.text}\nProposed answer: {answer}\nIs the proposed answer correct? Answer yes or no only."
     )
 
 

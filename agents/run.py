@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from agents import prompts
 from agents.answer import Answer, Candidate, Question, Stop
-from agents.budget import Budget, Meter
+from agents.budget import Budget, BudgetExceeded, Meter
 from agents.confidence import normalise
 from agents.engine import Engine, EngineError, Generation, Picture, Sampling
 from agents.ledger import Ledger
@@ -115,6 +115,20 @@ class Run:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def affordable(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+        """Await several asks at once and leave out those that the budget has no room for.
+
+        Raises BudgetExceeded if there is room for none.
+        """
+        results = await self.together(_or_limit(each) for each in asks)
+        made = [result for result in results if not isinstance(result, BudgetExceeded)]
+        limits = [result for result in results if isinstance(result, BudgetExceeded)]
+        if limits and not made:
+            raise limits[0]
+        if limits:
+            self.ledger.degrade(f"budget: {limits[0]}")
+        return made
+
     def propose(
         self,
         value: str | None,
@@ -126,7 +140,10 @@ class Run:
     ) -> Answer:
         """Record the best answer so far and return it: it is the result if a limit is reached from now on."""
         spread = shares if shares is not None else {} if value is None else {value: 1.0}
-        known = {**({} if value is None or confidence is None else {value: confidence}), **(confidences or {})}
+        known = {
+            **({} if value is None or confidence is None else {value: confidence}),
+            **(confidences or {}),
+        }
         answer = Answer(
             value=value,
             confidence=confidence,
@@ -176,12 +193,19 @@ class Run:
         self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int, purpose: str
     ) -> Generation:
         seeded = replace(sampling, seed=self.random.randrange(2**31))
-        shrink = self.best is None
+        shrink = self.ledger.calls == 0  # a first answer, however small, is worth more than none
         return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink)
 
     def _candidate(self, value: str, share: float, confidence: float | None) -> Candidate:
         option = value if self.question.kind == "choice" else None
         return Candidate(answer=self.show(value), option=option, share=share, confidence=confidence)
+
+
+async def _or_limit(ask: Coroutine[Any, Any, T]) -> T | BudgetExceeded:
+    try:
+        return await ask
+    except BudgetExceeded as limit:
+        return limit
 
 
 def _rotated(question: Question, by: int) -> tuple[Question, dict[str, str]]:

@@ -73,9 +73,7 @@ class Stopped(_Event):
     reason: str
 
 
-Event = Annotated[
-    Began | Ended | Looked | Asked | Proposed | Noted | Stopped, Field(discriminator="event")
-]
+Event = Annotated[Began | Ended | Looked | Asked | Proposed | Noted | Stopped, Field(discriminator="event")]
 Listener = Callable[[Event], None]
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from inspect import getmembers, isclass
 from operator import or_
 from pkgutil import iter_modules
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
@@ -34,10 +34,12 @@ def _named(value: Any) -> Any:
 
 
 PROGRAMS = _programs()
-AnyStrategy = Annotated[
-    Annotated[reduce(or_, PROGRAMS.values()), Field(discriminator="name")],  # type: ignore[arg-type]
-    BeforeValidator(_named),
-]
+if TYPE_CHECKING:
+    AnyStrategy = Strategy  # what a type checker may know of a union that is only found at run time
+else:
+    AnyStrategy = Annotated[
+        Annotated[reduce(or_, PROGRAMS.values()), Field(discriminator="name")], BeforeValidator(_named)
+    ]
 # `escalate` holds strategies, so it names the union before the union exists.
 for _program in PROGRAMS.values():
     _program.model_rebuild(_types_namespace={"AnyStrategy": AnyStrategy})

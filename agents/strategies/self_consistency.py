@@ -10,6 +10,7 @@ from pydantic import Field
 from agents.answer import Answer, Stop
 from agents.confidence import lead_probability, uncatchable
 from agents.engine import Sampling
+from agents.prompts import Style
 from agents.run import Run
 from agents.sample import Sample
 from agents.strategy import Strategy
@@ -46,28 +47,30 @@ class SelfConsistency(Strategy):
                 drawn = await self._draw(run, size)
             samples += drawn
             tally = count((each.value, self._weight(each)) for each in samples)
-            stopped = self._stopped(samples, tally, self.samples - len(samples))
-            answer = run.propose(tally.leader, tally.shares.get(tally.leader or ""), shares=tally.shares, stopped=stopped)
-            if stopped != "complete" or len(drawn) < size:
+            stopped = "budget" if len(drawn) < size else self._stopped(samples, tally)
+            share = tally.shares.get(tally.leader or "")
+            answer = run.propose(tally.leader, share, shares=tally.shares, stopped=stopped)
+            if stopped != "complete":
                 break
         return answer
 
     async def _draw(self, run: Run, size: int) -> Sequence[Sample]:
-        style = "think" if self.think else "direct"
+        style: Style = "think" if self.think else "direct"
         heat = 0.0 if self.diversity == "frames" else self.temperature
         sampling = Sampling(temperature=heat, max_tokens=self.max_tokens)
         if self.diversity == "temperature":
             return await run.ask(await run.look(centres(run.span, self.frames)), sampling, size, style)
         looks = [await run.look(jittered(run.span, self.frames, run.random)) for _ in range(size)]
         if not self.think and self.diversity == "frames":
-            return await run.together(run.choose(pictures) for pictures in looks)
-        return [each for one in await run.together(run.ask(p, sampling, 1, style) for p in looks) for each in one]
+            return await run.affordable(run.choose(pictures) for pictures in looks)
+        return [each for one in await run.affordable(run.ask(p, sampling, 1, style) for p in looks) for each in one]
 
     def _weight(self, each: Sample) -> float:
         known = {"count": 1.0, "margin": each.margin, "logprob": each.certainty}[self.weight]
         return 1.0 if known is None else max(known, 1e-9)
 
-    def _stopped(self, samples: Sequence[Sample], tally: Tally, left: int) -> Stop:
+    def _stopped(self, samples: Sequence[Sample], tally: Tally) -> Stop:
+        left = self.samples - len(samples)
         votes = count((each.value, 1.0) for each in samples)
         if self.stop == "beta" and lead_probability(int(votes.first), int(votes.second)) >= self.level:
             return "decided"

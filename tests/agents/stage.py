@@ -83,6 +83,4 @@ def sure(letter: str, probability: float, of: str = "ABCD") -> dict[str, float]:
 
 def thoughts(*letters: str) -> list[str]:
     """Chains of thought that end in these letters; "?" is one that states no answer."""
-    return [
-        "I cannot tell" if letter == "?" else f"I see something. Answer: {letter}" for letter in letters
-    ]
+    return ["I cannot tell" if letter == "?" else f"I see something. Answer: {letter}" for letter in letters]

@@ -58,7 +58,7 @@ def test_charging_after_the_call_would_overspend(video: Video) -> None:
         def charge(self, cost: Cost) -> None:
             pass
 
-        def settle(self, reserved: Cost, actual: Cost) -> None:
+        def settle(self, reserved: Cost, actual: Cost) -> None:  # noqa: ARG002
             super().charge(actual)
 
     engine = ScriptedEngine(lambda *_: ["Answer: A"], pause=0.01)
@@ -77,7 +77,7 @@ def test_charging_after_the_call_would_overspend(video: Video) -> None:
 
 def test_out_of_calls_the_best_answer_so_far_is_returned(perform: Perform) -> None:
     done = perform("until_confident", [sure("A", 0.5), sure("B", 0.6)], budget=Budget(calls=2))
-    assert (done.value, done.confidence, done.stopped) == ("B", 0.6, "budget")
+    assert (done.value, done.confidence, done.stopped) == ("B", pytest.approx(0.6), "budget")
     assert done.run.ledger.degraded == ["budget: calls: wanted 1, 0 left"]
 
 
@@ -89,10 +89,17 @@ def test_a_first_call_too_big_for_the_budget_is_made_smaller_and_says_so(perform
 
 def test_samples_go_before_frames_when_tokens_are_short(perform: Perform) -> None:
     spec = {"name": "best_of_n", "samples": 8, "max_tokens": 100}
-    done = perform(spec, [*thoughts(*"AA"), {"yes": 1.0, "no": 0.0}], budget=Budget(tokens=1200))
+    done = perform(spec, [*thoughts(*"AA"), {"yes": 1.0, "no": 0.0}], budget=Budget(tokens=1100))
     assert done.samples[0] == 2
     assert done.frames[0] == 32
     assert "budget: drew 2 of 8 samples" in done.run.ledger.degraded
+
+
+def test_of_asks_made_at_once_those_that_can_be_paid_still_count(perform: Perform) -> None:
+    spec = {"name": "self_consistency", "frames": 8, "diversity": "frames"}
+    done = perform(spec, lambda *_: thoughts("A"), budget=Budget(frames=20))
+    assert (done.frames, done.value, done.stopped) == ([8, 8], "A", "budget")
+    assert done.run.ledger.degraded == ["budget: frames: wanted 8, 4 left"]
 
 
 def test_a_budget_too_small_for_any_call_says_so(perform: Perform) -> None:

@@ -2,13 +2,28 @@ from math import exp, log
 
 import pytest
 
-from agents.confidence import lead_probability, least_probability, margin, mean_probability, normalise, uncatchable
+from agents.confidence import (
+    lead_probability,
+    least_probability,
+    margin,
+    mean_probability,
+    normalise,
+    uncatchable,
+)
 from agents.engine import Token
 
 
 @pytest.mark.parametrize(
     ("leader", "runner_up", "probability"),
-    [(3, 0, 0.9375), (4, 0, 0.969), (6, 1, 0.965), (8, 2, 0.967), (9, 3, 0.954), (11, 4, 0.962), (12, 5, 0.952)],
+    [
+        (3, 0, 0.9375),
+        (4, 0, 0.969),
+        (6, 1, 0.965),
+        (8, 2, 0.967),
+        (9, 3, 0.954),
+        (11, 4, 0.962),
+        (12, 5, 0.952),
+    ],
 )
 def test_the_beta_rule_gives_the_exact_sums(leader: int, runner_up: int, probability: float) -> None:
     assert lead_probability(leader, runner_up) == pytest.approx(probability, abs=5e-4)

@@ -56,7 +56,14 @@ def test_number(text: str, value: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("Yes", "yes"), ("no.", "no"), ("Yes, it is", "yes"), ("yes and no", None), ("maybe", None), ("know", None)],
+    [
+        ("Yes", "yes"),
+        ("no.", "no"),
+        ("Yes, it is", "yes"),
+        ("yes and no", None),
+        ("maybe", None),
+        ("know", None),
+    ],
 )
 def test_yes_or_no(text: str, value: str | None) -> None:
     assert read(IS_IT, text) == value

@@ -1,8 +1,8 @@
 import pytest
 
-from agents.runner import UnfitEngine, check
 from agents.engines.scripted import ScriptedEngine
 from agents.presets import Catalogue
+from agents.runner import UnfitEngine, check
 from tests.agents.stage import Perform, thoughts
 
 

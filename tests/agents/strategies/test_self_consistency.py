@@ -29,7 +29,7 @@ def test_jitter_shows_each_sample_other_frames(perform: Perform, diversity: str,
 
 def test_stops_as_soon_as_the_leader_cannot_be_caught(perform: Perform) -> None:
     spec = {"name": NAME, "samples": 8, "batch": 1, "diversity": "temperature"}
-    done = perform(spec, thoughts(*"AABAAA" "BB"))
+    done = perform(spec, thoughts(*"AABAAABB"))
     assert (len(done.calls), done.stopped, done.value) == (6, "decided", "A")
 
 
@@ -43,7 +43,14 @@ def test_beta_rule_stops_where_the_exact_table_says(perform: Perform, votes: str
 
 
 def test_direct_answers_on_other_frames_can_be_weighted_by_margin(perform: Perform) -> None:
-    spec = {"name": NAME, "samples": 3, "think": False, "diversity": "frames", "weight": "margin", "stop": "fixed"}
+    spec = {
+        "name": NAME,
+        "samples": 3,
+        "think": False,
+        "diversity": "frames",
+        "weight": "margin",
+        "stop": "fixed",
+    }
     unsure_a = {"A": 0.3, "B": 0.25, "C": 0.25, "D": 0.2}
     done = perform(spec, [unsure_a, unsure_a, sure("B", 0.9)])
     assert done.value == "B", "one sure sample outweighs two that barely lean"
