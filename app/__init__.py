@@ -1,0 +1,1 @@
+"""What the outside sees: HTTP, the command line, settings, stored videos. Knows no model."""

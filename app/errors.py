@@ -1,0 +1,145 @@
+"""Every error that a caller can meet: one table from exception to HTTP status, type, code and exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from agents.engine import EngineError
+from agents.presets import BadStrategy
+from agents.runner import UnfitEngine
+from tools.limits import BadVideo
+
+
+class Refused(Exception):
+    """We will not do this. `param` names the field at fault; `retry_after` is in seconds."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+        self.retry_after = retry_after
+
+
+class BadRequest(Refused):
+    """The request says something that makes no sense."""
+
+
+class Forbidden(Refused):
+    """The operator does not allow this."""
+
+
+class Missing(Refused):
+    """There is no such thing."""
+
+
+class TooLarge(Refused):
+    """The body is larger than a limit."""
+
+
+class WrongType(Refused):
+    """The body is not of the type that this route reads."""
+
+
+class Busy(Refused):
+    """As much is running as may run at once."""
+
+
+class NotReady(Refused):
+    """The engine is not loaded yet, or could not be."""
+
+
+class Gone(Exception):
+    """The client left before its answer was ready."""
+
+
+class Row(NamedTuple):
+    """How one kind of error looks from outside."""
+
+    status: int
+    type: str
+    code: str
+    exit: int
+
+
+TABLE: Mapping[type[Exception], Row] = {
+    BadRequest: Row(400, "invalid_request_error", "invalid_value", 2),
+    BadStrategy: Row(400, "invalid_request_error", "invalid_parameter", 2),
+    UnfitEngine: Row(400, "invalid_request_error", "unfit_engine", 2),
+    Forbidden: Row(403, "permission_error", "not_allowed", 2),
+    Missing: Row(404, "not_found_error", "not_found", 3),
+    TooLarge: Row(413, "invalid_request_error", "too_large", 2),
+    WrongType: Row(415, "invalid_request_error", "unsupported_media_type", 2),
+    BadVideo: Row(422, "invalid_request_error", "unreadable_video", 3),
+    Busy: Row(429, "rate_limit_error", "too_many_runs", 5),
+    Gone: Row(499, "cancelled_error", "client_closed_request", 1),
+    EngineError: Row(503, "engine_error", "engine_failed", 4),
+    NotReady: Row(503, "not_ready_error", "not_ready", 4),
+}
+BUG = Row(500, "server_error", "internal_error", 1)
+_RETRY_AFTER = 5
+_KINDS = {
+    "missing": ("missing_field", "This field is required."),
+    "extra_forbidden": ("unknown_field", "There is no such field."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as callers see it, over HTTP or on a terminal."""
+
+    row: Row
+    message: str
+    param: str | None = None
+    code: str | None = None
+    headers: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """What to tell the caller. What is not in the table is our bug, and its words stay here."""
+        if isinstance(error, ValidationError | RequestValidationError):
+            return cls.of(explain(error.errors()))
+        if isinstance(error, HTTPException):
+            return cls._of_http(error)
+        row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), BUG)
+        if row is BUG:
+            return cls(BUG, "Something went wrong on our side. It is in the log under this request id.")
+        wait = getattr(error, "retry_after", None) or (_RETRY_AFTER if row.status in (429, 503) else None)
+        headers = {"retry-after": str(wait)} if wait else None
+        return cls(row, str(error), getattr(error, "param", None), getattr(error, "code", None), headers)
+
+    @classmethod
+    def _of_http(cls, error: HTTPException) -> Failure:
+        code = "_".join(str(error.detail).lower().split())
+        kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
+        return cls(Row(error.status_code, kind, code, 2), f"{error.detail}.", headers=error.headers)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error object of the wire."""
+        code = self.code or self.row.code
+        error = {"message": self.message, "type": self.row.type, "param": self.param, "code": code}
+        return {"error": error}
+
+
+def explain(problems: Sequence[Any]) -> BadRequest:
+    """The first thing that validation found wrong, as one sentence that names the field."""
+    first = problems[0]
+    if first["type"] == "json_invalid":
+        return BadRequest(f"The body is not JSON: {first['ctx']['error']}.", code="invalid_json")
+    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+    code, words = _KINDS.get(first["type"], ("invalid_value", str(first["msg"])))
+    words = words.removeprefix("Value error, ")
+    return BadRequest(f"{param}: {words}" if param else words, param=param, code=code)

@@ -1,0 +1,55 @@
+"""Put the service together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from agents.engine import Engine
+from app.errors import Failure, WrongType
+from app.middleware import BodyLimit, Correlate
+from app.routes import UPLOAD, router
+from app.service import Service
+from app.settings import Settings
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """The service. Without an engine, it loads the one that the settings name and is ready once it has."""
+    service = Service(settings, engine)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            yield
+
+    app = FastAPI(
+        title="Second Look",
+        summary="Ask a question about a video, and say how much looking and thinking you can afford.",
+        lifespan=lifespan,
+        middleware=[
+            Middleware(Correlate),
+            Middleware(BodyLimit, limit=settings.max_body_bytes, streaming=UPLOAD),
+        ],
+        exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
+    )
+    app.state.service = service
+    app.include_router(router)
+    return app
+
+
+async def _failed(_: Request, error: Exception) -> JSONResponse:
+    failure = Failure.of(error)
+    return JSONResponse(failure.body, failure.row.status, failure.headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if request.method == "POST" and kind != "application/json":
+        error = WrongType(f"Send JSON, as application/json, not {kind or 'a body without a type'}.")
+    return await _failed(request, error)

@@ -1,0 +1,94 @@
+"""What happens to every request before its route: an id, one place for errors, a bound on its body."""
+
+from __future__ import annotations
+
+import logging
+import re
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import BUG, Failure, TooLarge
+
+_LOG = logging.getLogger("secondlook")
+_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+def observe(error: BaseException, request_id: str) -> Failure:
+    """What to tell the client about an exception; our own bugs go to the log, here and only here."""
+    failure = Failure.of(error)
+    if failure.row is BUG:
+        _LOG.error("unexpected error in request %s", request_id, exc_info=error)
+    return failure
+
+
+class Correlate:
+    """Gives every request an id that its response repeats, and every exception its error object."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _ID.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def tagged(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tagged)
+        except Exception as error:
+            if started:
+                raise
+            failure = observe(error, request_id)
+            response = JSONResponse(failure.body, failure.row.status, failure.headers)
+            await response(scope, receive, tagged)
+
+
+class BodyLimit:
+    """Reads bodies whole before their route, up to a limit. One route is left out: it streams its own."""
+
+    def __init__(self, app: ASGIApp, limit: int, streaming: tuple[str, str]) -> None:
+        self._app = app
+        self._limit = limit
+        self._streaming = streaming
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (scope["method"], scope["path"]) != self._streaming:
+            receive = await self._whole(Headers(scope=scope), receive)
+        await self._app(scope, receive, send)
+
+    async def _whole(self, headers: Headers, receive: Receive) -> Receive:
+        declared = headers.get("content-length", "")
+        check_body(int(declared) if declared.isdecimal() else 0, self._limit)
+        body, more = bytearray(), True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                break
+            body += message.get("body", b"")
+            check_body(len(body), self._limit)
+            more = message.get("more_body", False)
+        first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def replay() -> Message:
+            return first.pop() if first else await receive()
+
+        return replay
+
+
+def check_body(size: int, limit: int) -> None:
+    """Raise TooLarge if a request has more bytes than the limit."""
+    if size > limit:
+        raise TooLarge(f"The request is larger than {limit} bytes, the most that this service reads.")

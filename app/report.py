@@ -1,0 +1,66 @@
+"""From a finished run to the response that the caller reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from agents.answer import Answer
+from agents.run import Run
+from agents.runner import Outcome
+from app.schemas import AnswerResponse, Candidate, Evidence, Report, Took
+
+
+def respond(
+    outcome: Outcome, run: Run, *, model: str, strategy: dict[str, Any], total: float
+) -> AnswerResponse:
+    """The answer with its evidence, its confidence and its bill."""
+    answer = outcome.answer
+    return AnswerResponse(
+        id=f"run_{uuid4().hex}",
+        answer=None if answer.value is None else run.show(answer.value),
+        option=answer.value if run.question.kind == "choice" else None,
+        confidence=answer.confidence,
+        candidates=_candidates(answer),
+        evidence=[Evidence(start=each.start, end=each.end, text=each.text) for each in answer.evidence],
+        report=_report(outcome, run, model, strategy, total),
+    )
+
+
+def _candidates(answer: Answer) -> list[Candidate]:
+    ordered = sorted(answer.candidates, key=lambda each: -each.share)
+    return [Candidate.model_validate(each.model_dump()) for each in ordered]
+
+
+def _report(outcome: Outcome, run: Run, model: str, strategy: dict[str, Any], total: float) -> Report:
+    ledger = run.ledger
+    return Report(
+        strategy=strategy,
+        model=model,
+        frames_viewed=ledger.frames_viewed,
+        frames_unique=ledger.frames_unique,
+        frame_times=[list(times) for times in ledger.frame_times],
+        calls=ledger.calls,
+        rounds=ledger.rounds,
+        paths=ledger.paths,
+        tool_calls=ledger.tool_calls,
+        prompt_tokens=ledger.prompt_tokens,
+        cached_tokens=ledger.cached_tokens,
+        completion_tokens=ledger.completion_tokens,
+        subtitles=False,
+        seconds=Took(**ledger.seconds, total=total),
+        stopped=outcome.stopped,
+        degraded=list(ledger.degraded),
+    )
+
+
+def rounded(value: Any) -> Any:
+    """A JSON value whose floats keep four places, as everywhere on the wire."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [rounded(each) for each in value]
+    return value

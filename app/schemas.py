@@ -1,0 +1,164 @@
+"""The wire of an answer: what a native request may say and what its response says. Types only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from agents.answer import Kind, Question, Stop
+from agents.budget import Budget
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Request):
+    """Where the video is: an uploaded file, or a path on the server, or a URL."""
+
+    file: Words | None = Field(None, description="Id of an uploaded file.")
+    path: Words | None = Field(None, description="A file under the directory that the operator allowed.")
+    url: Words | None = Field(None, description="Not supported yet.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if sum(place is not None for place in (self.file, self.path, self.url)) != 1:
+            raise ValueError("give exactly one of file, path, url")
+        return self
+
+
+def _file(value: Any) -> Any:
+    return {"file": value} if isinstance(value, str) else value
+
+
+def _named(value: Any) -> Any:
+    spec = {"name": value} if isinstance(value, str) else value
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
+        raise ValueError("give a name, or an object with a name and parameters")
+    return spec
+
+
+Video = Annotated[Source, BeforeValidator(_file, json_schema_input_type=str | Source)]
+StrategySpec = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
+
+
+class AnswerRequest(_Request):
+    """A video, a question, a way to answer it, and how much that may cost."""
+
+    video: Video = Field(description="A file id, or where else the video is.")
+    question: Words
+    options: tuple[Words, ...] = Field((), description="Makes the question multiple choice: 2 to 26 options.")
+    kind: Kind | None = Field(None, description='What is asked for; "choice" with options, else "text".')
+    start: Seconds | None = Field(None, description="Second from which on the video may be looked at.")
+    end: Seconds | None = Field(None, description="Second until which the video may be looked at.")
+    strategy: StrategySpec | None = Field(
+        None, description="A name from GET /v1/strategies, or an object with that name and parameters."
+    )
+    budget: Budget = Field(Budget(), description="The most that this answer may spend.")
+    seed: int = Field(0, ge=0, lt=2**63, description="The same seed draws the same frames and samples.")
+    stream: bool = Field(False, description="Send what happens as server-sent events, then the answer.")
+    background: bool = Field(False, description="Not supported yet.")
+
+    @field_validator("options")
+    @classmethod
+    def _options_differ(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        if options and not 2 <= len(options) <= 26:
+            raise ValueError(f"give 2 to 26 options, not {len(options)}")
+        if len({option.casefold() for option in options}) < len(options):
+            raise ValueError("two options are the same")
+        return options
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_fits(cls, kind: Kind | None, info: ValidationInfo) -> Kind | None:
+        if kind and "options" in info.data and bool(info.data["options"]) != (kind == "choice"):
+            raise ValueError('options and kind "choice" go together')
+        return kind
+
+    @field_validator("end")
+    @classmethod
+    def _end_follows(cls, end: float | None, info: ValidationInfo) -> float | None:
+        start = info.data.get("start")
+        if start is not None and end is not None and end <= start:
+            raise ValueError(f"the end ({end:g} s) must come after the start ({start:g} s)")
+        return end
+
+    def ask(self) -> Question:
+        """The question in the words of the floor below."""
+        kind = self.kind or ("choice" if self.options else "text")
+        return Question(text=self.question, options=self.options, kind=kind)
+
+
+class Candidate(BaseModel):
+    """One of the answers that were in the running, and its share of the vote."""
+
+    answer: str
+    option: str | None
+    share: Rounded
+    confidence: Rounded | None
+
+
+class Evidence(BaseModel):
+    """Seconds of the video that support the answer, and what is seen there."""
+
+    start: Rounded
+    end: Rounded
+    text: str
+
+
+class Took(BaseModel):
+    """Where the time went, in seconds. Calls that run side by side add up, so `model` may exceed `total`."""
+
+    fetch: Rounded
+    decode: Rounded
+    model: Rounded
+    total: Rounded
+
+
+class Report(BaseModel):
+    """What was done and what it cost. Measured, never estimated; `degraded` says what was not honoured."""
+
+    strategy: dict[str, Any] = Field(description="Its name and all parameters as they were used.")
+    model: str
+    frames_viewed: int
+    frames_unique: int
+    frame_times: list[list[float]] = Field(description="Call by call, the seconds that the model saw.")
+    calls: int
+    rounds: int
+    paths: int
+    tool_calls: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    subtitles: bool
+    seconds: Took
+    stopped: Stop
+    degraded: list[str]
+
+
+class AnswerResponse(BaseModel):
+    """The answer, how sure it is, what else was possible, what it rests on, and the bill."""
+
+    id: str
+    answer: str | None = Field(description="null when no reply of the model could be read as an answer.")
+    option: str | None = Field(description="Its letter, if the question had options.")
+    confidence: Rounded | None = Field(description="0 to 1; null when unknown.")
+    candidates: list[Candidate]
+    evidence: list[Evidence]
+    report: Report

@@ -1,0 +1,65 @@
+"""All settings, read from the environment in this one place: `SECONDLOOK_` and the name in capitals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agents.budget import Budget
+from tools.limits import Limits
+
+GIB = 1024**3
+
+
+class Settings(BaseSettings):
+    """Where to listen, which model to run, and every limit. The defaults suit one small machine."""
+
+    model_config = SettingsConfigDict(env_prefix="SECONDLOOK_", frozen=True)
+
+    engine: str = Field("demo:", description="The model, as URL: demo:, openai:…, transformers:…, scripted:")
+    engine_key: SecretStr | None = Field(None, description="API key that the engine asks for.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(Path("data"), description="Where uploaded videos are kept.")
+    video_dir: Path | None = Field(None, description='Directory that {"path": …} may read.')
+    decoder: Literal["pyav", "decord"] = Field("pyav", description="What decodes the videos.")
+    strategy: str = Field("auto", description="Strategy of a request that names none.")
+
+    max_runs: int = Field(4, ge=1, description="Questions answered at once; the next is told to come again.")
+    max_body_bytes: int = Field(1024**2, ge=1, description="Largest JSON request.")
+    max_upload_bytes: int = Field(2 * GIB, ge=1, description="Largest video that can be uploaded.")
+    cache_bytes: int = Field(GIB // 2, ge=0, description="Decoded frames kept in memory.")
+    ping_seconds: float = Field(10.0, gt=0, description="Quiet time after which a stream sends a comment.")
+    drain_seconds: int = Field(10, ge=0, description="How long answers may go on after a stop signal.")
+
+    max_frames: int = Field(4096, ge=1, description="Cap of a request's budget: frames shown to the model.")
+    max_tokens: int = Field(2_000_000, ge=1, description="Cap of a request's budget: tokens.")
+    max_calls: int = Field(256, ge=1, description="Cap of a request's budget: calls to the model.")
+    max_seconds: float = Field(600.0, gt=0, description="Cap of a request's budget: seconds.")
+
+    max_video_bytes: int = Field(4 * GIB, ge=1, description="Largest video file that is opened.")
+    max_video_seconds: float = Field(6 * 3600.0, gt=0, description="Longest film.")
+    max_video_pixels: int = Field(8192 * 4320, ge=1, description="Largest picture, width times height.")
+    max_video_frames: int = Field(2_000_000, ge=1, description="Most frames in a film.")
+    max_video_work: int = Field(200_000_000_000, ge=1, description="Pixels decoded for one look.")
+
+    @property
+    def budget(self) -> Budget:
+        """The most that any request may spend."""
+        return Budget(
+            frames=self.max_frames, tokens=self.max_tokens, calls=self.max_calls, seconds=self.max_seconds
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The most that a film may cost."""
+        return Limits(
+            max_bytes=self.max_video_bytes,
+            max_seconds=self.max_video_seconds,
+            max_pixels=self.max_video_pixels,
+            max_frames=self.max_video_frames,
+            max_work=self.max_video_work,
+        )

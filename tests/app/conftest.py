@@ -1,0 +1,98 @@
+"""A service to talk to: real films, a scripted engine, over ASGI or over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from agents.engine import Engine, Prompt, Sampling
+from agents.engines.scripted import Line, ScriptedEngine
+from app.main import create_app
+from app.settings import Settings
+
+COLOURS = ("red", "green", "blue", "grey")
+Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+def always(letter: str, probability: float = 0.97) -> Callable[[Prompt, Sampling, int], list[Line]]:
+    """A script that always prefers one option, by probability where it is asked for that, else in words."""
+
+    def line(sampling: Sampling) -> Line:
+        if not sampling.choices:
+            return f"Answer: {letter}"
+        rest = (1 - probability) / (len(sampling.choices) - 1)
+        return {each: probability if each == letter else rest for each in sampling.choices}
+
+    return lambda prompt, sampling, n: [line(sampling)] * n
+
+
+def body(film: Path, **fields: Any) -> dict[str, Any]:
+    """A good request, with some fields changed."""
+    good = {
+        "video": {"path": str(film)},
+        "question": "Which colour is seen?",
+        "options": list(COLOURS),
+        "strategy": "direct",
+    }
+    return {**good, **fields}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SECONDLOOK_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, film: Path) -> Settings:
+    """Settings that may read the test film and keep uploads in a fresh folder."""
+    return Settings(data_dir=tmp_path / "data", video_dir=film.parent)
+
+
+@pytest.fixture
+def engine() -> ScriptedEngine:
+    """An engine that always says A."""
+    return ScriptedEngine(always("A"))
+
+
+@asynccontextmanager
+async def over_asgi(settings: Settings, engine: Engine | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a service in this process. It buffers whole responses."""
+    app = create_app(settings, engine)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def over_socket(settings: Settings, engine: Engine | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a real server on loopback: for streams, and for clients that leave."""
+    config = uvicorn.Config(create_app(settings, engine), port=0, log_level="error", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        await serving
