@@ -87,34 +87,37 @@ def probe(path: Path, limits: Limits) -> Film:
     with threaded(path, limits) as reel:
         context = reel.stream.codec_context
         limits.check_size(context.width, context.height)
-        limits.check_seconds(_declared(reel) or 0.0)
+        limits.check_seconds(_promised(reel))
         tape = Tape.read(reel, limits)
         limits.check_seconds(tape.end)
         first = _first_picture(reel, tape.timeline, limits)
         pose = Pose.read(matrix(first), float(reel.stream.sample_aspect_ratio or 1))
         broken = _breaks(reel, tape)
-        duration = max(_declared(reel) or 0.0, tape.end) if broken else tape.end
+        promised = _promised(reel, tape.timeline.start * float(reel.tick))
+        duration = promised if broken else tape.end
         info = _info(reel, tape.timeline, duration, pose.shown(first.width, first.height), pose, mark[0])
     return Film(path, info, tape.timeline, pose, limits, tape.end if broken else None, tape.damaged, mark)
 
 
-def _declared(reel: Reel) -> float | None:
-    """Seconds the header promises for the pictures, None if it promises nothing."""
+def _promised(reel: Reel, start: float = 0.0) -> float:
+    """Seconds the header promises for the pictures, 0 if it promises nothing.
+
+    A container's own length counts from second 0 of its clock; `start` is where the pictures begin on it.
+    """
     if reel.stream.duration:
         return float(reel.stream.duration * reel.tick)
-    return reel.container.duration / av.time_base if reel.container.duration else None
+    return max(0.0, (reel.container.duration or 0) / av.time_base - start)
 
 
 def _breaks(reel: Reel, tape: Tape) -> bool:
     """Whether the pictures end before the header says, and nothing else in the file goes on."""
-    promised = _declared(reel)
     slack = max(_SLACK_SECONDS, 3 * tape.timeline.usual_gap)
-    if promised is None or tape.end >= promised - slack:
+    start = tape.timeline.start * float(reel.tick)
+    promised = _promised(reel, start) - slack
+    if tape.end >= promised:
         return False
-    if reel.stream.duration:
-        return True
     # Without a length of its own the stream may just be shorter than the sound beside it.
-    return _sound_end(reel) < promised - slack
+    return bool(reel.stream.duration) or _sound_end(reel) - start < promised
 
 
 def _sound_end(reel: Reel) -> float:
@@ -151,9 +154,7 @@ def _pictures(reel: Reel, timeline: Timeline, start: int, end: int) -> Iterator[
     yield from reel.decode(None)
 
 
-def _info(
-    reel: Reel, timeline: Timeline, duration: float, size: tuple[int, int], pose: Pose, size_bytes: int
-) -> Info:
+def _info(reel: Reel, timeline: Timeline, duration: float, size: tuple[int, int], pose: Pose, size_bytes: int) -> Info:
     average = len(timeline) / duration if duration else 0.0
     return Info(
         container=reel.container.format.name,

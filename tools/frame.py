@@ -52,9 +52,7 @@ class Frame:
         size = fit(self.width, self.height, side)
         if size == (self.width, self.height):
             return self
-        return Frame(
-            self.time, np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        )
+        return Frame(self.time, np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), np.uint8))
 
     def cropped(self, left: float, top: float, right: float, bottom: float) -> "Frame":
         """The part inside a box given as fractions of width and height, at least one pixel.

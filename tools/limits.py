@@ -34,9 +34,7 @@ class Limits:
         if width < 0 or height < 0:
             raise BadVideo(f"This video claims an impossible size of {width}x{height} pixels.")
         if width * height > self.max_pixels:
-            raise BadVideo(
-                f"This video is {width}x{height} pixels; the limit max_pixels is {self.max_pixels}."
-            )
+            raise BadVideo(f"This video is {width}x{height} pixels; the limit max_pixels is {self.max_pixels}.")
 
     def check_seconds(self, seconds: float) -> None:
         """Refuse a film by its length."""

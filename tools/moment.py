@@ -60,9 +60,7 @@ def grid(span: Span, n: int, known: int = 0) -> tuple[Moment, ...]:
     if known < 0 or (known and n % known):
         raise ValueError(f"a grid of {n} does not contain the grid of {known}")
     step = n // known if known else 0
-    return tuple(
-        Moment.at(span.clamp(span.start + span.length * i / n)) for i in range(n) if not step or i % step
-    )
+    return tuple(Moment.at(span.clamp(span.start + span.length * i / n)) for i in range(n) if not step or i % step)
 
 
 def centres(span: Span, n: int) -> tuple[Moment, ...]:

@@ -157,9 +157,7 @@ def _container(path: Path, limits: Limits) -> InputContainer:
     }
     try:
         # An absolute path cannot be taken for a protocol ("concat:...").
-        return av.open(
-            str(path.absolute()), "r", options=options, timeout=_STUCK_SECONDS, metadata_errors="replace"
-        )
+        return av.open(str(path.absolute()), "r", options=options, timeout=_STUCK_SECONDS, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
         raise BadVideo(_why_not(path)) from error
 

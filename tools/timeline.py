@@ -79,6 +79,17 @@ class Timeline:
         return int(self._sorted[0])
 
     @property
+    def open_groups(self) -> bool:
+        """Whether some pictures refer to the group before the key picture they follow in the file."""
+        pictures = np.flatnonzero(self.shown)
+        place = np.searchsorted(self._keys, pictures, side="right") - 1
+        return bool(np.any(self.pts[pictures] < self.pts[self._keys[place]]))
+
+    def at_rank(self, rank: int) -> int:
+        """Position of the n-th picture shown, from 0."""
+        return int(self._order[rank])
+
+    @property
     def last(self) -> int:
         """Position of the last picture shown."""
         return int(self._order[-1])

@@ -117,9 +117,7 @@ class Video:
     def _key(self, position: int, side: int) -> tuple[str, str, int, int]:
         return self.id, self.decoder, side, int(self.film.timeline.pts[position])
 
-    def _complaints(
-        self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading
-    ) -> list[str]:
+    def _complaints(self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading) -> list[str]:
         """What the caller has to know about this look, in sentences."""
         said: list[str] = []
         total = len(moments)

@@ -1,0 +1,189 @@
+"""Every kind of film: the picture showing at a second is the one we get, by number and by time."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.tools.studio import Script, number, steady
+from tools.moment import Moment, centres, grid, scout
+from tools.video import BadVideo, Video
+
+JERKY = tuple(int(t) for t in np.cumsum(np.random.default_rng(3).choice([17, 33, 40, 400], 60)))
+
+SCRIPTS = {
+    "h264 with B-pictures": Script(".mp4"),
+    "h264 open groups": Script(
+        ".mp4", options={"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"}
+    ),
+    "h264 one group": Script(".mp4", options={"x264-params": "keyint=infinite:scenecut=0"}),
+    "h264 all key": Script(".mp4", options={"g": "1"}),
+    "h264 4:4:4": Script(".mkv", pixels="yuv444p"),
+    "h264 10 bit": Script(".mp4", pixels="yuv420p10le"),
+    "fragmented mp4": Script(".mp4", muxer={"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+    "mov starting late": Script(".mov", times=steady(60, start=5000)),
+    "mkv without length": Script(".mkv", muxer={"live": "1"}),
+    "mkv starting late": Script(".mkv", times=steady(60, start=5000)),
+    "webm vp8": Script(".webm", "libvpx", options={"g": "12", "auto-alt-ref": "1", "lag-in-frames": "8"}),
+    "webm vp9": Script(".webm", "libvpx-vp9", options={"g": "12", "deadline": "realtime", "cpu-used": "8"}),
+    "webm live": Script(".webm", "libvpx-vp9", options={"g": "12", "deadline": "realtime"}, muxer={"live": "1"}),
+    "hevc open groups": Script(
+        ".mp4",
+        "libx265",
+        options={"x265-params": "log-level=none:keyint=12:open-gop=1", "preset": "ultrafast"},
+    ),
+    "hevc closed groups": Script(
+        ".mp4",
+        "libx265",
+        options={"x265-params": "log-level=none:keyint=12:open-gop=0", "preset": "ultrafast"},
+    ),
+    "hevc 10 bit": Script(
+        ".mkv",
+        "libx265",
+        pixels="yuv420p10le",
+        options={"x265-params": "log-level=none:keyint=12:open-gop=0", "preset": "ultrafast"},
+    ),
+    "av1": Script(".mp4", "libsvtav1", options={"g": "12", "preset": "8", "crf": "20"}),
+    "mpeg-ts": Script(".ts"),
+    "mpeg-ts open groups": Script(
+        ".ts", options={"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"}
+    ),
+    "mpeg-ts starting late": Script(".ts", times=steady(60, start=50000)),
+    "mpeg-ps": Script(".mpg", "mpeg2video", steady(60, 1), Fraction(1, 25), {"g": "12", "bf": "2"}),
+    "avi mpeg4": Script(".avi", "mpeg4", steady(60, 1), Fraction(1, 25), {"g": "12", "bf": "2"}),
+    "avi h264": Script(".avi", times=steady(60, 1), tick=Fraction(1, 25)),
+    "avi mjpeg": Script(".avi", "mjpeg", steady(60, 1), Fraction(1, 25), {}, pixels="yuvj420p"),
+    "flv": Script(".flv"),
+    "variable rate mp4": Script(".mp4", times=JERKY),
+    "variable rate mkv": Script(".mkv", times=JERKY),
+    "one picture": Script(".mp4", times=(0,)),
+    "two pictures": Script(".mkv", times=(0, 40)),
+}
+
+DECORD_READS = (
+    "h264 with B-pictures",
+    "h264 one group",
+    "h264 all key",
+    "h264 4:4:4",
+    "h264 10 bit",
+    "mov starting late",
+    "mkv starting late",
+    "webm vp8",
+    "webm vp9",
+    "hevc closed groups",
+    "hevc 10 bit",
+    "variable rate mp4",
+    "variable rate mkv",
+    "one picture",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("films")
+
+
+def film(folder: Path, name: str) -> Path:
+    made = next(folder.glob(f"{name}.*"), None)
+    return made or SCRIPTS[name].shoot(folder, name)
+
+
+def wishes(script: Script) -> list[tuple[float, int]]:
+    """Seconds in a random order and the number of the picture showing then: each picture, gaps, both ends."""
+    times = script.seconds()
+    rng = random.Random(5)
+    # Containers round to their own tick (1 ms at worst), so keep that far from a change of picture.
+    inside = [(t + 0.003, i) for i, t in enumerate(times)]
+    between = [
+        (t, bisect_right(times, t) - 1)
+        for t in (rng.uniform(0, times[-1]) for _ in range(40))
+        if all(abs(t - other) > 0.002 for other in times)
+    ]
+    both = [(-1.0, 0), (0.0, 0), (times[-1] + 100, len(times) - 1)]
+    wanted = inside + between + both
+    rng.shuffle(wanted)
+    return wanted
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_picture_showing_at_a_second(folder: Path, name: str) -> None:
+    script = SCRIPTS[name]
+    video = Video.open(film(folder, name))
+    wanted = wishes(script)
+    look = video.look([Moment.at(time) for time, _ in wanted], 160)
+    assert look.degraded == ()
+    assert [number(frame.image) for frame in look.frames] == [index for _, index in wanted]
+    times = script.seconds()
+    assert [f.time for f in look.frames] == pytest.approx([times[i] for _, i in wanted], abs=0.0011)
+    assert video.info.frame_count == len(times)
+    assert times[-1] < video.info.duration <= times[-1] + 0.5
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_one_second_at_a_time_gives_the_same(folder: Path, name: str) -> None:
+    video = Video.open(film(folder, name))
+    for time, index in wishes(SCRIPTS[name])[:8]:
+        look = video.look([Moment.at(time)], 160)
+        assert [number(frame.image) for frame in look.frames] == [index]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_window_is_kept_to(folder: Path, name: str) -> None:
+    video = Video.open(film(folder, name))
+    truth = SCRIPTS[name].seconds()
+    for moments in (centres(video.span, 5), scout(video.span, 5)):
+        look = video.look(moments, 160)
+        for moment, frame in zip(moments, look.frames, strict=True):
+            inside = any(moment.early <= t <= moment.late for t in truth)
+            showing = truth[max(0, bisect_right(truth, moment.time) - 1)]
+            assert (
+                moment.early - 0.0011 <= frame.time <= moment.late + 0.0011
+                if inside
+                else (frame.time == pytest.approx(showing, abs=0.0011))
+            )
+            assert truth[number(frame.image)] == pytest.approx(frame.time, abs=0.0011)
+
+
+def test_scouting_takes_key_pictures(folder: Path) -> None:
+    path = film(folder, "h264 with B-pictures")
+    with av.open(str(path)) as container:
+        keys = {p.pts for p in container.demux(video=0) if p.is_keyframe}
+        tick = container.streams.video[0].time_base
+    assert tick is not None
+    video = Video.open(path)
+    taken = {round(frame.time / tick) for frame in video.look(scout(video.span, 4), 160).frames}
+    assert len(taken) == 4
+    assert taken <= keys
+
+
+@pytest.mark.parametrize("name", DECORD_READS)
+def test_decord_returns_the_same_frames(folder: Path, name: str) -> None:
+    moments = [Moment.at(time) for time, _ in wishes(SCRIPTS[name])]
+    ours = Video.open(film(folder, name)).look(moments, 96)
+    theirs = Video.open(film(folder, name), decoder="decord").look(moments, 96)
+    assert [f.time for f in ours.frames] == [f.time for f in theirs.frames]
+    for one, other in zip(ours.frames, theirs.frames, strict=True):
+        assert one.image.shape == other.image.shape
+        assert np.abs(one.image.astype(int) - other.image).mean() < 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["av1", "mkv without length", "mpeg-ts", "avi h264", "fragmented mp4", "h264 open groups", "hevc open groups"],
+)
+def test_decord_refuses_what_it_cannot_read(folder: Path, name: str) -> None:
+    with pytest.raises(BadVideo, match="decord"):
+        Video.open(film(folder, name), decoder="decord")
+
+
+def test_a_grid_doubled_keeps_its_frames(folder: Path) -> None:
+    video = Video.open(film(folder, "variable rate mp4"))
+    few = video.look(grid(video.span, 8), 64).frames
+    many = video.look(grid(video.span, 16), 64).frames
+    assert [f.time for f in few] == [f.time for f in many[::2]]
