@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from agents.demo.batch import Batch, Tree, collate, in_pictures, in_words, tree
 from agents.demo.film import make_film
-from agents.demo.lesson import Turn, turn
+from agents.demo.lesson import Turn, describe, turn
 from agents.demo.questions import KINDS, ask_about
 from agents.demo.reply import known
 from agents.demo.seeds import DEV_FROM, for_training
@@ -32,21 +32,48 @@ class Phase:
     unknown: float = 0.0
     tokens: int = 8000
     turns: int = 6
-    rate: float = 1.0
-    fade: float = 1.0
+    fade: bool = False  # whether the learning rate falls to nothing over this phase
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Phases that share an optimiser. `eyes` is the vision tower's own learning rate."""
+
+    name: str
+    phases: tuple[Phase, ...]
+    rate: float
+    eyes: float
+    pictures: bool
 
 
 _LONG = frozenset({"think", "describe"})
-TOLD = tuple(kind for kind in KINDS if kind != "moves")  # words do not tell motion
+_TOLD = tuple(kind for kind in KINDS if kind != "moves")  # words do not tell motion
+_ALL = {"fact": 1.0, "think": 1.5, "describe": 0.2, "direct": 4.0, "open": 2.0, "verify": 2.0}
 
-READING = (
-    Phase("facts", 500, (6, 8, 10), {"fact": 5, "think": 1}, TOLD),
-    Phase("letters", 900, (6, 8, 12, 16), {"fact": 3, "think": 1, "direct": 3, "open": 2, "verify": 1}, TOLD),
-    Phase(
-        "doubt", 1500, (1, 2, 4, 8, 12, 16, 24, 32, 32),
-        {"fact": 2, "think": 1, "direct": 4, "open": 2, "verify": 2}, TOLD, unknown=0.25,
+READING = Stage(
+    "reading",
+    (
+        Phase("copy", 400, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, ("colour", "shape", "appears"), tokens=4500),
+        Phase("facts", 300, (6, 8, 10), {"fact": 5, "think": 1}, _TOLD, tokens=4500),
+        Phase("letters", 700, (6, 8, 12, 16), {"fact": 3, "think": 1, "direct": 3, "open": 2, "verify": 1}, _TOLD),
+        Phase("longer", 600, (4, 8, 16, 24, 32), {**_ALL, "fact": 2}, _TOLD, unknown=0.2, fade=True),
     ),
-)  # fmt: skip
+    rate=1.5e-3,
+    eyes=0.0,
+    pictures=False,
+)
+JOINING = Stage(
+    "joining",
+    (
+        Phase("name", 150, (1, 2, 3), {"describe": 3, "think": 1}),
+        Phase("few", 300, (2, 4, 6, 8), {**_ALL, "think": 3, "fact": 3}),
+        Phase("many", 800, (4, 8, 12, 16, 24, 32), _ALL, unknown=0.3),
+        Phase("honest", 1500, (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64), _ALL, unknown=1.0, fade=True),
+    ),
+    rate=1e-3,
+    eyes=1e-4,
+    pictures=True,
+)
 
 
 def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, pictures: bool) -> Iterator[Batch]:
@@ -85,8 +112,8 @@ def lesson(phase: Phase, frames: int, forms: dict[str, float], rng: Random) -> t
     if rng.random() >= phase.unknown:
         questions = [question for question in questions if known(question, shown)]
     chosen = rng.choices(list(forms), list(forms.values()), k=count)
-    pairs = zip(questions[:count], chosen, strict=False)
-    return shown, [turn(question, shown, form, rng) for question, form in pairs]
+    asked = [turn(question, shown, form, rng) for question, form in zip(questions, chosen, strict=False)]
+    return shown, asked or ([describe(shown, rng)] if "describe" in forms else [])
 
 
 def photograph(views: list[View], rng: Random) -> np.ndarray:

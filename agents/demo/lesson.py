@@ -7,7 +7,7 @@ from random import Random
 
 from agents.answer import Question
 from agents.demo.questions import DemoQuestion
-from agents.demo.reply import conclusion, seen, transcript
+from agents.demo.reply import conclusion, transcript
 from agents.demo.view import View
 from agents.demo.wording import describe_text, fact_text, question_text, verify_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
@@ -27,7 +27,7 @@ class Turn:
 def turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
     """A turn of the given form about a question."""
     if form == "describe":
-        return Turn(describe_text(rng), ((transcript(view), _THOUGHT),))
+        return describe(view, rng)
     if form == "verify":
         return _verify(question, rng)
     posed = as_choice(question, rng) if form == "direct" or rng.random() < 0.6 else as_open(question)
@@ -39,6 +39,11 @@ def turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
     ask = question_text(posed, "think", rng) if form == "think" else fact_text(posed, rng)
     weight = _THOUGHT if form == "think" else 1.0
     return Turn(ask, ((f"{thought}. Answer:", weight), (f" {final}", 1.0)))
+
+
+def describe(view: View, rng: Random) -> Turn:
+    """A turn that asks for everything that is seen."""
+    return Turn(describe_text(rng), ((transcript(view), _THOUGHT),))
 
 
 def as_choice(question: DemoQuestion, rng: Random) -> Question:
@@ -74,8 +79,3 @@ def _values(question: DemoQuestion) -> tuple[str, ...]:
         if question.answer in values:
             return values if question.kind != "after" else question.options
     return question.options
-
-
-def honest(question: DemoQuestion, view: View) -> bool:
-    """Whether the question may be asked while only what is seen is taught."""
-    return seen(question, view)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -10,10 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from agents.demo.film import SIDE, make_film
+from agents.demo.model import IMAGE_SIDE, PATCH
 from agents.demo.seeds import for_training
 from agents.demo.sight import spoil, to_tensor, training_frame
 from agents.demo.world import COLOURS, SHAPES
 
+log = logging.getLogger(__name__)
+
+STEPS = 6000
+_BATCH = 128
+_RATE = 1e-3
 _CELLS = 6  # places along each axis that the tower must tell apart
 
 
@@ -52,3 +60,34 @@ def loss_of(examiner: Examiner, seen: Tensor, labels: Tensor) -> tuple[Tensor, T
     loss = sum((nn.functional.cross_entropy(each, labels[:, i]) for i, each in enumerate(logits)), torch.zeros(()))
     right = [(each.argmax(1) == labels[:, i]).float().mean() for i, each in enumerate(logits)]
     return loss, torch.stack(right)
+
+
+def train_tower(tower: nn.Module, path: Path, device: str) -> None:
+    """Train the tower and keep its weights; does nothing if that was done before."""
+    if path.exists():
+        tower.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
+        return
+    tower.to(device)
+    examiner = Examiner(tower.config.hidden_size, (IMAGE_SIDE // PATCH) ** 2).to(device)
+    weights = [*tower.parameters(), *examiner.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _share_of_rate)
+    stream = batches(0, _BATCH)
+    for step in range(STEPS):
+        pictures, labels = (each.to(device) for each in next(stream))
+        with torch.autocast(device, torch.bfloat16):
+            seen = tower(pictures, output_hidden_states=True).hidden_states[-1]
+        loss, right = loss_of(examiner, seen.float(), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        schedule.step()
+        if step % 250 == 0:
+            log.info("vision %d/%d: shape %.3f colour %.3f column %.3f row %.3f", step, STEPS, *right.tolist())
+    torch.save({"model": tower.state_dict()}, path)
+
+
+def _share_of_rate(step: int) -> float:
+    """Warm up over 50 steps, hold, and fall over the last 40 %."""
+    return min(1.0, (step + 1) / 50, max(0.05, (1 - step / STEPS) / 0.4))
