@@ -4,3 +4,67 @@
 `openai:http://host:port/v1?model=NAME` (any OpenAI-compatible server) ·
 `transformers:FOLDER-OR-ID?device=cpu` (in process) · `demo:` (the model that this project ships, in process).
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from urllib.parse import parse_qsl
+
+from agents.demo import WEIGHTS
+from agents.engine import Engine, EngineError, Prompt, Sampling
+from agents.engines.scripted import Line, ScriptedEngine
+
+_LOCAL = frozenset({"torch", "transformers", "PIL", "tokenizers"})
+_SCHEMES = ("scripted", "openai", "transformers", "demo")
+
+
+def open_engine(url: str, *, api_key: str | None = None) -> Engine:
+    """Open the engine that a URL names. Raises EngineError, in words for whoever wrote the URL.
+
+    The key is for servers that want one. It is no part of the URL, because URLs are logged and reported.
+    """
+    scheme, _, rest = url.partition(":")
+    place, _, query = rest.partition("?")
+    if scheme not in _SCHEMES:
+        known = ", ".join(f"{each}:" for each in _SCHEMES)
+        raise EngineError(f"unknown engine {url!r}: it must begin with one of {known}")
+    try:
+        options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    except ValueError:
+        raise EngineError(f"cannot read the options of the engine {url!r}: write ?name=value&name=value") from None
+    if scheme == "scripted":
+        return ScriptedEngine(_echo(place))
+    if scheme == "openai":
+        return _module("openai").open_at(place, options, api_key)  # type: ignore[no-any-return]
+    if scheme == "demo":
+        place = place or str(WEIGHTS)
+    if not place:
+        raise EngineError(f"the engine {url!r} names no model: write transformers:FOLDER-OR-ID")
+    return _module("transformers").open_at(place, options)  # type: ignore[no-any-return]
+
+
+def _module(name: str) -> ModuleType:
+    """Imported only when its scheme is asked for: nobody needs torch to talk to a server."""
+    try:
+        return import_module(f"agents.engines.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in _LOCAL:
+            raise
+        raise EngineError(
+            f'this engine runs models in process and needs {error.name}: pip install "secondlook[local]"'
+        ) from error
+
+
+def _echo(text: str) -> Callable[[Prompt, Sampling, int], list[Line]]:
+    """A script that always says the same, and is certain of it where it is one of the choices."""
+
+    def script(_: Prompt, sampling: Sampling, n: int) -> list[Line]:
+        if not sampling.choices:
+            return [text] * n
+        favourites = [each for each in sampling.choices if each == text] or sampling.choices
+        share = 1 / len(favourites)
+        return [{each: share if each in favourites else 0.0 for each in sampling.choices}] * n
+
+    return script

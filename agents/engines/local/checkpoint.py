@@ -1,0 +1,165 @@
+"""A model on a device, its processor, and what must be known about both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers.utils import logging
+
+from agents.engine import EngineError, Message, Picture, Prompt, pictures_of
+from agents.engines.local.processor import load_processor
+from agents.prompts import label
+from tools.frame import Frame
+
+_USUAL_SIDE = 448  # pixels; for models that take pictures of any size
+_LATE = 99_999.9  # seconds: a time label as long as any
+
+
+class Checkpoint:
+    """A video LMM ready to run. Not for use from two threads at once.
+
+    `side` is in pixels, `longest` the most tokens it can read and write together, `ends` the tokens that end a reply.
+    """
+
+    def __init__(self, name: str, model: Any, processor: Any, side: int | None) -> None:
+        self.name = name
+        self.model = model
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        self.device = torch.device(model.device)
+        self.longest = int(getattr(model.config.get_text_config(), "max_position_embeddings", 2**31))
+        self.ends = _ends(model, self.tokenizer)
+        self.image_token = _image_token(model)
+        self.side = side or _side(model.config)
+        self.tokens_per_frame = max(self._tokens_of(*shape) for shape in _shapes(self.side))
+        # Models with positions in space and time keep the offset of the last prompt on themselves.
+        self._positioned = [module for module in model.modules() if hasattr(module, "rope_deltas")]
+
+    @classmethod
+    def load(cls, place: str, *, device: str = "auto", dtype: str | None = None, side: int | None = None) -> Checkpoint:
+        """Load a folder or a model id of Hugging Face. Code that comes with a model is never run. Raises EngineError.
+
+        `dtype` is a name of torch's; by default float32 on the CPU and that of the checkpoint elsewhere.
+        """
+        chosen = _device(device)
+        bars = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()  # a command's own progress is on the terminal already
+        precision = dtype or ("float32" if chosen.type == "cpu" else "auto")
+        try:
+            config = AutoConfig.from_pretrained(place)
+            model = AutoModelForImageTextToText.from_pretrained(place, dtype=precision)
+            processor = load_processor(place, config)
+            checkpoint = cls(_name(place), model.to(chosen).eval(), processor, side)
+        except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+            raise EngineError(f"cannot load the model {place}: {_brief(error)}") from error
+        finally:
+            if bars:
+                logging.enable_progress_bar()
+        return checkpoint
+
+    def encode(self, prompt: Prompt) -> dict[str, Tensor]:
+        """The model's inputs for a prompt, as its own chat template and image processor make them. Raises EngineError.
+
+        Words that look like the model's control tokens are read as plain words.
+        """
+        turns = [{"role": message.role, "content": [_content(part) for part in message.parts]} for message in prompt]
+        try:
+            inputs = self.processor.apply_chat_template(
+                turns,
+                add_generation_prompt=True,
+                tokenize=True,
+                return_dict=True,
+                return_tensors="pt",
+                sanitize_control_tokens=True,
+            )
+        except Exception as error:  # templates and processors of forty families raise whatever they like
+            raise EngineError(f"{self.name} cannot read this prompt: {_brief(error)}") from error
+        return dict(inputs)
+
+    def on_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs where the model is, numbers in its precision."""
+        precision = self.model.dtype
+        return {
+            key: value.to(self.device, precision if value.is_floating_point() else None)
+            for key, value in inputs.items()
+        }
+
+    @property
+    def offsets(self) -> list[Tensor | None]:
+        """What the model remembers about the positions of the prompt it read last."""
+        return [module.rope_deltas for module in self._positioned]
+
+    @offsets.setter
+    def offsets(self, values: Sequence[Tensor | None]) -> None:
+        for module, value in zip(self._positioned, values, strict=True):
+            module.rope_deltas = value
+
+    def forget_offsets(self) -> None:
+        """Before a new prompt: without this a prompt without pictures would inherit the offsets of one with them."""
+        self.offsets = [None] * len(self._positioned)
+
+    def _tokens_of(self, width: int, height: int) -> int:
+        frame = Frame(_LATE, np.zeros((height, width, 3), np.uint8))
+        shown: Prompt = (Message("user", (label(_LATE), Picture(frame, "blank"), "\n?")),)
+        bare: Prompt = (Message("user", ("\n?",)),)
+        return int(self.encode(shown)["input_ids"].shape[1] - self.encode(bare)["input_ids"].shape[1])
+
+
+def _content(part: str | Picture) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image", "image": Image.fromarray(np.asarray(part.frame.image))}
+
+
+def keys_of(prompt: Prompt) -> tuple[str, ...]:
+    """Names of what a prompt's pictures show."""
+    return tuple(picture.key for picture in pictures_of(prompt))
+
+
+def _shapes(side: int) -> list[tuple[int, int]]:
+    """Square, wide, tall: processors that cut pictures into tiles make more of them of some shapes."""
+    return [(side, side), (side, side * 9 // 16), (side * 9 // 16, side)]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise EngineError(f"unknown device {name!r}: use cpu, cuda or auto") from None
+
+
+def _name(place: str) -> str:
+    return Path(place).name if Path(place).is_dir() else place
+
+
+def _side(config: Any) -> int:
+    size = getattr(getattr(config, "vision_config", None), "image_size", None)
+    if isinstance(size, (list, tuple)):
+        size = max(size)
+    return int(size) if size else _USUAL_SIDE
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
+    ends = model.generation_config.eos_token_id
+    several = ends if isinstance(ends, list) else [ends]
+    return frozenset(end for end in (*several, tokenizer.eos_token_id) if end is not None)
+
+
+def _image_token(model: Any) -> int | None:
+    for name in ("image_token_id", "image_token_index"):
+        if (token := getattr(model.config, name, None)) is not None:
+            return int(token)
+    return None
+
+
+def _brief(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

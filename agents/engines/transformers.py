@@ -1,0 +1,114 @@
+"""An engine that runs a model of Hugging Face in this process, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import torch
+
+from agents.engine import EngineError, Generation, Offer, Prompt, Sampling
+from agents.engines.local.checkpoint import Checkpoint
+from agents.engines.local.choose import choose
+from agents.engines.local.decode import decode
+from agents.engines.local.prefill import Reader
+
+_OPTIONS = frozenset({"device", "dtype", "side"})
+
+
+def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
+    """Load a model from a folder or by its id. Raises EngineError."""
+    if unknown := sorted(options.keys() - _OPTIONS):
+        raise EngineError(f"unknown option {unknown[0]!r}: a transformers engine has {', '.join(sorted(_OPTIONS))}")
+    side = options.get("side")
+    if side is not None and not (side.isdecimal() and int(side) > 0):
+        raise EngineError(f"side must be a number of pixels, not {side!r}")
+    return TransformersEngine(
+        Checkpoint.load(
+            place,
+            device=options.get("device", "auto"),
+            dtype=options.get("dtype"),
+            side=int(side) if side else None,
+        )
+    )
+
+
+class _Cancelled(Exception):
+    """The request is no longer wanted."""
+
+
+class TransformersEngine:
+    """Any image-text-to-text model of Hugging Face, on the CPU or a GPU.
+
+    A prompt is read once for all its samples, which are then written side by side. Requests run one at a time in a
+    thread of their own, first come first served. A cancelled request stops before its next token; a prompt that is
+    being read is read to its end. Repeated questions on the same pictures read only what differs (`remembered`
+    prompts are kept for that, 0 for none). Log-probabilities are in nats, of the model's own distribution.
+    """
+
+    offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
+
+    def __init__(self, checkpoint: Checkpoint, remembered: int = 2) -> None:
+        self._reader: Reader | None = Reader(checkpoint, remembered)
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        self._requests: set[Event] = set()
+        self.model = checkpoint.name
+        self.side = checkpoint.side
+        self.tokens_per_frame = checkpoint.tokens_per_frame
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+        """Draw n replies to one prompt. Raises EngineError."""
+        if self._reader is None:
+            raise EngineError(f"{self.model} was closed")
+        unwanted = Event()
+        self._requests.add(unwanted)
+        try:
+            job = self._worker.submit(self._work, self._reader, prompt, sampling, n, unwanted)
+            return await asyncio.wrap_future(job)
+        except _Cancelled:
+            raise EngineError(f"{self.model} was closed") from None
+        except asyncio.CancelledError:
+            unwanted.set()
+            task = asyncio.current_task()
+            if self._reader is None and task is not None and not task.cancelling():
+                # It is not the caller who cancelled: closing threw away what still waited.
+                raise EngineError(f"{self.model} was closed") from None
+            raise
+        finally:
+            self._requests.discard(unwanted)
+
+    async def close(self) -> None:
+        """Stop all work and give memory back."""
+        self._reader = None
+        for unwanted in self._requests:
+            unwanted.set()
+        await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _work(self, reader: Reader, prompt: Prompt, sampling: Sampling, n: int, unwanted: Event) -> Generation:
+        def check() -> None:
+            if unwanted.is_set():
+                raise _Cancelled
+
+        try:
+            with torch.inference_mode():
+                return _generate(reader, prompt, sampling, n, check)
+        except torch.OutOfMemoryError as error:
+            reader.forget()
+            advice = "send fewer or smaller frames, or draw fewer samples"
+            raise EngineError(f"{self.model} ran out of memory: {advice}") from error
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            raise EngineError(f"{self.model} failed: {error}") from error
+
+
+def _generate(reader: Reader, prompt: Prompt, sampling: Sampling, n: int, check: Callable[[], None]) -> Generation:
+    check()
+    prefill = reader.read(prompt)
+    if sampling.choices:
+        replies, written = choose(reader.checkpoint, prefill, sampling, n, check), n
+    else:
+        replies, written = decode(reader.checkpoint, prefill, sampling, n, check)
+    return Generation(tuple(replies), prefill.tokens, written, prefill.cached)
