@@ -104,6 +104,9 @@ def _promised(reel: Reel, start: float = 0.0) -> float:
 
     A container's own length counts from second 0 of its clock; `start` is where the pictures begin on it.
     """
+    if reel.container.format.name == "avi" and reel.stream.frames and reel.stream.average_rate:
+        # Of a file cut off FFmpeg guesses a new duration, but still tells how many pictures were written.
+        return float(reel.stream.frames / reel.stream.average_rate)
     if reel.stream.duration:
         return float(reel.stream.duration * reel.tick)
     return max(0.0, (reel.container.duration or 0) / av.time_base - start)

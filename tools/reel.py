@@ -129,7 +129,7 @@ def threaded(path: Path, limits: Limits) -> Iterator[Reel]:
         # One thread a film: measured as fast as frame threads here, and requests run side by side anyway.
         context.thread_type = "NONE"
         context.thread_count = 1
-        context.options = {"max_pixels": str(limits.max_pixels)}
+        context.options = {"max_pixels": _allowance(limits)}
         yield Reel(container, stream)
 
 
@@ -153,13 +153,18 @@ def _container(path: Path, limits: Limits) -> InputContainer:
     options = {
         "format_whitelist": _DEMUXERS,
         "protocol_whitelist": "file",
-        "max_pixels": str(limits.max_pixels),
+        "max_pixels": _allowance(limits),
     }
     try:
         # An absolute path cannot be taken for a protocol ("concat:...").
         return av.open(str(path.absolute()), "r", options=options, timeout=_STUCK_SECONDS, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
         raise BadVideo(_why_not(path)) from error
+
+
+def _allowance(limits: Limits) -> str:
+    """What decoders may allocate for one picture, in pixels: they pad to whole blocks, so the limit and room."""
+    return str(2 * limits.max_pixels + 2**16)
 
 
 def _why_not(path: Path) -> str:

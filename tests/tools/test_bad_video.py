@@ -1,0 +1,265 @@
+"""Files that are no films, films that are damaged, and films beyond the limits."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.tools.studio import Script, number, record, steady
+from tools.cache import FrameCache
+from tools.limits import Limits
+from tools.moment import Moment, centres, grid
+from tools.video import BadVideo, Video
+
+FILM = Script(".mp4", times=steady(100), muxer={"movflags": "faststart"})
+LONG = Script(".mp4", times=steady(250), muxer={"movflags": "faststart"})
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return FILM.shoot(tmp_path_factory.mktemp("films"))
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def prose(path: Path) -> None:
+    path.write_text("Call me Ishmael. " * 500)
+
+
+def noise(path: Path) -> None:
+    path.write_bytes(random.Random(2).randbytes(200_000))
+
+
+def photograph(path: Path) -> None:
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("mjpeg", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuvj420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
+
+
+def sound(path: Path) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        record(container, 1.0)
+
+
+def wave(path: Path) -> None:
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+
+
+def indexless(path: Path) -> None:
+    Script(".mp4").shoot(path.parent, "whole")
+    data = (path.parent / "whole.mp4").read_bytes()
+    path.write_bytes(data[: data.index(b"moov") - 4])
+
+
+def headless(path: Path) -> None:
+    Script(".mkv").shoot(path.parent, "whole")
+    path.write_bytes((path.parent / "whole.mkv").read_bytes()[:60])
+
+
+def concat_script(path: Path) -> None:
+    FILM.shoot(path.parent, "secret")
+    path.write_text(f"ffconcat version 1.0\nfile '{path.parent / 'secret.mp4'}'\n")
+
+
+def playlist(path: Path) -> None:
+    Script(".ts").shoot(path.parent, "secret")
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:2.4,\n{path.parent / 'secret.ts'}\n#EXT-X-ENDLIST\n")
+
+
+def without_pictures(path: Path) -> None:
+    FILM.shoot(path.parent, "whole")
+    data = bytearray((path.parent / "whole.mp4").read_bytes())
+    start = data.rindex(b"mdat") + 4
+    data[start:] = random.Random(4).randbytes(len(data) - start)
+    path.write_bytes(data)
+
+
+def resized(path: Path, width: bytes, height: bytes) -> None:
+    """A VP8 film whose pictures claim another size (14 bits each, after a start code) in every key picture."""
+    script = Script(".mkv", "libvpx", times=steady(3), options={"deadline": "realtime", "cpu-used": "8"})
+    data = script.shoot(path.parent, "whole").read_bytes()
+    assert b"\x9d\x01\x2a\xa0\x00\x78\x00" in data
+    path.write_bytes(data.replace(b"\x9d\x01\x2a\xa0\x00\x78\x00", b"\x9d\x01\x2a" + width + height))
+
+
+def no_size(path: Path) -> None:
+    resized(path, b"\x00\x00", b"\x00\x00")
+
+
+def huge_pictures(path: Path) -> None:
+    resized(path, b"\xff\x3f", b"\xff\x3f")
+
+
+def huge_header(path: Path) -> None:
+    """Raw pictures have no size but the header's: 60000 x 60000 in this AVI."""
+    script = Script(".avi", "rawvideo", steady(3, 1), Fraction(1, 25), options={})
+    data = script.shoot(path.parent, "whole").read_bytes()
+    size = struct.pack("<II", 160, 120)
+    assert size in data
+    path.write_bytes(data.replace(size, struct.pack("<II", 60000, 60000)))
+
+
+NOT_FILMS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "empty": (empty, "empty"),
+    "text": (prose, "not a video file"),
+    "noise": (noise, "not a video file|no video stream|no pictures"),
+    "a photograph": (photograph, "not a video file"),
+    "sound in mp4": (sound, "no video stream; it is audio only"),
+    "sound in wav": (wave, "not a video file"),
+    "mp4 cut before its index": (indexless, "cut off or damaged: its index"),
+    "mkv cut in its header": (headless, "cut off or damaged|no video stream|no pictures"),
+    "concat script": (concat_script, "not a video file"),
+    "hls playlist": (playlist, "not a video file"),
+    "noise for pictures": (without_pictures, "None of the pictures"),
+    "no size": (no_size, "None of the pictures"),
+    "huge pictures": (huge_pictures, "None of the pictures|max_pixels"),
+    "huge header": (huge_header, "60000x60000 pixels; the limit max_pixels"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FILMS)
+def test_what_is_not_a_film_is_refused_in_plain_words(tmp_path: Path, name: str) -> None:
+    make, words = NOT_FILMS[name]
+    path = tmp_path / "sent.mp4"
+    make(path)
+    with pytest.raises(BadVideo, match=words):
+        Video.open(path)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadVideo, match="no file"):
+        Video.open(tmp_path / "nothing.mp4")
+    with pytest.raises(BadVideo, match="not a file"):
+        Video.open(tmp_path)
+
+
+def test_a_path_is_never_a_protocol(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadVideo, match="no file"):
+        Video.open(f"concat:{film}")
+    with pytest.raises(BadVideo, match="no file"):
+        Video.open("http://127.0.0.1:9/film.mp4")
+
+
+@pytest.mark.parametrize(
+    ("limits", "named"),
+    [
+        (Limits(max_bytes=1000), "max_bytes"),
+        (Limits(max_seconds=3.9), "max_seconds"),
+        (Limits(max_pixels=160 * 120 - 1), "max_pixels"),
+        (Limits(max_frames=99), "max_frames"),
+    ],
+)
+def test_a_limit_is_named(film: Path, limits: Limits, named: str) -> None:
+    with pytest.raises(BadVideo, match=named):
+        Video.open(film, limits=limits)
+
+
+def test_limits_just_met_are_kept(film: Path) -> None:
+    limits = Limits(film.stat().st_size, 4.0, 160 * 120, 100)
+    assert Video.open(film, limits=limits).info.frame_count == 100
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_film_cut_in_half_yields_its_first_half_and_says_so(tmp_path: Path, suffix: str) -> None:
+    muxer = {"movflags": "faststart"} if suffix == ".mp4" else {}
+    path = Script(suffix, times=steady(250, 1), tick=Fraction(1, 25), muxer=muxer).shoot(tmp_path)
+    whole = Video.open(path)
+    assert whole.look(grid(whole.span, 20), 160).degraded == ()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    video = Video.open(path)
+    assert video.info.duration == pytest.approx(10.0, abs=0.1)
+    moments = grid(video.span, 20)
+    look = video.look(moments, 160)
+    assert 5 <= len(look.frames) <= 15
+    assert "breaks off after" in look.degraded[0]
+    for moment, frame in zip(moments, look.frames, strict=False):
+        assert number(frame.image) == round(moment.time * 25 - 1e-6)
+    with pytest.raises(BadVideo, match="breaks off"):
+        video.look([Moment.at(9.5)], 160)
+
+
+def test_sound_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    for suffix in (".mkv", ".mp4"):
+        video = Video.open(Script(suffix, sound_seconds=6.0).shoot(tmp_path))
+        assert video.info.audio_streams == 1
+        look = video.look([Moment.at(5.0)], 160)
+        assert look.degraded == ()
+        assert number(look.frames[0].image) == 59
+
+
+def test_flipped_bits_never_crash_and_never_shorten_in_silence(film: Path, tmp_path: Path) -> None:
+    rng = random.Random(7)
+    data = film.read_bytes()
+    opened = told = 0
+    for trial in range(60):
+        broken = bytearray(data)
+        for _ in range(rng.choice([1, 5, 40])):
+            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+        path = tmp_path / f"{trial}.mp4"
+        path.write_bytes(broken)
+        try:
+            video = Video.open(path)
+            moments = centres(video.span, 12)
+            look = video.look(moments, 96)
+        except BadVideo as error:
+            assert str(error).endswith(".")
+            continue
+        opened += 1
+        told += bool(look.degraded)
+        assert len(look.frames) == len(moments) or look.degraded
+    assert opened > 10
+    assert told > 5
+
+
+def test_a_damaged_group_is_told_and_the_others_are_whole(tmp_path: Path) -> None:
+    path = LONG.shoot(tmp_path)
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size, p.is_keyframe) for p in container.demux(video=0) if p.size]
+    keys = [index for index, (_, _, key) in enumerate(packets) if key]
+    data = bytearray(path.read_bytes())
+    first, end = keys[len(keys) // 2], keys[len(keys) // 2 + 1]
+    for position, size, _ in packets[first:end]:
+        assert position is not None
+        data[position + 5 : position + size] = b"\x00" * (size - 5)
+    path.write_bytes(data)
+    cache = FrameCache(10**8)
+    video = Video.open(path, cache=cache)
+    moments = [Moment.at(i / 25) for i in range(250)]
+    look = video.look(moments, 160)
+    assert look.degraded
+    good = [number(frame.image) == round(frame.time * 25) for frame in look.frames]
+    assert sum(good) >= 250 - 2 * (end - first)
+    assert video.look(moments, 160).degraded == look.degraded
+
+
+def test_work_is_bounded(tmp_path: Path) -> None:
+    path = Script(".mp4", times=steady(250), options={"x264-params": "keyint=infinite:scenecut=0"}).shoot(tmp_path)
+    video = Video.open(path, limits=Limits(max_work=160 * 120 * 100))
+    look = video.look(centres(video.span, 10), 160)
+    assert 1 <= len(look.frames) < 10
+    assert "max_work" in look.degraded[0]
+
+
+def test_a_file_that_changed_is_noticed(film: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(film, tmp_path / "film.mp4"))
+    video = Video.open(path)
+    path.write_bytes(b"something else")
+    with pytest.raises(BadVideo, match="changed"):
+        video.look([Moment.at(1.0)], 160)
