@@ -63,9 +63,7 @@ class Answers:
         fetched = perf_counter() - began
         span, span_notes = _span(request, video.info.duration)
         budget, budget_notes = _budget(request.budget, self._settings.budget)
-        run = Run(
-            request.ask(), video, self._engine, span=span, budget=budget, seed=request.seed, listener=listener
-        )
+        run = Run(request.ask(), video, self._engine, span=span, budget=budget, seed=request.seed, listener=listener)
         run.ledger.seconds["fetch"] += fetched
         run.ledger.degrade(*span_notes, *budget_notes)
         return run

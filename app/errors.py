@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from agents.engine import EngineError
 from agents.presets import BadStrategy
@@ -84,6 +85,7 @@ TABLE: Mapping[type[Exception], Row] = {
     WrongType: Row(415, "invalid_request_error", "unsupported_media_type", 2),
     BadVideo: Row(422, "invalid_request_error", "unreadable_video", 3),
     Busy: Row(429, "rate_limit_error", "too_many_runs", 5),
+    ClientDisconnect: Row(499, "cancelled_error", "client_closed_request", 1),
     Gone: Row(499, "cancelled_error", "client_closed_request", 1),
     EngineError: Row(503, "engine_error", "engine_failed", 4),
     NotReady: Row(503, "not_ready_error", "not_ready", 4),

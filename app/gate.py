@@ -25,9 +25,7 @@ class Gate:
     def enter(self) -> Iterator[None]:
         """Hold one of the places. Raises Busy if all are taken."""
         if self.running >= self.limit:
-            raise Busy(
-                f"{self.limit} questions are being answered, as many as may be at once. Try again soon."
-            )
+            raise Busy(f"{self.limit} questions are being answered, as many as may be at once. Try again soon.")
         self.running += 1
         try:
             yield

@@ -12,9 +12,7 @@ from agents.runner import Outcome
 from app.schemas import AnswerResponse, Candidate, Evidence, Report, Took
 
 
-def respond(
-    outcome: Outcome, run: Run, *, model: str, strategy: dict[str, Any], total: float
-) -> AnswerResponse:
+def respond(outcome: Outcome, run: Run, *, model: str, strategy: dict[str, Any], total: float) -> AnswerResponse:
     """The answer with its evidence, its confidence and its bill."""
     answer = outcome.answer
     return AnswerResponse(

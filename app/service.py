@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agents.engine import Engine
+from agents.engine import Engine, EngineError
 from agents.engines import open_engine
 from agents.presets import Catalogue
 from app.answers import Answers
@@ -63,6 +63,10 @@ class Service:
             return
         try:
             self._engine = await asyncio.to_thread(load, self.settings)
+        except EngineError as error:
+            self._failed = True
+            _LOG.error("the engine %s could not be loaded: %s", self.settings.engine, error)
+            return
         except Exception:
             self._failed = True
             _LOG.exception("the engine %s could not be loaded", self.settings.engine)

@@ -49,9 +49,7 @@ class Settings(BaseSettings):
     @property
     def budget(self) -> Budget:
         """The most that any request may spend."""
-        return Budget(
-            frames=self.max_frames, tokens=self.max_tokens, calls=self.max_calls, seconds=self.max_seconds
-        )
+        return Budget(frames=self.max_frames, tokens=self.max_tokens, calls=self.max_calls, seconds=self.max_seconds)
 
     @property
     def limits(self) -> Limits:

@@ -46,9 +46,7 @@ class EventStream(Response):
                     if not started and each is None:
                         continue
                     if not started:
-                        await send(
-                            {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-                        )
+                        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         started = True
                     await _send(send, _PING if each is None else _frame(each))
             except Exception as error:

@@ -51,9 +51,7 @@ class Videos:
                     size += len(chunk)
                     if size > self._settings.max_upload_bytes:
                         limit = self._settings.max_upload_bytes
-                        raise TooLarge(
-                            f"The video is larger than {limit} bytes, the most that can be uploaded."
-                        )
+                        raise TooLarge(f"The video is larger than {limit} bytes, the most that can be uploaded.")
                     digest.update(chunk)
                     await asyncio.to_thread(file.write, chunk)
                 await asyncio.to_thread(_flush, file)
@@ -83,11 +81,9 @@ class Videos:
                 param="video.url",
                 code="unsupported",
             )
-        if source.path is not None:
-            path = self._allowed(source.path)
-        else:
-            path = self._content(self.get(source.file or "").id)
-        return await asyncio.to_thread(self._open, path)
+        if source.file is not None:
+            return await asyncio.to_thread(self._open, self._content(self.get(source.file).id))
+        return await asyncio.to_thread(self._open, self._allowed(source.path or ""))
 
     def _open(self, path: Path) -> Video:
         settings = self._settings
@@ -96,9 +92,7 @@ class Videos:
     def _allowed(self, given: str) -> Path:
         """The file behind a path under the operator's directory, symbolic links followed before the check."""
         if self._settings.video_dir is None:
-            raise Forbidden(
-                "This service reads no paths: its operator has set no video directory.", param="video.path"
-            )
+            raise Forbidden("This service reads no paths: its operator has set no video directory.", param="video.path")
         root = self._settings.video_dir.resolve()
         try:
             path = (root / given).resolve()
@@ -106,9 +100,7 @@ class Videos:
         except (OSError, ValueError, RuntimeError):
             inside, there = True, False
         if not inside:
-            raise Forbidden(
-                "This path leads out of the directory that the operator has allowed.", param="video.path"
-            )
+            raise Forbidden("This path leads out of the directory that the operator has allowed.", param="video.path")
         if not there:
             raise Missing(f"There is no video at {given}.", param="video.path")
         return path
@@ -116,9 +108,7 @@ class Videos:
     def _keep(self, part: Path, file_id: str) -> StoredFile:
         """Probe what arrived and move it to its place, facts last: what has no facts does not exist."""
         info = self._open(part).info
-        stored = StoredFile(
-            id=file_id, bytes=info.bytes, created_at=int(time.time()), video=VideoInfo.of(info)
-        )
+        stored = StoredFile(id=file_id, bytes=info.bytes, created_at=int(time.time()), video=VideoInfo.of(info))
         facts = part.with_suffix(".facts")
         with facts.open("wb") as file:
             file.write(stored.model_dump_json().encode())

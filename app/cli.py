@@ -1,0 +1,176 @@
+"""The command `secondlook`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from agents.presets import Catalogue
+from app.answers import Answers
+from app.cards import StrategyList
+from app.catalog import cards
+from app.demo import DEMO_SEED, perform
+from app.errors import BadRequest
+from app.main import create_app
+from app.middleware import check_body
+from app.schemas import AnswerRequest, AnswerResponse
+from app.service import load
+from app.settings import Settings
+from app.terminal import failing, progress, show, show_card, show_cards
+from app.videos import Videos
+
+cli = typer.Typer(
+    name="secondlook",
+    help="Ask a question about a video, and say how much looking and thinking you can afford.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+Engine = Annotated[str | None, typer.Option("--engine", "--model", metavar="URL", help="The model: demo:, openai:…")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the service sends it.")]
+
+
+def main() -> None:
+    """Entry point."""
+    cli()
+
+
+@cli.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    engine: Engine = None,
+) -> None:
+    """Start the service. Other settings come from the environment: SECONDLOOK_VIDEO_DIR, SECONDLOOK_MAX_RUNS, …"""
+    with failing(as_json=False):
+        settings = _settings(host=host, port=port, engine=engine)
+        service = create_app(settings)
+    at = f"http://{settings.host}:{settings.port}"
+    say = Console(stderr=True, soft_wrap=True, highlight=False)
+    say.print(f"[bold]Second Look[/] answers at {at} with {settings.engine}")
+    say.print(f"  send a video    curl -F file=@film.mp4 {at}/v1/files")
+    say.print(f"  read and try    {at}/docs")
+    uvicorn.run(
+        service,
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+
+
+@cli.command()
+def ask(
+    video: Annotated[Path, typer.Argument(help="A video file.")],
+    question: Annotated[str, typer.Argument(help="A question about it.")],
+    option: Annotated[list[str] | None, typer.Option(help="A possible answer; give two or more.")] = None,
+    kind: Annotated[str | None, typer.Option(help="text, number or yesno; options make it choice.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="How to answer: see `secondlook strategies`.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Its parameters.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Budget: frames shown to the model.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="Budget: tokens read and written.")] = None,
+    calls: Annotated[int | None, typer.Option(help="Budget: calls to the model.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Budget: seconds on the clock.")] = None,
+    start: Annotated[float | None, typer.Option(help="Second from which on to look.")] = None,
+    end: Annotated[float | None, typer.Option(help="Second until which to look.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same frames and samples.")] = 0,
+    engine: Engine = None,
+    as_json: Json = False,
+    trace: Annotated[bool, typer.Option(help="Tell step by step what happens, on stderr.")] = False,
+) -> None:
+    """Ask a question about a video."""
+    with failing(as_json):
+        settings = _settings(engine=engine, video_dir=Path(video.absolute().anchor))
+        budget = {"frames": frames, "tokens": tokens, "calls": calls, "seconds": seconds}
+        request = _request(
+            settings,
+            video={"path": str(video.absolute())},
+            question=question,
+            options=option,
+            kind=kind,
+            strategy={**_parameters(set_ or []), "name": strategy or settings.strategy},
+            budget=_given(budget),
+            start=start,
+            end=end,
+            seed=seed,
+        )
+        response = asyncio.run(_answer(settings, request, trace))
+    if as_json:
+        typer.echo(response.model_dump_json(indent=2))
+    else:
+        show(Console(), response)
+
+
+@cli.command()
+def strategies(
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None, as_json: Json = False
+) -> None:
+    """List the ways to answer a question, or show one with its parameters."""
+    with failing(as_json):
+        catalogue = Catalogue.load()
+        if name is not None:
+            catalogue.resolve(name)
+        found = [card for card in cards(catalogue) if name in (None, card.name)]
+    if as_json:
+        typer.echo(StrategyList(data=found).model_dump_json(indent=2))
+    elif name is None:
+        show_cards(Console(), found)
+    else:
+        show_card(Console(), found[0])
+
+
+@cli.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="Which film: any number.")] = DEMO_SEED,
+    questions: Annotated[int, typer.Option(min=1, max=50, help="How many questions.")] = 5,
+    keep: Annotated[Path | None, typer.Option(help="Where to keep the film.")] = None,
+    engine: Engine = None,
+) -> None:
+    """Make a film, ask questions about it in several ways, and compare the answers with the truth."""
+    with failing(as_json=False):
+        settings = _settings(engine=engine)
+        asyncio.run(perform(settings, seed, questions, keep, Console()))
+
+
+async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> AnswerResponse:
+    with progress(f"Loading {settings.engine}", trace) as listener:
+        engine = load(settings)
+        try:
+            answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
+            return await answers.answer(request, listener)
+        finally:
+            await engine.close()
+
+
+def _settings(**given: Any) -> Settings:
+    """The settings of the environment, except where the command line says otherwise."""
+    return Settings(**_given(given))
+
+
+def _request(settings: Settings, **fields: Any) -> AnswerRequest:
+    """What the service would have read, within the same bound."""
+    wanted = _given(fields)
+    check_body(len(json.dumps(wanted).encode()), settings.max_body_bytes)
+    return AnswerRequest.model_validate(wanted)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _parameters(pairs: list[str]) -> dict[str, Any]:
+    """`key=value` pairs; a value is JSON if it can be read as that, else text."""
+    parameters = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise BadRequest(f"--set {pair}: write it as KEY=VALUE.", param="strategy")
+        try:
+            parameters[key] = json.loads(value)
+        except json.JSONDecodeError:
+            parameters[key] = value
+    return parameters

@@ -1,0 +1,123 @@
+"""The demo: a film that nobody has seen, questions about it, several ways to answer, and the truth beside them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.demo.encode import encode
+from agents.demo.film import Film, make_film
+from agents.demo.questions import DemoQuestion, ask_about
+from agents.presets import Catalogue
+from app.answers import Answers
+from app.schemas import AnswerRequest, AnswerResponse, Report
+from app.service import load
+from app.settings import Settings
+from app.terminal import percent
+from app.videos import Videos
+
+DEMO_SEED = 1_000_000_007
+"""A film of the test range: the demo model has never seen it."""
+STRATEGIES = ("direct", "self_consistency", "sparse_to_dense", "until_confident", "auto")
+_COSTS = ("frames", "tokens", "calls", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One question answered in one way."""
+
+    question: DemoQuestion
+    strategy: str
+    response: AnswerResponse
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer is the truth."""
+        return self.response.answer == self.question.answer
+
+
+async def perform(settings: Settings, seed: int, count: int, keep: Path | None, console: Console) -> None:
+    """Make the film, ask every question in every way, print a table for each question and one of all."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = (keep or Path(folder) / "film.mp4").absolute()
+        film = make_film(seed)
+        with Console(stderr=True).status("Making a film"):
+            encode(film, path)
+        _introduce(console, film, keep)
+        inside = settings.model_copy(update={"video_dir": path.parent})
+        takes = await _ask_all(inside, path, ask_about(film, count), console)
+    console.print(_totals(takes))
+    if keep is None:
+        console.print("Ask it yourself: secondlook demo --keep film.mp4; secondlook ask film.mp4 …", style="dim")
+
+
+async def _ask_all(settings: Settings, path: Path, questions: Sequence[DemoQuestion], console: Console) -> list[Take]:
+    takes: list[Take] = []
+    with Console(stderr=True).status(f"Loading {settings.engine}") as status:
+        engine = load(settings)
+        answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
+        try:
+            for question in questions:
+                for strategy in STRATEGIES:
+                    status.update(f"{question.text} ({strategy})")
+                    response = await answers.answer(_request(path, question, strategy))
+                    takes.append(Take(question, strategy, response))
+                console.print(_answers(takes[-len(STRATEGIES) :]))
+        finally:
+            await engine.close()
+    return takes
+
+
+def _request(path: Path, question: DemoQuestion, strategy: str) -> AnswerRequest:
+    kind = "choice" if question.options else "yesno"
+    fields = {"question": question.text, "options": question.options, "kind": kind, "strategy": strategy}
+    return AnswerRequest.model_validate({"video": {"path": str(path)}, **fields})
+
+
+def _introduce(console: Console, film: Film, path: Path | None) -> None:
+    where = f", kept at {path}" if path else ""
+    console.print(
+        f"A film of {film.duration:.1f} seconds: {len(film.shots)} shots of one coloured shape each{where}. "
+        "The model has never seen it; it answers from the frames that each strategy shows it.",
+        highlight=False,
+    )
+
+
+def _answers(takes: Sequence[Take]) -> Table:
+    table = Table("strategy", "answer", "truth", "sure", box=SIMPLE)
+    table.title, table.title_justify, table.title_style = takes[0].question.text, "left", "bold"
+    for name in _COSTS:
+        table.add_column(name, justify="right")
+    for take in takes:
+        said = Text(take.response.answer or "none", style="green" if take.right else "red")
+        sure = percent(take.response.confidence)
+        table.add_row(take.strategy, said, take.question.answer, sure, *_cost([take.response.report]))
+    return table
+
+
+def _totals(takes: Sequence[Take]) -> Table:
+    table = Table("strategy", "right", box=SIMPLE)
+    table.title, table.title_justify, table.title_style = "All questions", "left", "bold"
+    for name in _COSTS:
+        table.add_column(name, justify="right")
+    for strategy in STRATEGIES:
+        mine = [take for take in takes if take.strategy == strategy]
+        right = f"{sum(take.right for take in mine)} of {len(mine)}"
+        table.add_row(strategy, right, *_cost([take.response.report for take in mine]))
+    return table
+
+
+def _cost(reports: Sequence[Report]) -> tuple[str, ...]:
+    return (
+        str(sum(each.frames_viewed for each in reports)),
+        str(sum(each.prompt_tokens + each.completion_tokens for each in reports)),
+        str(sum(each.calls for each in reports)),
+        f"{sum(each.seconds.total for each in reports):.2f}",
+    )
