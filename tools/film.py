@@ -146,6 +146,10 @@ def _first_picture(reel: Reel, timeline: Timeline, limits: Limits) -> VideoFrame
         for frame in _pictures(reel, timeline, start, end):
             limits.check_size(frame.width, frame.height)
             return frame
+    if not reel.stream.codec_context.width:
+        raise BadVideo(
+            f"The pictures in this video have no size, or one beyond the limit max_pixels, {limits.max_pixels}."
+        )
     raise BadVideo(f"None of the pictures in this video could be decoded (codec {reel.codec}).")
 
 

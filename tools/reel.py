@@ -58,8 +58,11 @@ class Reel:
             try:
                 for packet in self.container.demux(self.stream):
                     stumbles = 0
-                    if packet.size:
+                    if packet.size and packet.stream_index == self.stream.index:
                         yield packet
+                return
+            except IndexError:
+                # PyAV trips over streams that appear half-way, but only after the last packet.
                 return
             except (FFmpegError, ValueError):
                 self.errors += 1
