@@ -1,8 +1,9 @@
-"""The wire format of an answer."""
+"""What an answer looks like on the wire, and what of the request it honours."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,139 @@ from tests.app.conftest import always, body, over_asgi
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_answer_carries_its_evidence_confidence_and_bill(settings, engine, film) -> None:
+async def answer(settings: Settings, engine: ScriptedEngine, request: dict[str, Any]) -> dict[str, Any]:
     async with over_asgi(settings, engine) as client:
-        response = await client.post("/v1/answers", json=body(film))
-    print(response.text)
-    assert response.status_code == 200
+        response = await client.post("/v1/answers", json=request)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def test_an_answer_comes_with_confidence_and_a_whole_bill(
+    settings: Settings, engine: ScriptedEngine, film: Path
+) -> None:
+    found = await answer(settings, engine, body(film, strategy={"name": "direct", "frames": 4}))
+    report = found.pop("report")
+    seconds = report.pop("seconds")
+    assert found.pop("id").startswith("run_")
+    assert found == {
+        "answer": "red",
+        "option": "A",
+        "confidence": 0.97,
+        "candidates": [
+            {"answer": "red", "option": "A", "share": 0.97, "confidence": 0.97},
+            {"answer": "green", "option": "B", "share": 0.01, "confidence": 0.01},
+            {"answer": "blue", "option": "C", "share": 0.01, "confidence": 0.01},
+            {"answer": "grey", "option": "D", "share": 0.01, "confidence": 0.01},
+        ],
+        "evidence": [],
+    }
+    prompt_tokens = report.pop("prompt_tokens")
+    assert prompt_tokens > 4 * engine.tokens_per_frame
+    (times,) = report.pop("frame_times")
+    assert times == pytest.approx([8, 24, 40, 56], abs=8)
+    assert report == {
+        "strategy": {"name": "direct", "frames": 4, "rotations": 1},
+        "model": "scripted",
+        "frames_viewed": 4,
+        "frames_unique": 4,
+        "calls": 1,
+        "rounds": 0,
+        "paths": 1,
+        "tool_calls": 0,
+        "cached_tokens": 0,
+        "completion_tokens": 1,
+        "subtitles": False,
+        "stopped": "complete",
+        "degraded": [],
+    }
+    assert set(seconds) == {"fetch", "decode", "model", "total"}
+    assert 0 < seconds["fetch"] + seconds["decode"] <= seconds["total"]
+
+
+async def test_the_default_strategy_is_a_preset_and_the_report_says_so(
+    settings: Settings, engine: ScriptedEngine, film: Path
+) -> None:
+    request = body(film)
+    del request["strategy"]
+    report = (await answer(settings, engine, request))["report"]
+    assert report["strategy"]["preset"] == "auto"
+    assert report["strategy"]["name"] == "escalate"
+    assert report["strategy"]["confidence"] == 0.9
+    assert report["stopped"] == "confident"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "value"),
+    [("text", "A red Star.", "A red Star."), ("number", "There are three.", "3"), ("yesno", "Yes, it is.", "yes")],
+)
+async def test_questions_without_options(settings: Settings, film: Path, kind: str, said: str, value: str) -> None:
+    engine = ScriptedEngine(lambda prompt, sampling, n: [{"yes": 0.8, "no": 0.2} if sampling.choices else said] * n)
+    found = await answer(settings, engine, body(film, options=[], kind=kind))
+    assert (found["answer"], found["option"]) == (value, None)
+
+
+async def test_the_same_seed_looks_at_the_same_frames(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    spec = {"name": "self_consistency", "samples": 2, "frames": 4, "diversity": "frames"}
+    looks = [
+        (await answer(settings, engine, body(film, strategy=spec, seed=seed)))["report"]["frame_times"]
+        for seed in (1, 1, 2)
+    ]
+    assert looks[0] == looks[1] != looks[2]
+
+
+async def test_only_the_span_is_looked_at(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    report = (await answer(settings, engine, body(film, start=10, end=20)))["report"]
+    assert all(10 <= time <= 20 for time in report["frame_times"][0])
+    assert report["degraded"] == []
+
+
+async def test_an_end_after_the_end_of_the_film_is_told(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    report = (await answer(settings, engine, body(film, start=60, end=90)))["report"]
+    assert report["degraded"] == ["end: the film is over after 64.000 s, before 90 s"]
+
+
+async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, film: Path) -> None:
+    engine = ScriptedEngine(lambda prompt, sampling, n: ["who knows"] * n, offers=frozenset())
+    found = await answer(settings, engine, body(film))
+    assert (found["answer"], found["confidence"], found["report"]["stopped"]) == (None, None, "unreadable")
+    assert found["report"]["degraded"]
+
+
+@pytest.mark.parametrize("resource", ["frames", "tokens", "calls", "seconds"])
+async def test_a_budget_above_the_cap_is_cut_and_the_cut_is_told(
+    settings: Settings, engine: ScriptedEngine, film: Path, resource: str
+) -> None:
+    capped = settings.model_copy(update={f"max_{resource}": 1000})
+    report = (await answer(capped, engine, body(film, budget={resource: 2000})))["report"]
+    assert report["degraded"] == [f"budget: this service allows 1000 {resource}, not 2000"]
+
+
+async def test_the_cap_on_frames_holds(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    report = (await answer(settings.model_copy(update={"max_frames": 3}), engine, body(film)))["report"]
+    assert report["frames_viewed"] == 3
+    assert report["degraded"] == ["budget: shown 3 of 32 frames"]
+
+
+async def test_the_cap_on_tokens_holds(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    report = (await answer(settings.model_copy(update={"max_tokens": 500}), engine, body(film)))["report"]
+    assert report["prompt_tokens"] + report["completion_tokens"] <= 500
+    assert report["frames_viewed"] < 32
+
+
+async def test_the_cap_on_calls_holds(settings: Settings, film: Path) -> None:
+    capped = settings.model_copy(update={"max_calls": 1})
+    found = await answer(capped, ScriptedEngine(always("A", 0.5)), body(film, strategy="until_confident"))
+    assert (found["answer"], found["report"]["calls"], found["report"]["stopped"]) == ("red", 1, "budget")
+
+
+async def test_the_cap_on_seconds_holds(settings: Settings, film: Path) -> None:
+    slow = ScriptedEngine(always("A"), pause=30)
+    found = await answer(settings.model_copy(update={"max_seconds": 0.2}), slow, body(film))
+    assert (found["answer"], found["report"]["stopped"], slow.cancelled) == (None, "budget", 1)
+    assert 0.2 <= found["report"]["seconds"]["total"] < 5
+
+
+async def test_options_keep_their_words(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    found = await answer(settings, engine, body(film, options=["  two words ", "one"]))
+    assert found["answer"] == "two words"

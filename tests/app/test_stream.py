@@ -1,0 +1,140 @@
+"""Streams, and clients that leave: over a real socket, because that is where they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agents.engine import EngineError, Prompt, Sampling
+from agents.engines.scripted import Line, ScriptedEngine
+from app.settings import Settings
+from tests.app.conftest import always, body, over_socket
+
+pytestmark = pytest.mark.anyio
+TWO_STAGES = {"name": "escalate", "strategies": ["direct", "direct"]}
+
+
+async def events(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """The named events of a stream; comments are named by a colon."""
+    name = ""
+    async for line in response.aiter_lines():
+        key, _, value = line.partition(": ")
+        if key == "event":
+            name = value
+        elif key == "data":
+            yield name, json.loads(value)
+        elif line.startswith(":"):
+            yield ":", {}
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_happens_is_told_in_order_and_the_answer_comes_last(
+    settings: Settings, engine: ScriptedEngine, film: Path
+) -> None:
+    request = body(film, stream=True, strategy=TWO_STAGES)
+    async with over_socket(settings, engine) as client:
+        async with client.stream("POST", "/v1/answers", json=request) as response:
+            told = [each async for each in events(response)]
+            assert response.headers["content-type"].startswith("text/event-stream")
+        plain = (await client.post("/v1/answers", json={**request, "stream": False})).json()
+    names = [name for name, _ in told]
+    assert names == ["began", "looked", "asked", "proposed", "proposed", "ended", "stopped", "answer"]
+    assert all(data["event"] == name for name, data in told[:-1])
+    last = told[-1][1]
+    for each in (last, plain):
+        del each["id"], each["report"]["seconds"]
+    assert last == plain
+
+
+async def test_events_arrive_while_the_model_still_works(settings: Settings, film: Path) -> None:
+    slow = ScriptedEngine(always("A"), pause=0.3)
+    async with (
+        over_socket(settings, slow) as client,
+        client.stream("POST", "/v1/answers", json=body(film, stream=True)) as response,
+    ):
+        name, data = await anext(events(response))
+        assert (name, len(data["times"])) == ("looked", 32)
+        assert len(slow.calls) == 1  # asked, and not answered for half a second
+
+
+async def test_a_failure_before_the_first_event_keeps_its_status(
+    settings: Settings, engine: ScriptedEngine, film: Path
+) -> None:
+    async with over_socket(settings, engine) as client:
+        response = await client.post("/v1/answers", json=body(film, stream=True, start=100))
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "start"
+
+
+def broken(prompt: Prompt, sampling: Sampling, n: int) -> list[Line]:
+    """An engine that goes down."""
+    raise EngineError("the model server is down")
+
+
+async def test_a_failure_in_mid_stream_is_an_event(settings: Settings, film: Path) -> None:
+    async with (
+        over_socket(settings, ScriptedEngine(broken)) as client,
+        client.stream("POST", "/v1/answers", json=body(film, stream=True)) as response,
+    ):
+        told = [each async for each in events(response)]
+    assert response.status_code == 200
+    assert [name for name, _ in told] == ["looked", "error"]
+    assert told[-1][1]["error"] == {
+        "message": "the model server is down",
+        "type": "engine_error",
+        "param": None,
+        "code": "engine_failed",
+    }
+
+
+async def test_a_quiet_stream_is_kept_open_by_comments(settings: Settings, film: Path) -> None:
+    quick = settings.model_copy(update={"ping_seconds": 0.05})
+    async with (
+        over_socket(quick, ScriptedEngine(always("A"), pause=0.4)) as client,
+        client.stream("POST", "/v1/answers", json=body(film, stream=True)) as response,
+    ):
+        names = [name async for name, _ in events(response)]
+    assert names[0] == "looked"
+    assert names.count(":") >= 2
+    assert names[-1] == "answer"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_stops_the_engine_and_frees_its_place(
+    settings: Settings, film: Path, stream: bool
+) -> None:
+    engine = ScriptedEngine(always("A"), pause=30)
+    async with over_socket(settings.model_copy(update={"max_runs": 1}), engine) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post("/v1/answers", json=body(film, stream=stream), timeout=0.5)
+        await until(lambda: engine.cancelled == 1)
+        assert len(engine.calls) == 1
+        engine.pause = 0
+        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_finds_all_places_taken_is_told_when_to_come_again(
+    settings: Settings, film: Path, stream: bool
+) -> None:
+    engine = ScriptedEngine(always("A"), pause=0.3)
+    async with over_socket(settings.model_copy(update={"max_runs": 2}), engine) as client:
+        two = [asyncio.ensure_future(client.post("/v1/answers", json=body(film))) for _ in range(2)]
+        await until(lambda: len(engine.calls) == 2)
+        third = await client.post("/v1/answers", json=body(film, stream=stream))
+        assert third.status_code == 429
+        assert int(third.headers["retry-after"]) > 0
+        assert third.json()["error"]["code"] == "too_many_runs"
+        assert [response.status_code for response in await asyncio.gather(*two)] == [200, 200]
+        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
