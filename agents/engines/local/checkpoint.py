@@ -19,6 +19,7 @@ from agents.prompts import label
 from tools.frame import Frame
 
 _USUAL_SIDE = 448  # pixels; for models that take pictures of any size
+_RATIOS = (1, 4 / 3, 3 / 2, 16 / 9, 2, 21 / 9, 3, 4)
 _LATE = 99_999.9  # seconds: a time label as long as any
 
 
@@ -123,9 +124,13 @@ def keys_of(prompt: Prompt) -> tuple[str, ...]:
     return tuple(picture.key for picture in pictures_of(prompt))
 
 
-def _shapes(side: int) -> list[tuple[int, int]]:
-    """Square, wide, tall: processors that cut pictures into tiles make more of them of some shapes."""
-    return [(side, side), (side, side * 9 // 16), (side * 9 // 16, side)]
+def _shapes(side: int) -> set[tuple[int, int]]:
+    """From square to four times as long as wide, both ways.
+
+    Processors that cut pictures into tiles, or round to patches under a limit, spend more on some shapes.
+    """
+    shorter = {max(1, round(side / ratio)) for ratio in _RATIOS}
+    return {(side, short) for short in shorter} | {(short, side) for short in shorter}
 
 
 def _device(name: str) -> torch.device:

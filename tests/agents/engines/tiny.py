@@ -21,7 +21,15 @@ from transformers import (
 
 SIDE = 56
 _CORPUS = ["Question: what is red? A. yes B. no C. 10 D. 1 Answer: <12.5s> the blue star", "größe 東京 yes no not"]
-_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+_SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<image>",
+    "<|video_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+]
 _TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for part in message['content'] %}"
     "{% if part['type'] == 'text' %}{{ part['text'] }}{% else %}IMAGE{% endif %}"
@@ -35,7 +43,9 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=_SPECIAL, initial_alphabet=alphabet, show_progress=False
+    )
     raw.train_from_iterator(_CORPUS, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
@@ -80,7 +90,10 @@ def save_tiny_qwen(folder: Path) -> None:
     tokenizer = tiny_tokenizer()
     ids = tokenizer.convert_tokens_to_ids
     torch.manual_seed(0)
-    text = {**_decoder(tokenizer).to_dict(), "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}}
+    text = {
+        **_decoder(tokenizer).to_dict(),
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]},
+    }
     text.pop("model_type")
     config = Qwen2_5_VLConfig(
         vision_config={

@@ -1,0 +1,149 @@
+"""A stub of a model server: real HTTP on a real port, replies from a list."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+
+Json = dict[str, Any]
+Scope = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the stub sends: a status, a body (JSON unless it is text), headers, and seconds to wait before."""
+
+    body: Json | str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    pause: float = 0.0
+
+
+@dataclass
+class Stub:
+    """Answers `/v1/models` and `/v1/chat/completions`, the latter by a function of the request's body.
+
+    `bodies` are the chat requests in order; `left` is set when a client hangs up before its answer.
+    """
+
+    answer: Callable[[Json], Answer]
+    models: Json
+    bodies: list[Json] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    left: threading.Event = field(default_factory=threading.Event)
+    url: str = ""
+
+    async def __call__(self, scope: Scope, receive: Callable[[], Any], send: Callable[[Json], Any]) -> None:
+        """The ASGI application."""
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        self.keys.append(headers[b"authorization"].decode() if b"authorization" in headers else None)
+        content = b""
+        while True:
+            message = await receive()
+            content += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        answer = Answer(self.models)
+        if scope["path"].endswith("/chat/completions"):
+            self.bodies.append(json.loads(content))
+            answer = self.answer(self.bodies[-1])
+        if await self._stays(receive, answer.pause):
+            await _send(send, answer)
+
+    async def _stays(self, receive: Callable[[], Any], seconds: float) -> bool:
+        """Whether the client is still there after so many seconds."""
+        if not seconds:
+            return True
+        try:
+            await asyncio.wait_for(receive(), seconds)
+        except TimeoutError:
+            return True
+        self.left.set()
+        return False
+
+
+async def _send(send: Callable[[Json], Any], answer: Answer) -> None:
+    text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+    headers = {"content-type": "application/json", **answer.headers}
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+@contextmanager
+def serving(stub: Stub) -> Iterator[Stub]:
+    """Serve a stub on a free port for as long as the context lasts."""
+    config = uvicorn.Config(stub, port=0, log_level="error", ws="none", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise RuntimeError("the stub did not start")
+    stub.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
+    try:
+        yield stub
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def models(owner: str = "vllm") -> Json:
+    """A list of one model."""
+    return {"object": "list", "data": [{"id": "stub-vl", "object": "model", "owned_by": owner}]}
+
+
+def reply(*texts: str, prompt_tokens: int = 7, cached: int = 0, **logprobs: Any) -> Json:
+    """A chat completion with these samples; `tokens` and `likely` may be given for all of them."""
+    return {
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": "stop",
+                "logprobs": {"content": positions(text, **logprobs)},
+            }
+            for index, text in enumerate(texts)
+        ],
+        "usage": {
+            "prompt_tokens": prompt_tokens,
+            "completion_tokens": len(texts),
+            "total_tokens": prompt_tokens + len(texts),
+            "prompt_tokens_details": {"cached_tokens": cached},
+        },
+    }
+
+
+def positions(text: str, likely: Mapping[str, float] | None = None) -> list[Json]:
+    """A reply as one token, and the log-probabilities of what might have stood in its place."""
+    listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in (likely or {}).items()]
+    return [{"token": text, "logprob": -0.1, "bytes": list(text.encode()), "top_logprobs": listed}]
+
+
+def talkative(body: Json) -> Answer:
+    """A well-behaved server: certain of the first letter or word it is offered, else it says its seed."""
+    pictures = sum(part["type"] == "image_url" for part in _parts(body))
+    tokens = 20 + 60 * pictures
+    if body.get("top_logprobs"):
+        asked = body.get("structured_outputs", {}).get("choice", ["A", "B"])
+        likely = {ways: -0.25 if at == 0 else -2.5 - at for at, ways in enumerate(asked)}
+        return Answer(reply(asked[0], prompt_tokens=tokens, likely=likely))
+    said = "same" if body["temperature"] == 0 else f"seed {body.get('seed')}"
+    return Answer(
+        reply(*(f"{said} {index}" if body["temperature"] else said for index in range(body["n"])), prompt_tokens=tokens)
+    )
+
+
+def _parts(body: Json) -> list[Json]:
+    contents = [message["content"] for message in body["messages"]]
+    return [part for content in contents if isinstance(content, list) for part in content]

@@ -1,0 +1,140 @@
+"""What holds for every engine: scripted, in process, behind a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from agents.engine import Engine, Generation, Prompt, Sampling
+from agents.engines import open_engine
+from agents.engines.scripted import Line, ScriptedEngine
+from tests.agents.engines.conftest import Serve
+from tests.agents.engines.strip import strip
+from tests.agents.engines.stub import Answer, Json, reply, talkative
+
+ENDLESS = Sampling(temperature=2.0, max_tokens=300, seed=99)
+PROMPT = strip(3, "Which one?")
+
+Open = Callable[[], Engine]
+Act = Callable[[Engine], Awaitable[None]]
+
+
+def _script(_: Prompt, sampling: Sampling, n: int) -> list[Line]:
+    if sampling.choices:
+        return [{choice: 1 / len(sampling.choices) for choice in sampling.choices}] * n
+    return [f"sample {at} of {sampling.seed}" if sampling.temperature else "always this" for at in range(n)]
+
+
+def _server(body: Json) -> Answer:
+    return Answer(reply("late"), pause=30) if body.get("seed") == ENDLESS.seed else talkative(body)
+
+
+@pytest.fixture(params=["scripted", "transformers", "openai"])
+def opened(request: pytest.FixtureRequest, serve: Serve, llava_folder: Path) -> Open:
+    """How to open one of the engines."""
+    if request.param == "scripted":
+        return lambda: ScriptedEngine(_script, pause=0.01)
+    if request.param == "transformers":
+        return lambda: open_engine(f"transformers:{llava_folder}?device=cpu")
+    stub = serve(_server)
+    return lambda: open_engine(f"openai:{stub.url}")
+
+
+def play(opened: Open, act: Act) -> None:
+    async def whole() -> None:
+        engine = opened()
+        try:
+            await act(engine)
+        finally:
+            await engine.close()
+
+    asyncio.run(whole())
+
+
+def test_it_draws_as_many_replies_as_asked_and_bills_them(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        for n in (1, 5):
+            generation = await engine.generate(PROMPT, Sampling(temperature=1.0, max_tokens=8, seed=1), n)
+            assert len(generation.replies) == n
+            assert generation.prompt_tokens > 0 and generation.completion_tokens >= 0
+            assert 0 <= generation.cached_tokens <= generation.prompt_tokens
+
+    play(opened, act)
+
+
+def test_it_says_what_a_frame_costs_and_how_large_it_should_be(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        await engine.generate(PROMPT, Sampling(max_tokens=1), 1)
+        assert engine.side > 0 and engine.tokens_per_frame > 0 and engine.model
+
+    play(opened, act)
+
+
+def test_greedy_is_deterministic(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        found = [await engine.generate(PROMPT, Sampling(max_tokens=8), 2) for _ in range(2)]
+        texts = {reply.text for generation in found for reply in generation.replies}
+        assert len(texts) == 1
+
+    play(opened, act)
+
+
+def test_samples_with_a_seed_are_reproducible_and_differ(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        sampling = Sampling(temperature=1.0, max_tokens=8, seed=1)
+        one, same = [await engine.generate(PROMPT, sampling, 3) for _ in range(2)]
+        assert [each.text for each in one.replies] == [each.text for each in same.replies]
+        assert len({each.text for each in one.replies}) > 1
+
+    play(opened, act)
+
+
+def test_tokens_have_logprobs_and_spell_the_reply(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        generation = await engine.generate(PROMPT, Sampling(temperature=1.0, max_tokens=8, seed=1), 3)
+        assert "logprobs" in engine.offers
+        for reply in generation.replies:
+            assert "".join(token.text for token in reply.tokens) == reply.text
+            assert all(token.logprob <= 0 for token in reply.tokens)
+
+    play(opened, act)
+
+
+@pytest.mark.parametrize("choices", [("A", "B", "C", "D"), ("yes", "no")], ids=str)
+def test_choices_have_probabilities_that_sum_to_one(opened: Open, choices: tuple[str, ...]) -> None:
+    async def act(engine: Engine) -> None:
+        await engine.generate(PROMPT, Sampling(max_tokens=1), 1)
+        assert "choices" in engine.offers
+        generation = await engine.generate(PROMPT, Sampling(max_tokens=1, choices=choices), 2)
+        for reply in generation.replies:
+            assert reply.probabilities is not None and set(reply.probabilities) == set(choices)
+            assert sum(reply.probabilities.values()) == pytest.approx(1.0)
+            assert reply.text == max(choices, key=lambda each: (reply.probabilities or {})[each])
+
+    play(opened, act)
+
+
+def test_cancelling_leaves_it_usable(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        await engine.generate(PROMPT, Sampling(max_tokens=1), 1)
+        task = asyncio.create_task(engine.generate(PROMPT, ENDLESS, 8))
+        await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        generation: Generation = await engine.generate(PROMPT, Sampling(max_tokens=4), 1)
+        assert len(generation.replies) == 1
+
+    play(opened, act)
+
+
+def test_closing_twice_is_closing_once(opened: Open) -> None:
+    async def act(engine: Engine) -> None:
+        await engine.generate(PROMPT, Sampling(max_tokens=1), 1)
+        await engine.close()
+        await engine.close()
+
+    play(opened, act)
