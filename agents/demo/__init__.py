@@ -1,4 +1,4 @@
-"""The demo: a world of moving shapes, films of it, questions about them, and a tiny video LMM that knows it."""
+"""The demo: films of moving shapes, questions about them, and a tiny video LMM that knows them."""
 
 from __future__ import annotations
 

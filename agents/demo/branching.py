@@ -1,7 +1,7 @@
 """Attention for many turns about the same frames: each turn sees the frames and itself, never another turn.
 
-A row is a trunk (the frames) followed by branches of equal length (the turns). Written out as two dense products
-it costs a tenth of the masked square on a CPU, where PyTorch's fused kernels are slow in bfloat16.
+A row is a trunk (the frames) followed by branches of equal length (the turns). Written out as dense products
+it costs a tenth of the masked square on a CPU, where the fused kernels are slow in bfloat16.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAME = "branching"
 
 
 def branching_attention(
-    module: nn.Module,
+    module: nn.Module,  # noqa: ARG001 (part of the interface)
     query: Tensor,
     key: Tensor,
     value: Tensor,

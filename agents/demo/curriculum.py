@@ -47,16 +47,17 @@ class Stage:
 
 
 _LONG = frozenset({"think", "describe"})
+_LOOKUP = ("colour", "shape", "appears")
 _TOLD = tuple(kind for kind in KINDS if kind != "moves")  # words do not tell motion
 _ALL = {"fact": 1.0, "think": 1.5, "describe": 0.2, "direct": 4.0, "open": 2.0, "verify": 2.0}
 
 READING = Stage(
     "reading",
     (
-        Phase("copy", 400, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, ("colour", "shape", "appears"), tokens=4500),
-        Phase("facts", 300, (6, 8, 10), {"fact": 5, "think": 1}, _TOLD, tokens=4500),
-        Phase("letters", 700, (6, 8, 12, 16), {"fact": 3, "think": 1, "direct": 3, "open": 2, "verify": 1}, _TOLD),
-        Phase("longer", 600, (4, 8, 16, 24, 32), {**_ALL, "fact": 2}, _TOLD, unknown=0.2, fade=True),
+        Phase("copy", 450, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, _LOOKUP, tokens=4500),
+        Phase("facts", 300, (6, 8, 10), {"fact": 5, "think": 2}, _TOLD, tokens=4500),
+        Phase("letters", 600, (6, 8, 12, 16), {**_ALL, "fact": 3}, _TOLD, tokens=6000),
+        Phase("longer", 250, (4, 8, 16, 24, 32), _ALL, _TOLD, unknown=0.2, fade=True),
     ),
     rate=1.5e-3,
     eyes=0.0,
@@ -68,7 +69,9 @@ JOINING = Stage(
         Phase("name", 150, (1, 2, 3), {"describe": 3, "think": 1}),
         Phase("few", 300, (2, 4, 6, 8), {**_ALL, "think": 3, "fact": 3}),
         Phase("many", 800, (4, 8, 12, 16, 24, 32), _ALL, unknown=0.3),
-        Phase("honest", 1500, (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64), _ALL, unknown=1.0, fade=True),
+        Phase(
+            "honest", 1500, (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64), _ALL, unknown=1.0, fade=True
+        ),
     ),
     rate=1e-3,
     eyes=1e-4,
@@ -98,7 +101,7 @@ def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, picture
 
 
 def _alike(forms: dict[str, float], rng: Random) -> dict[str, float]:
-    """Either the forms with long replies or those with short ones: mixed, most of a batch would be padding."""
+    """Either the forms with long replies or those with short ones: mixed, a batch would be mostly padding."""
     long = rng.choices(list(forms), list(forms.values()))[0] in _LONG
     return {form: weight for form, weight in forms.items() if (form in _LONG) == long}
 

@@ -1,4 +1,4 @@
-"""A demo film: shots of one moving shape each, with everything that is true about them. Same seed, same film."""
+"""A demo film: shots of one moving shape each, and all that is true about them. Same seed, same film."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONG = (28, 60)
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One shape crossing a grey ground. Lengths are in pixels of a film of side `SIDE`, times in film frames."""
+    """One shape crossing a grey ground. Lengths are in pixels, times in frames."""
 
     first: int
     frames: int
@@ -109,7 +109,7 @@ def _length(rng: Random) -> int:
 
 
 def _looks(rng: Random, shots: int, count: bool) -> tuple[list[tuple[str, str]], str]:
-    """Colour and shape of each shot; neighbours differ in both. One word appears exactly 1, 2, 3 or 4 times."""
+    """Colour and shape of each shot; neighbours differ in both. One word appears in 1, 2, 3 or 4 shots."""
     counted = rng.choice(COLOURS + SHAPES) if count else ""
     wanted = set(_apart(rng, shots, rng.randint(1, 4))) if count else set()
     looks: list[tuple[str, str]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,9 +39,9 @@ class Learner:
     def save(self, path: Path) -> None:
         """Write the state so that a crash leaves either the old or the new file."""
         fresh = path.with_suffix(".new")
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step}
-        torch.save(state, fresh)
-        os.replace(fresh, path)
+        weights, moments = self.model.state_dict(), self.optimiser.state_dict()
+        torch.save({"model": weights, "optimiser": moments, "step": self.step}, fresh)
+        fresh.replace(path)
 
     def resume(self, path: Path) -> bool:
         """Go on where a run of this stage stopped, if one did."""

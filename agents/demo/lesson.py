@@ -50,9 +50,9 @@ def as_choice(question: DemoQuestion, rng: Random) -> Question:
     """The question as multiple choice; now and then with fewer or more options than usual."""
     options = list(question.options or ("yes", "no"))
     if question.options and rng.random() < 0.2:
-        options = [question.answer, *(o for o in _values(question) if o != question.answer)][: rng.randint(2, 6)]
-    if rng.random() < 0.2 or not question.options:
-        rng.shuffle(options)
+        others = [value for value in _values(question) if value != question.answer]
+        options = [question.answer, *rng.sample(others, rng.randint(1, len(others)))]
+    rng.shuffle(options)
     return Question(text=question.text, options=tuple(options), kind="choice")
 
 

@@ -61,7 +61,7 @@ def ask_one(film: Film, kind: str, rng: Random) -> DemoQuestion | None:
 
 
 def _colour(film: Film, rng: Random) -> DemoQuestion:
-    shape = _pick(rng, [shape for shape in SHAPES if len({s.colour for s in film.shots if s.shape == shape}) == 1])
+    shape = _pick(rng, [s for s in SHAPES if len({shot.colour for shot in film.shots if shot.shape == s}) == 1])
     shots = [shot for shot in film.shots if shot.shape == shape]
     text = f"What colour is the {shape}?"
     return _choice(rng, "colour", text, COLOURS, shots[0].colour, shots, f"the {shape}")
@@ -118,7 +118,7 @@ def _count(film: Film, rng: Random) -> DemoQuestion:
 
 
 def _appears(film: Film, rng: Random) -> DemoQuestion:
-    """Half are true. The false ones join a colour and a shape that are both in the film, where that is possible."""
+    """Half are true. The false ones join a colour and a shape that are in the film, but not together."""
     seen = {shot.what for shot in film.shots}
     if rng.random() < 0.5:
         what = rng.choice(sorted(seen))

@@ -29,7 +29,7 @@ def counts(question: DemoQuestion, what: str) -> bool:
 
 
 def seen(question: DemoQuestion, view: View) -> bool:
-    """Whether a viewer of these frames has an answer to give. It may still be wrong: a shot in between is missed."""
+    """Whether a viewer of these frames has an answer. It may be wrong: a shot in between can be missed."""
     inside = [shot for shot in view.shots if any(a <= shot.start < b for a, b in question.evidence)]
     if question.kind == "moves":
         return any(view.shows_motion(shot) for shot in inside)

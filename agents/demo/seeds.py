@@ -6,14 +6,14 @@ TEST_FROM = 1_000_000_000
 DEV_FROM = 900_000_000
 
 
-class TestSeedInTraining(Exception):
+class ForbiddenSeed(Exception):
     """Training was about to touch a test film."""
 
 
 def for_training(seed: int) -> int:
     """The seed itself, once it is known to be below the test range."""
     if not 0 <= seed < TEST_FROM:
-        raise TestSeedInTraining(f"seed {seed} belongs to the test range (>= {TEST_FROM})")
+        raise ForbiddenSeed(f"seed {seed} belongs to the test range (>= {TEST_FROM})")
     return seed
 
 

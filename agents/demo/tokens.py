@@ -9,8 +9,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from agents.demo.film import make_film
-from agents.demo.questions import ask_about
 from agents.demo.lesson import FORMS, turn
+from agents.demo.questions import ask_about
 from agents.demo.view import random_times, view
 from agents.demo.wording import system_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
@@ -71,12 +71,12 @@ def _corpus() -> Iterator[str]:
                 taught = turn(question, seen, form, rng)
                 yield taught.ask
                 yield "".join(text for text, _ in taught.reply)
-    yield from _words(rng)
+    yield from _words()
 
 
-def _words(rng: Random) -> Iterator[str]:
+def _words() -> Iterator[str]:
     """Everything that must be one token, often enough to become one."""
-    words = (*COLOURS, *SHAPES, *DIRECTIONS, "yes", "no", "not", "seen", "Answer", "Question", "A", "B", "C", "D", "E", "F")
+    words = (*COLOURS, *SHAPES, *DIRECTIONS, *"yes no not seen Answer Question A B C D E F".split())
     for _ in range(60):
         yield " ".join(words) + "\n" + "\n".join(words)
         yield "".join(f"<{second}.{second % 10}s>" for second in range(100))

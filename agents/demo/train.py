@@ -26,7 +26,7 @@ _SAVE_EVERY = 60.0  # seconds
 def train(out: Path, scratch: Path, stages: tuple[str, ...], device: str) -> None:
     """Run the stages in order; write checkpoints to `scratch` and the finished model to `out`."""
     scratch.mkdir(parents=True, exist_ok=True)
-    tokenizer = new_tokenizer()
+    tokenizer = _tokenizer(scratch / "tokenizer")
     model = new_model(tokenizer)
     if "vision" in stages:
         train_tower(model.model.vision_tower, scratch / "vision.pt", device)
@@ -63,15 +63,20 @@ def run(
     learner.save(path)
 
 
-def _steps(
-    stage: Stage, tokenizer: PreTrainedTokenizerFast, learner: Learner
-) -> Iterator[tuple[Phase, int, Batch]]:
+def _steps(stage: Stage, tokenizer: PreTrainedTokenizerFast, learner: Learner) -> Iterator[tuple[Phase, int, Batch]]:
     done = 0
     for phase in stage.phases:
         stream = batches(phase, tokenizer, f"from {learner.step}", stage.pictures)
         while learner.step < done + phase.steps:
             yield phase, learner.step - done, next(stream)
         done += phase.steps
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of this run: its ids must not change under a model that has learned them."""
+    if not folder.exists():
+        new_tokenizer().save_pretrained(folder)
+    return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def _inherit(model: LlavaForConditionalGeneration, scratch: Path, device: str) -> None:

@@ -25,9 +25,7 @@ def truth(film: Film) -> dict[str, Any]:
             }
             for shot in film.shots
         ],
-        "lines": [
-            {"start": round(line.start, 3), "end": round(line.end, 3), "text": line.text} for line in film.lines
-        ],
+        "lines": [{"start": round(line.start, 3), "end": round(line.end, 3), "text": line.text} for line in film.lines],
         "questions": [
             {
                 "question": question.text,

@@ -19,7 +19,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A run of frames that look the same: where it begins, what it shows, which way it moves if that shows."""
+    """A run of frames that look the same: where it begins, what it shows, which way it moves if seen."""
 
     time: float
     what: str
@@ -65,7 +65,7 @@ def view(film: Film, times: list[float]) -> View:
 
 
 def random_times(film: Film, count: int, rng: Random) -> list[float]:
-    """Seconds such as the strategies choose: a grid, bin centres, jittered bins, or a denser look somewhere."""
+    """Seconds as the strategies choose them: a grid, bin centres, jittered bins, a denser look somewhere."""
     way = rng.random()
     if way < 0.35:
         return [film.duration * i / count for i in range(count)]

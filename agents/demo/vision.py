@@ -57,9 +57,9 @@ def batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
 def loss_of(examiner: Examiner, seen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Summed cross-entropy, and the share of right answers to each question."""
     logits = examiner(seen)
-    loss = sum((nn.functional.cross_entropy(each, labels[:, i]) for i, each in enumerate(logits)), torch.zeros(()))
+    losses = [nn.functional.cross_entropy(each, labels[:, i]) for i, each in enumerate(logits)]
     right = [(each.argmax(1) == labels[:, i]).float().mean() for i, each in enumerate(logits)]
-    return loss, torch.stack(right)
+    return torch.stack(losses).sum(), torch.stack(right)
 
 
 def train_tower(tower: nn.Module, path: Path, device: str) -> None:
@@ -84,7 +84,8 @@ def train_tower(tower: nn.Module, path: Path, device: str) -> None:
         optimiser.step()
         schedule.step()
         if step % 250 == 0:
-            log.info("vision %d/%d: shape %.3f colour %.3f column %.3f row %.3f", step, STEPS, *right.tolist())
+            shares = [round(share, 3) for share in right.tolist()]
+            log.info("vision %d/%d: shape, colour, column, row right %s", step, STEPS, shares)
     torch.save({"model": tower.state_dict()}, path)
 
 

@@ -23,16 +23,21 @@ _DIRECT: dict[Kind, tuple[str, ...]] = {
     "yesno": ("Answer yes or no.", "Reply with yes or no only.", "Yes or no?"),
 }
 _THINK = (
-    "Think step by step, then give the final answer after \"Answer: \".",
-    "Let's think step by step. End with \"Answer: \" and the answer.",
-    "First describe what you see and when. Then finish with \"Answer: \" and your answer.",
-    "Explain your reasoning, then end with \"Answer: \" and the answer.",
+    'Think step by step, then give the final answer after "Answer: ".',
+    'Let\'s think step by step. End with "Answer: " and the answer.',
+    'First describe what you see and when. Then finish with "Answer: " and your answer.',
+    'Explain your reasoning, then end with "Answer: " and the answer.',
 )
 _FACT = (
-    "Say the fact, then end with \"Answer: \" and the answer.",
-    "Answer in one short sentence, then end with \"Answer: \" and the answer.",
+    'Say the fact, then end with "Answer: " and the answer.',
+    'Answer in one short sentence, then end with "Answer: " and the answer.',
 )
-_DESCRIBE = ("Describe what you see and when.", "Describe the video.", "What happens in this video?", "List what is shown, with times.")
+_DESCRIBE = (
+    "Describe what you see and when.",
+    "Describe the video.",
+    "What happens in this video?",
+    "List what is shown, with times.",
+)
 _VERIFY = (
     "Is this answer right? Answer yes or no.",
     "Is the answer correct? Reply with yes or no only.",
@@ -84,9 +89,8 @@ def _arrange(question: Question, instruction: str, rng: Random) -> str:
     if not question.options:
         return "\n".join([asked, instruction] if rng.random() < 0.8 else [instruction, asked])
     mark, head = rng.choice(_MARKS), rng.choice(("", "Options:\n", "Choices:\n"))
-    listed = head + "\n".join(
-        mark.format(letter) + option for letter, option in zip(ascii_uppercase, question.options, strict=False)
-    )
+    lettered = zip(ascii_uppercase, question.options, strict=False)
+    listed = head + "\n".join(mark.format(letter) + option for letter, option in lettered)
     return "\n".join([asked, listed, instruction] if rng.random() < 0.8 else [instruction, asked, listed])
 
 
