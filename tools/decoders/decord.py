@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import cv2
 import decord
 import numpy as np
+from numpy.typing import NDArray
 
 from tools.decoders import Reading, pyav
 from tools.film import Film
-from tools.frame import Frame
+from tools.frame import Frame, fit
 from tools.limits import BadVideo
 
 _SEEKS = ("mov", "matroska")
@@ -45,16 +47,18 @@ def check(film: Film) -> None:
 
 def read(film: Film, wanted: Sequence[int], side: int) -> Reading:
     """See `Decoder.read`. Raises BadVideo if decord fails on the way."""
-    size = film.pose.stored(*_stored_size(film), side)
+    size = _stored_size(film, side)
     turns = _own_turns(film)
     rank = np.searchsorted(film.timeline.times, [film.timeline.seconds(p) - 1e-9 for p in wanted])
     frames: dict[int, Frame] = {}
     try:
-        reader = _open(film, *(size[::-1] if turns % 2 else size))
+        # decord mixes up the sides of films that it turns by itself, so those are scaled here.
+        reader = _open(film, *((-1, -1) if turns else size))
         for first in range(0, len(wanted), _BATCH):
             batch = reader.get_batch(rank[first : first + _BATCH].tolist()).asnumpy()
-            for position, image in zip(wanted[first : first + _BATCH], batch, strict=True):
-                frames[position] = Frame(film.timeline.seconds(position), film.pose.upright(np.rot90(image, -turns)))
+            for position, picture in zip(wanted[first : first + _BATCH], batch, strict=True):
+                image = picture if not turns else _scale(np.rot90(picture, -turns), size)
+                frames[position] = Frame(film.timeline.seconds(position), film.pose.upright(image))
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         raise BadVideo("The decoder decord failed while reading this video.") from error
     return Reading(frames)
@@ -66,6 +70,11 @@ def _open(film: Film, width: int, height: int) -> "decord.VideoReader":
     if len(reader) != len(film.timeline):
         raise BadVideo(f"The decoder decord sees {len(reader)} of this video's {len(film.timeline)} pictures.")
     return reader
+
+
+def _scale(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    scaled = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(scaled, np.uint8)
 
 
 def _alike(one: Frame, other: Frame) -> bool:
@@ -80,6 +89,7 @@ def _own_turns(film: Film) -> int:
     return (2 - film.pose.turns) % 4 if film.pose.mirrored else film.pose.turns
 
 
-def _stored_size(film: Film) -> tuple[int, int]:
-    width, height = film.info.width, film.info.height
+def _stored_size(film: Film, side: int) -> tuple[int, int]:
+    """Width and height in pixels to scale a stored picture to."""
+    width, height = fit(film.info.width, film.info.height, side)
     return (height, width) if film.pose.turns % 2 else (width, height)

@@ -1,0 +1,203 @@
+"""How fast frames come out of a film, against OpenCV, decord and seeking with PyAV for every frame.
+
+Every measurement is a process of its own: opening the film and fetching N frames, 448 pixels wide; imports
+are not counted. All contenders are asked for the same pictures and what they return is compared. The best of
+`--rounds` runs counts for everyone. Ends with status 1 if a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.bench.footage import RATE, SIZE, film
+from tools.moment import Moment, Span, centres, scout
+from tools.video import Video
+
+SIDE = 448
+COUNTS = (8, 64, 256)
+THUMB = (16, 9)
+SAME = 3.0
+"""Mean difference (of 255) between two thumbnails of the same picture scaled by two libraries."""
+
+MEMORY_GROWTH = 32.0
+"""MiB that a film six times as long may add: its table of times, no pictures."""
+
+Images = list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Seconds, peak MiB, and a thumbnail of every frame, (frames, 9, 16) grey."""
+
+    seconds: float
+    memory: float
+    thumbs: NDArray[np.int16]
+
+
+def seconds_wanted(duration: float, n: int) -> list[float]:
+    """The middles of n equal bins."""
+    return [moment.time for moment in centres(Span(0, duration), n)]
+
+
+def by_opencv(path: Path, duration: float, n: int) -> Images:
+    capture, images = cv2.VideoCapture(str(path)), []
+    for second in seconds_wanted(duration, n):
+        capture.set(cv2.CAP_PROP_POS_FRAMES, int(second * RATE))
+        _, image = capture.read()
+        size = (SIDE, SIDE * SIZE[1] // SIZE[0])
+        images.append(cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB))
+    return [np.asarray(image, np.uint8) for image in images]
+
+
+def by_decord(path: Path, duration: float, n: int) -> Images:
+    reader = importlib.import_module("decord").VideoReader(str(path), width=SIDE, height=SIDE * SIZE[1] // SIZE[0])
+    return list(reader.get_batch([int(s * RATE) for s in seconds_wanted(duration, n)]).asnumpy())
+
+
+def by_seeking(path: Path, duration: float, n: int) -> Images:
+    images: Images = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        tick = float(stream.time_base or 0)
+        for second in seconds_wanted(duration, n):
+            container.seek(int(second / tick), stream=stream)
+            for frame in container.decode(stream):
+                if frame.time is not None and frame.time + 1 / RATE > second:
+                    scaled = frame.reformat(SIDE, SIDE * SIZE[1] // SIZE[0], "rgb24")
+                    images.append(np.asarray(scaled.to_ndarray(), np.uint8))
+                    break
+    return images
+
+
+def ours(choose: Callable[[Span, int], Sequence[Moment]]) -> Callable[[Path, float, int], Images]:
+    """Our own look at the moments chosen in a span."""
+
+    def fetch(path: Path, duration: float, n: int) -> Images:
+        look = Video.open(path).look(choose(Span(0, duration), n), SIDE)
+        assert not look.degraded
+        return [frame.image for frame in look.frames]
+
+    return fetch
+
+
+def exactly(span: Span, n: int) -> tuple[Moment, ...]:
+    return tuple(Moment.at(second) for second in seconds_wanted(span.length, n))
+
+
+FETCH: dict[str, Callable[[Path, float, int], Images]] = {
+    "opencv": by_opencv,
+    "decord": by_decord,
+    "pyav seeking": by_seeking,
+    "exact": ours(exactly),
+    "centres": ours(centres),
+    "scout": ours(scout),
+}
+RIVALS = ("opencv", "decord", "pyav seeking")
+OURS = {"exact": 1.0, "centres": 2.0, "scout": 5.0}
+"""What we look for, and how many times as fast as the best rival it has to be (the last two at N = 64)."""
+
+
+def work(name: str, path: Path, minutes: int, n: int) -> None:
+    """One measurement, printed as JSON for the parent."""
+    if name == "decord":
+        importlib.import_module("decord")
+    start = time.perf_counter()
+    images = FETCH[name](path, minutes * 60.0, n)
+    seconds = time.perf_counter() - start
+    thumbs = [cv2.cvtColor(cv2.resize(i, THUMB, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY) for i in images]
+    json.dump({"seconds": seconds, "memory": peak(), "thumbs": [t.tolist() for t in thumbs]}, sys.stdout)
+
+
+def peak() -> float:
+    """Most memory this process held, in MiB. Linux's ru_maxrss would start from what the parent held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def measure(name: str, path: Path, minutes: int, n: int) -> Result:
+    command = [sys.executable, "-m", "tests.bench.decode", "--work", name, str(path), str(minutes), str(n)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    said = json.loads(done.stdout)
+    return Result(said["seconds"], said["memory"], np.array(said["thumbs"], np.int16))
+
+
+def compare(path: Path, n: int, rounds: int) -> list[str]:
+    """Print one N's table; returns the goals missed."""
+    runs: dict[str, list[Result]] = {name: [] for name in FETCH}
+    for _ in range(rounds):
+        for name in FETCH:
+            runs[name].append(measure(name, path, 10, n))
+    best = {name: min(results, key=lambda r: r.seconds) for name, results in runs.items()}
+    rival = min(RIVALS, key=lambda name: best[name].seconds)
+    missed: list[str] = []
+    for name, result in best.items():
+        ratio = best[rival].seconds / result.seconds
+        apart = difference(result.thumbs, best["exact"].thumbs) if name in (*RIVALS, "exact") else None
+        same = "      " if apart is None else f"{apart:6.2f}"
+        print(f"{n:4d}  {name:13s} {result.seconds:8.3f} s  {ratio:6.2f}x  {same}  {result.memory:6.0f} MiB")
+        if apart is not None and apart > SAME:
+            missed.append(f"{name} returned other pictures at N = {n} (mean difference {apart:.1f})")
+        if name in OURS and (name == "exact" or n == 64) and ratio < OURS[name]:
+            missed.append(f"{name} at N = {n}: {ratio:.2f}x of {rival}, goal {OURS[name]}x")
+    return missed
+
+
+def difference(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
+    """Largest mean difference between two frames of the same moment; infinite if some are missing."""
+    if one.shape != other.shape:
+        return float("inf")
+    return float(np.abs(one - other).mean(axis=(1, 2)).max())
+
+
+def remember(films: dict[int, Path], n: int = 64) -> list[str]:
+    """Print peak memory on a short and a long film; returns the goals missed."""
+    missed: list[str] = []
+    print(f"\nPeak memory of the whole process at N = {n}, by length of the film")
+    for name in FETCH:
+        short, long = (measure(name, path, minutes, n).memory for minutes, path in films.items())
+        print(f"      {name:13s} {short:6.0f} MiB  {long:6.0f} MiB  {long - short:+6.1f}")
+        if name in OURS and long - short > MEMORY_GROWTH:
+            missed.append(f"{name} needs {long - short:.0f} MiB more for 60 minutes than for 10")
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", nargs=4, metavar=("NAME", "FILM", "MINUTES", "N"), help="measure once")
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each measurement; the best counts")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "secondlook-bench")
+    options = parser.parse_args()
+    if options.work:
+        name, path, minutes, n = options.work
+        work(name, Path(path), int(minutes), int(n))
+        return 0
+    films = {minutes: film(options.folder, minutes) for minutes in (10, 60)}
+    print(f"10 minutes, {SIZE[0]}x{SIZE[1]}, H.264; frames {SIDE} pixels wide; best of {options.rounds} runs")
+    print("   N  how               time  against best rival  differs  peak memory")
+    missed = [goal for n in COUNTS for goal in compare(films[10], n, options.rounds)]
+    missed += remember(films)
+    print("\n" + ("\n".join(f"MISSED  {goal}" for goal in missed) or "All goals met."))
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
