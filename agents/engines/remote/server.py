@@ -11,7 +11,7 @@ import httpx
 
 from agents.engine import EngineError
 
-_ATTEMPTS = 4
+_ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds, doubled each time, and up to twice that at random so that clients spread out
 _LONGEST_PAUSE = 20.0  # seconds; a server that asks for more is down as far as a waiting caller is concerned
 _BUSY = (429, 503)

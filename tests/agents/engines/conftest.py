@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.transformers import TransformersEngine
-from tests.agents.engines.stub import Answer, Stub, models, serving, talkative
+from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
 from tests.agents.engines.tiny import save_tiny_llava, save_tiny_qwen
 
 Serve = Callable[..., Stub]
@@ -49,12 +47,18 @@ def engine(checkpoint: Checkpoint) -> TransformersEngine:
     return TransformersEngine(checkpoint)
 
 
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    """A server for all stubs."""
+    with House().open() as opened:
+        yield opened
+
+
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    """Start a stub: serve(answer, owner="vllm")."""
-    with ExitStack() as running:
+def serve(house: House) -> Serve:
+    """A new stub: serve(answer, owner="vllm")."""
 
-        def start(answer: Callable[[dict[str, Any]], Answer] = talkative, owner: str = "vllm") -> Stub:
-            return running.enter_context(serving(Stub(answer, models(owner))))
+    def start(answer: Callable[[Json], Answer] = talkative, owner: str = "vllm") -> Stub:
+        return house.take_in(Stub(answer, models(owner)))
 
-        yield start
+    return start

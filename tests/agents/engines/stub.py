@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import sleep
 from typing import Any
 
 import uvicorn
 
 Json = dict[str, Any]
-Scope = Mapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,11 @@ class Stub:
     left: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
-    async def __call__(self, scope: Scope, receive: Callable[[], Any], send: Callable[[Json], Any]) -> None:
-        """The ASGI application."""
-        if scope["type"] != "http":
-            return
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
         headers = dict(scope["headers"])
         self.keys.append(headers[b"authorization"].decode() if b"authorization" in headers else None)
-        content = b""
-        while True:
-            message = await receive()
-            content += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        content = await _content(receive)
         answer = Answer(self.models)
         if scope["path"].endswith("/chat/completions"):
             self.bodies.append(json.loads(content))
@@ -59,7 +55,7 @@ class Stub:
         if await self._stays(receive, answer.pause):
             await _send(send, answer)
 
-    async def _stays(self, receive: Callable[[], Any], seconds: float) -> bool:
+    async def _stays(self, receive: Receive, seconds: float) -> bool:
         """Whether the client is still there after so many seconds."""
         if not seconds:
             return True
@@ -71,7 +67,7 @@ class Stub:
         return False
 
 
-async def _send(send: Callable[[Json], Any], answer: Answer) -> None:
+async def _send(send: Send, answer: Answer) -> None:
     text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
     headers = {"content-type": "application/json", **answer.headers}
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -79,22 +75,49 @@ async def _send(send: Callable[[Json], Any], answer: Answer) -> None:
     await send({"type": "http.response.body", "body": text.encode()})
 
 
-@contextmanager
-def serving(stub: Stub) -> Iterator[Stub]:
-    """Serve a stub on a free port for as long as the context lasts."""
-    config = uvicorn.Config(stub, port=0, log_level="error", ws="none", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        if not thread.is_alive():
-            raise RuntimeError("the stub did not start")
-    stub.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1"
-    try:
-        yield stub
-    finally:
-        server.should_exit = True
-        thread.join()
+async def _content(receive: Receive) -> bytes:
+    content, more = b"", True
+    while more:
+        message = await receive()
+        content, more = content + message.get("body", b""), message.get("more_body", False)
+    return content
+
+
+class House:
+    """Many stubs under one roof, because starting a server takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self._stubs: dict[str, Stub] = {}
+        self.url = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application: `/7/v1/models` is for the stub with number 7."""
+        if scope["type"] == "http":
+            await self._stubs[scope["path"].split("/")[1]].respond(scope, receive, send)
+
+    def take_in(self, stub: Stub) -> Stub:
+        """Give a stub its address."""
+        number = str(len(self._stubs))
+        self._stubs[number] = stub
+        stub.url = f"{self.url}/{number}/v1"
+        return stub
+
+    @contextmanager
+    def open(self) -> Iterator[House]:
+        """Serve on a free port for as long as the context lasts."""
+        server = uvicorn.Server(uvicorn.Config(self, port=0, log_level="error", ws="none", lifespan="off"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("the stubs' server did not start")
+            sleep(0.01)
+        self.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def models(owner: str = "vllm") -> Json:

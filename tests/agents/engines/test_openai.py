@@ -101,7 +101,7 @@ def test_the_probe_is_made_once_however_many_ask_at_once(serve: Serve) -> None:
 
 
 def test_a_server_without_logprobs_is_offered_as_that(serve: Serve) -> None:
-    def silent(body: Json) -> Answer:
+    def silent(_: Json) -> Answer:
         data = reply("A")
         data["choices"][0]["logprobs"] = None
         return Answer(data)
@@ -119,7 +119,7 @@ def test_a_server_without_logprobs_is_offered_as_that(serve: Serve) -> None:
 
 
 def test_a_server_that_hides_the_other_options_offers_no_choices(serve: Serve) -> None:
-    stub = serve(lambda body: Answer(reply("A", likely={"A": -0.3, "The": -1.5})), owner="somebody")
+    stub = serve(lambda _: Answer(reply("A", likely={"A": -0.3, "The": -1.5})), owner="somebody")
     assert probed(engine_of(stub)).offers == {"logprobs"}
 
 
@@ -262,7 +262,7 @@ def test_a_server_that_is_not_there_is_tried_a_few_times() -> None:
     began = perf_counter()
     with pytest.raises(EngineError, match=re.escape(f"nothing answers at {url}")):
         once(open_at(url, {"model": "m", "dialect": "openai"}), words("?"), Sampling())
-    assert 1.7 < perf_counter() - began < 5
+    assert 0.7 < perf_counter() - began < 4
 
 
 def test_a_slow_server_is_given_up_and_not_asked_twice(serve: Serve) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from agents.engine import Engine, EngineError, Generation, Prompt, Sampling, Token
+from agents.engine import Engine, EngineError, Generation, Prompt, Sampling
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.spellings import spellings
 from agents.engines.transformers import TransformersEngine
@@ -179,7 +179,8 @@ def test_choices_have_their_exact_probabilities(
     assert reply.probabilities == pytest.approx(exact(checkpoint, prompt, choices), abs=1e-6)
     best = max(choices, key=lambda each: (reply.probabilities or {})[each])
     assert reply.text == best and generation.completion_tokens == 2
-    assert reply.tokens == (Token(best, pytest.approx(log((reply.probabilities or {})[best]))),)
+    assert [token.text for token in reply.tokens] == [best]
+    assert reply.tokens[0].logprob == pytest.approx(log((reply.probabilities or {})[best]))
 
 
 def test_choices_of_one_token_need_the_prompt_only(checkpoint: Checkpoint, engine: TransformersEngine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -121,7 +122,7 @@ def _decoder(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
     )  # fmt: skip
 
 
-def _spread(model: torch.nn.Module) -> torch.nn.Module:
+def _spread(model: Any) -> Any:
     """Weights large enough that the model prefers some tokens: with the usual 0.02 all are alike."""
     with torch.no_grad():
         for weight in model.parameters():
