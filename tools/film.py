@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 
 from tools.limits import BadVideo, Limits
 from tools.pose import Pose
-from tools.reel import Reel, matrix, threaded
+from tools.reel import Reel, matrix, opened
 from tools.tape import Tape
 from tools.timeline import Timeline
 
@@ -84,7 +84,7 @@ def probe(path: Path, limits: Limits) -> Film:
     """Open, check against the limits, read every packet's time and decode one picture. Raises BadVideo."""
     mark = stamp(path)
     limits.check_bytes(mark[0])
-    with threaded(path, limits) as reel:
+    with opened(path, limits) as reel:
         context = reel.stream.codec_context
         limits.check_size(context.width, context.height)
         limits.check_seconds(_promised(reel))

@@ -120,7 +120,7 @@ class Reel:
 
 
 @contextmanager
-def threaded(path: Path, limits: Limits) -> Iterator[Reel]:
+def opened(path: Path, limits: Limits) -> Iterator[Reel]:
     """Open a film for reading. Raises BadVideo, in plain words, if it cannot be."""
     container = _container(path, limits)
     with container:

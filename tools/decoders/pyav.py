@@ -9,7 +9,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from tools.decoders import Reading
 from tools.film import Film
 from tools.frame import Frame
-from tools.reel import Reel, threaded
+from tools.reel import Reel, opened
 from tools.timeline import Walk
 
 
@@ -23,7 +23,7 @@ def check(film: Film) -> None:
 
 def read(film: Film, wanted: Sequence[int], side: int) -> Reading:
     """See `Decoder.read`. Raises BadVideo if the file can no longer be opened."""
-    with threaded(film.path, film.limits) as reel:
+    with opened(film.path, film.limits) as reel:
         reader = _Reader(film, reel, side)
         try:
             for walk in film.timeline.walks(wanted):
