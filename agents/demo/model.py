@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -94,4 +95,16 @@ def save(model: LlavaForConditionalGeneration, processor: LlavaProcessor, folder
     slim.generation_config.eos_token_id = model.config.text_config.eos_token_id
     slim.generation_config.pad_token_id = model.config.text_config.pad_token_id
     slim.to(torch.bfloat16).save_pretrained(folder)
+    _name_as_on_the_hub(folder / "model.safetensors")
     processor.save_pretrained(folder)
+
+
+def _name_as_on_the_hub(weights: Path) -> None:
+    """Name the tower's weights as every LLaVA on the hub does: Transformers reads both, vLLM 0.32 only these."""
+    tensors = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1)
+        if name.startswith("vision_tower.") and ".vision_model." not in name
+        else name: tensor
+        for name, tensor in load_file(weights).items()
+    }
+    save_file(tensors, weights, metadata={"format": "pt"})
