@@ -55,6 +55,8 @@ def serve(
     say.print(f"[bold]Second Look[/] answers at {at} with {settings.engine}")
     say.print(f"  send a video    curl -F file=@film.mp4 {at}/v1/files")
     say.print(f"  read and try    {at}/docs")
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+        say.print("[yellow]There are no keys yet: whoever reaches this address can use it.[/]")
     uvicorn.run(
         service,
         host=settings.host,

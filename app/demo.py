@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ from app.videos import Videos
 DEMO_SEED = 1_000_000_007
 """A film of the test range: the demo model has never seen it."""
 STRATEGIES = ("direct", "self_consistency", "sparse_to_dense", "until_confident", "auto")
-_COSTS = ("frames", "tokens", "calls", "seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,7 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
         inside = settings.model_copy(update={"video_dir": path.parent})
         takes = await _ask_all(inside, path, ask_about(film, count), console)
     console.print(_totals(takes))
-    if keep is None:
-        console.print("Ask it yourself: secondlook demo --keep film.mp4; secondlook ask film.mp4 …", style="dim")
+    console.print(Text(f"Ask it yourself: {_command(keep, takes[0].question)}"), soft_wrap=True)
 
 
 async def _ask_all(settings: Settings, path: Path, questions: Sequence[DemoQuestion], console: Console) -> list[Take]:
@@ -85,16 +84,21 @@ def _introduce(console: Console, film: Film, path: Path | None) -> None:
     where = f", kept at {path}" if path else ""
     console.print(
         f"A film of {film.duration:.1f} seconds: {len(film.shots)} shots of one coloured shape each{where}. "
-        "The model has never seen it; it answers from the frames that each strategy shows it.",
+        "The model has never seen it and knows only the frames that each strategy shows it. "
+        "Sure: how probable its own words or votes make the answer.",
         highlight=False,
     )
 
 
+def _command(film: Path | None, question: DemoQuestion) -> str:
+    if film is None:
+        return "secondlook demo --keep film.mp4"
+    options = "".join(f" --option {option}" for option in question.options) or " --kind yesno"
+    return f"secondlook ask {film} {json.dumps(question.text)}{options}"
+
+
 def _answers(takes: Sequence[Take]) -> Table:
-    table = Table("strategy", "answer", "truth", "sure", box=SIMPLE)
-    table.title, table.title_justify, table.title_style = takes[0].question.text, "left", "bold"
-    for name in _COSTS:
-        table.add_column(name, justify="right")
+    table = _table(takes[0].question.text, "strategy", "answer", "truth", "sure")
     for take in takes:
         said = Text(take.response.answer or "none", style="green" if take.right else "red")
         sure = percent(take.response.confidence)
@@ -103,14 +107,18 @@ def _answers(takes: Sequence[Take]) -> Table:
 
 
 def _totals(takes: Sequence[Take]) -> Table:
-    table = Table("strategy", "right", box=SIMPLE)
-    table.title, table.title_justify, table.title_style = "All questions", "left", "bold"
-    for name in _COSTS:
-        table.add_column(name, justify="right")
+    table = _table("All questions", "strategy", "right")
     for strategy in STRATEGIES:
         mine = [take for take in takes if take.strategy == strategy]
         right = f"{sum(take.right for take in mine)} of {len(mine)}"
         table.add_row(strategy, right, *_cost([take.response.report for take in mine]))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(*columns, title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    for name in ("frames", "tokens", "calls", "seconds"):
+        table.add_column(name, justify="right")
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
@@ -95,6 +96,7 @@ _RETRY_AFTER = 5
 _KINDS = {
     "missing": ("missing_field", "This field is required."),
     "extra_forbidden": ("unknown_field", "There is no such field."),
+    "string_too_short": ("invalid_value", "must not be empty"),
 }
 
 
@@ -124,9 +126,11 @@ class Failure:
 
     @classmethod
     def _of_http(cls, error: HTTPException) -> Failure:
-        code = "_".join(str(error.detail).lower().split())
+        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
         kind = "not_found_error" if error.status_code == 404 else "invalid_request_error"
-        return cls(Row(error.status_code, kind, code, 2), f"{error.detail}.", headers=error.headers)
+        return cls(
+            Row(error.status_code, kind, code, 2), f"{str(error.detail).removesuffix('.')}.", headers=error.headers
+        )
 
     @property
     def body(self) -> dict[str, Any]:
@@ -143,5 +147,5 @@ def explain(problems: Sequence[Any]) -> BadRequest:
         return BadRequest(f"The body is not JSON: {first['ctx']['error']}.", code="invalid_json")
     param = ".".join(str(part) for part in first["loc"] if part != "body") or None
     code, words = _KINDS.get(first["type"], ("invalid_value", str(first["msg"])))
-    words = words.removeprefix("Value error, ")
-    return BadRequest(f"{param}: {words}" if param else words, param=param, code=code)
+    words = words.removeprefix("Value error, ").replace("Input should be", "must be")
+    return BadRequest(f"{param or 'The body'}: {words}", param=param, code=code)

@@ -94,8 +94,8 @@ class AnswerRequest(_Request):
     @field_validator("end")
     @classmethod
     def _end_follows(cls, end: float | None, info: ValidationInfo) -> float | None:
-        start = info.data.get("start")
-        if start is not None and end is not None and end <= start:
+        start = info.data.get("start") or 0.0
+        if end is not None and end <= start:
             raise ValueError(f"the end ({end:g} s) must come after the start ({start:g} s)")
         return end
 

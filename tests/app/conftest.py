@@ -31,7 +31,7 @@ def always(letter: str, probability: float = 0.97) -> Callable[[Prompt, Sampling
         rest = (1 - probability) / (len(sampling.choices) - 1)
         return {each: probability if each == letter else rest for each in sampling.choices}
 
-    return lambda prompt, sampling, n: [line(sampling)] * n
+    return lambda _, sampling, n: [line(sampling)] * n
 
 
 def body(film: Path, **fields: Any) -> dict[str, Any]:

@@ -81,7 +81,7 @@ async def test_the_default_strategy_is_a_preset_and_the_report_says_so(
     [("text", "A red Star.", "A red Star."), ("number", "There are three.", "3"), ("yesno", "Yes, it is.", "yes")],
 )
 async def test_questions_without_options(settings: Settings, film: Path, kind: str, said: str, value: str) -> None:
-    engine = ScriptedEngine(lambda prompt, sampling, n: [{"yes": 0.8, "no": 0.2} if sampling.choices else said] * n)
+    engine = ScriptedEngine(lambda _, sampling, n: [{"yes": 0.8, "no": 0.2} if sampling.choices else said] * n)
     found = await answer(settings, engine, body(film, options=[], kind=kind))
     assert (found["answer"], found["option"]) == (value, None)
 
@@ -107,7 +107,7 @@ async def test_an_end_after_the_end_of_the_film_is_told(settings: Settings, engi
 
 
 async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, film: Path) -> None:
-    engine = ScriptedEngine(lambda prompt, sampling, n: ["who knows"] * n, offers=frozenset())
+    engine = ScriptedEngine(lambda _prompt, _sampling, n: ["who knows"] * n, offers=frozenset())
     found = await answer(settings, engine, body(film))
     assert (found["answer"], found["confidence"], found["report"]["stopped"]) == (None, None, "unreadable")
     assert found["report"]["degraded"]

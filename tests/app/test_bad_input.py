@@ -76,6 +76,7 @@ CASES = {
     "unreadable video": Bad({}, [], 422, "unreadable_video", None, 3, video="notes.mp4"),
     "empty video": Bad({}, [], 422, "unreadable_video", None, 3, "empty", video="empty.mp4"),
     "start = end": Bad({"start": 5, "end": 5}, ["--start", "5", "--end", "5"], 400, "invalid_value", "end"),
+    "end at the start": Bad({"end": 0}, ["--end", "0"], 400, "invalid_value", "end"),
     "start > end": Bad(
         {"start": 9, "end": 5}, ["--start", "9", "--end", "5"], 400, "invalid_value", "end", names="9 s"
     ),
@@ -149,8 +150,9 @@ async def test_over_http(place: Path, film: Path, engine: ScriptedEngine, name: 
     assert engine.calls == []
 
 
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("name", CASES)
-def test_on_the_command_line(place: Path, name: str) -> None:
+def test_on_the_command_line(name: str) -> None:
     case = CASES[name]
     line = ["ask", case.video, case.question, *case.options, *case.line, "--engine", "scripted:A"]
     plain = CliRunner().invoke(cli, line)

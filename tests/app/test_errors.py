@@ -129,7 +129,7 @@ async def test_an_engine_that_cannot_do_it_is_named(settings: Settings, film: Pa
     assert (response.status_code, response.json()["error"]["code"]) == (400, "unfit_engine")
 
 
-def crash(prompt: Prompt, sampling: Sampling, n: int) -> list[Line]:
+def crash(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[Line]:
     """A bug of ours."""
     raise KeyError("secret detail")
 

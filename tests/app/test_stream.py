@@ -77,7 +77,7 @@ async def test_a_failure_before_the_first_event_keeps_its_status(
     assert response.json()["error"]["param"] == "start"
 
 
-def broken(prompt: Prompt, sampling: Sampling, n: int) -> list[Line]:
+def broken(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[Line]:
     """An engine that goes down."""
     raise EngineError("the model server is down")
 

@@ -1,0 +1,73 @@
+"""Every setting reaches what it is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from agents.engines.scripted import ScriptedEngine
+from app.schemas import Source
+from app.settings import Settings
+from app.videos import Videos
+from tests.app.conftest import body, over_asgi
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDLOOK_MAX_RUNS", "7")
+    monkeypatch.setenv("SECONDLOOK_VIDEO_DIR", "/films")
+    monkeypatch.setenv("SECONDLOOK_ENGINE_KEY", "sesame")
+    settings = Settings()
+    assert (settings.max_runs, settings.video_dir) == (7, Path("/films"))
+    assert settings.engine_key == SecretStr("sesame")
+    assert "sesame" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name.startswith("max_")])
+def test_no_limit_can_be_negative(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({name: -1})
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_video_bytes", 100),
+        ("max_video_seconds", 10),
+        ("max_video_pixels", 1000),
+        ("max_video_frames", 100),
+        ("max_video_work", 1000),
+    ],
+)
+async def test_limits_of_a_video_reach_the_decoder(
+    settings: Settings, engine: ScriptedEngine, film: Path, name: str, value: int
+) -> None:
+    async with over_asgi(settings.model_copy(update={name: value}), engine) as client:
+        response = await client.post("/v1/answers", json=body(film))
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (422, "unreadable_video")
+    assert name.replace("_video", "") in error["message"]
+
+
+@pytest.mark.anyio
+async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path) -> None:
+    videos = Videos(settings.model_copy(update={"cache_bytes": 12345}))
+    first, second = [await videos.open(Source(path=str(film))) for _ in range(2)]
+    assert first.cache is second.cache
+    assert first.cache is not None
+    assert first.cache.max_bytes == 12345
+
+
+@pytest.mark.anyio
+async def test_the_default_strategy_can_be_chosen(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    request = body(film)
+    del request["strategy"]
+    async with over_asgi(settings.model_copy(update={"strategy": "direct"}), engine) as client:
+        response = await client.post("/v1/answers", json=request)
+    assert response.json()["report"]["strategy"]["name"] == "direct"
