@@ -29,9 +29,8 @@ def markdown(catalogue: Catalogue) -> str:
 
 
 def summary(name: str) -> str:
-    """First paragraph line of a program's documentation: the idea in one sentence."""
-    text = " ".join(PROGRAMS[name].manual().split("\n\n")[0].split())
-    return text.partition(";")[0].rstrip(".") + "."
+    """First paragraph of a program's documentation: the idea in one sentence."""
+    return " ".join(PROGRAMS[name].manual().split("\n\n")[0].split())
 
 
 def _parameters(name: str) -> str:
