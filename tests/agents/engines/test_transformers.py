@@ -69,8 +69,8 @@ def test_greedy_writes_what_the_library_writes(
     checkpoint: Checkpoint, engine: TransformersEngine, prompt: Prompt
 ) -> None:
     once(engine, strip(5, "Another prompt first, to leave its traces."), Sampling(max_tokens=2))
-    ids = plain(checkpoint, prompt, 16)
     reply = once(engine, prompt, Sampling(max_tokens=16)).replies[0]
+    ids = plain(checkpoint, prompt, 16)
     assert reply.text == checkpoint.tokenizer.decode(ids, skip_special_tokens=True)
     assert reply.finish == ("stop" if ids[-1] in checkpoint.ends else "length")
 
