@@ -112,3 +112,42 @@ def test_a_file_that_changed_is_noticed(film: Path, tmp_path: Path) -> None:
     path.write_bytes(b"something else")
     with pytest.raises(BadVideo, match="changed"):
         video.look([Moment.at(1.0)], 160)
+
+
+def test_a_damaged_picture_is_told_every_time(tmp_path: Path) -> None:
+    path = LONG.shoot(tmp_path)
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size and not p.is_keyframe]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[5::20]:
+        assert position is not None
+        data[position + size // 2 : position + size] = b"\xaa" * (size - size // 2)
+    path.write_bytes(data)
+    video = Video.open(path, cache=FrameCache(10**8))
+    moments = [Moment.at(i / 25) for i in range(250)]
+    first, again = video.look(moments, 160), video.look(moments, 160)
+    assert any("pictures are damaged" in sentence for sentence in first.degraded)
+    assert again.degraded == first.degraded
+
+
+def test_a_broadcast_joined_half_way_starts_at_its_first_key_picture(tmp_path: Path) -> None:
+    path = Script(".ts", times=steady(100)).shoot(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[len(data) // 188 // 3 * 188 :])
+    video = Video.open(path)
+    frames = video.look([Moment.at(i * 0.04) for i in range(video.info.frame_count or 0)], 160).frames
+    first = number(frames[0].image)
+    assert 12 < first < 60
+    assert [number(frame.image) for frame in frames] == list(range(first, 100))
+
+
+def test_a_stream_that_appears_half_way_is_no_harm(tmp_path: Path) -> None:
+    silent = Script(".ts", times=steady(50)).shoot(tmp_path, "silent").read_bytes()
+    loud = Script(".ts", times=steady(50, start=2000), sound_seconds=4.0).shoot(tmp_path, "loud").read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(silent * 40 + loud)
+    try:
+        video = Video.open(path)
+        assert video.look(centres(video.span, 5), 160).frames
+    except BadVideo as error:
+        assert str(error).endswith(".")

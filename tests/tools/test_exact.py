@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.tools.studio import Script, number, steady
+from tools.limits import Limits
 from tools.moment import Moment, centres, grid, scout
 from tools.video import BadVideo, Video
 
@@ -187,3 +188,13 @@ def test_a_grid_doubled_keeps_its_frames(folder: Path) -> None:
     few = video.look(grid(video.span, 8), 64).frames
     many = video.look(grid(video.span, 16), 64).frames
     assert [f.time for f in few] == [f.time for f in many[::2]]
+
+
+@pytest.mark.parametrize("name", ["h264 with B-pictures", "h264 open groups", "hevc open groups", "mpeg-ts"])
+def test_nothing_is_decoded_twice(folder: Path, name: str) -> None:
+    """All pictures together cost one pass, and a little more where a group reaches into the next."""
+    budget = Limits(max_work=160 * 128 * 60 * (3 if "open" in name else 2) // 2)
+    video = Video.open(film(folder, name), limits=budget)
+    look = video.look([Moment.at(time) for time in SCRIPTS[name].seconds()], 160)
+    assert look.degraded == ()
+    assert len(look.frames) == 60
