@@ -52,7 +52,6 @@ class Tape:
         first = int(np.flatnonzero(key)[0])
         # Pictures shown before the first key picture lost their references to whoever cut the file.
         shown = (pts != NO_TIME) & (pts >= pts[first]) & ~np.frombuffer(columns.cut, np.bool_)
-        shown[:first] = False
         if not shown.any():
             raise BadVideo("This video says of none of its pictures when it is shown.")
         timeline = Timeline(pts, raw, np.frombuffer(columns.dts, np.int64), key, shown, reel.tick)

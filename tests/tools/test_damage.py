@@ -141,13 +141,14 @@ def test_a_broadcast_joined_half_way_starts_at_its_first_key_picture(tmp_path: P
     assert [number(frame.image) for frame in frames] == list(range(first, 100))
 
 
-def test_a_stream_that_appears_half_way_is_no_harm(tmp_path: Path) -> None:
-    silent = Script(".ts", times=steady(50)).shoot(tmp_path, "silent").read_bytes()
-    loud = Script(".ts", times=steady(50, start=2000), sound_seconds=4.0).shoot(tmp_path, "loud").read_bytes()
-    path = tmp_path / "joined.ts"
-    path.write_bytes(silent * 40 + loud)
-    try:
-        video = Video.open(path)
-        assert video.look(centres(video.span, 5), 160).frames
-    except BadVideo as error:
-        assert str(error).endswith(".")
+def test_a_stream_that_appears_at_the_end_is_no_harm(tmp_path: Path) -> None:
+    """One flipped bit gives the last picture another stream number, over which PyAV's demuxer trips."""
+    path = Script(".ts").shoot(tmp_path)
+    data = bytearray(path.read_bytes())
+    last = max(i for i in range(0, len(data), 188) if data[i : i + 3] == b"\x47\x41\x00")
+    data[last + 2] = 0x40
+    path.write_bytes(data)
+    video = Video.open(path)
+    assert video.info.frame_count == 59
+    numbers = {number(frame.image) for frame in video.look(grid(video.span, 20), 160).frames}
+    assert len(numbers) == 20
