@@ -134,14 +134,18 @@ class OpenAIEngine:
         self.tokens_per_frame = max(1, shown.usage.prompt_tokens - bare.usage.prompt_tokens)
 
     async def _write(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
-        """Servers that know no `n` send one reply however many were asked for: ask again until there are enough."""
+        """Servers that know no `n` send one reply however many were asked for: ask again until there are enough.
+
+        A greedy reply is drawn once: vLLM refuses to draw it several times.
+        """
+        wanted = n if sampling.temperature > 0 else 1
         answers: list[Completion] = []
         replies: list[Reply] = []
-        while len(replies) < n:
-            answer = await self._ask(prompt, sampling, n - len(replies), after=len(replies))
+        while len(replies) < wanted:
+            answer = await self._ask(prompt, sampling, wanted - len(replies), after=len(replies))
             answers.append(answer)
             replies += [choice.reply() for choice in answer.choices]
-        return _billed(replies[:n], answers)
+        return _billed((replies[:wanted] * n)[:n], answers)
 
     async def _choose(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
         answer = await self._ask(prompt, sampling, 1, weighing=True)

@@ -140,6 +140,13 @@ def test_a_server_that_ignores_n_is_asked_again_with_other_seeds(serve: Serve) -
     assert generation.prompt_tokens == 3 * 7
 
 
+def test_a_greedy_reply_is_drawn_once(serve: Serve) -> None:
+    stub = serve()
+    generation = once(engine_of(stub), words("?"), Sampling(), n=3)
+    assert [each.text for each in generation.replies] == ["same"] * 3 and generation.completion_tokens == 1
+    assert stub.bodies[-1]["n"] == 1
+
+
 def test_characters_split_over_tokens_and_end_marks_leave_the_reply_whole(serve: Serve) -> None:
     data = reply("né.")
     pieces = [("n", b"n"), ("\\xc3", b"\xc3"), ("\\xa9", b"\xa9"), (".", b"."), ("<|im_end|>", b"<|im_end|>")]
