@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from agents.engine import Offer
+from agents.manual import summary
 from agents.presets import Catalogue, Preset
 from agents.strategies import PROGRAMS
 from agents.strategy import Strategy
@@ -26,7 +27,7 @@ def _card(catalogue: Catalogue, name: str, offers: frozenset[Offer] | None) -> S
     return StrategyCard(
         name=name,
         program=strategy.name,
-        summary=preset.summary if preset else program.manual().splitlines()[0],
+        summary=preset.summary if preset else summary(name),
         description=program.manual(),
         papers=_papers(program, preset),
         fidelity=preset.fidelity if preset else None,

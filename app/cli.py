@@ -11,16 +11,17 @@ import typer
 import uvicorn
 from rich.console import Console
 
+from agents.manual import markdown
 from agents.presets import Catalogue
 from app.answers import Answers
 from app.cards import StrategyList
 from app.catalog import cards
 from app.demo import DEMO_SEED, perform
 from app.errors import BadRequest
+from app.loading import opened
 from app.main import create_app
 from app.middleware import check_body
 from app.schemas import AnswerRequest, AnswerResponse
-from app.service import load
 from app.settings import Settings
 from app.terminal import failing, progress, show, show_card, show_cards
 from app.videos import Videos
@@ -109,7 +110,9 @@ def ask(
 
 @cli.command()
 def strategies(
-    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None, as_json: Json = False
+    name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
+    as_json: Json = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of README.")] = False,
 ) -> None:
     """List the ways to answer a question, or show one with its parameters."""
     with failing(as_json):
@@ -117,7 +120,9 @@ def strategies(
         if name is not None:
             catalogue.resolve(name)
         found = [card for card in cards(catalogue) if name in (None, card.name)]
-    if as_json:
+    if as_markdown:
+        typer.echo(markdown(catalogue))
+    elif as_json:
         typer.echo(StrategyList(data=found).model_dump_json(indent=2))
     elif name is None:
         show_cards(Console(), found)
@@ -140,12 +145,9 @@ def demo(
 
 async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> AnswerResponse:
     with progress(f"Loading {settings.engine}", trace) as listener:
-        engine = load(settings)
-        try:
+        async with opened(settings) as engine:
             answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
             return await answers.answer(request, listener)
-        finally:
-            await engine.close()
 
 
 def _settings(**given: Any) -> Settings:

@@ -18,8 +18,8 @@ from agents.demo.film import Film, make_film
 from agents.demo.questions import DemoQuestion, ask_about
 from agents.presets import Catalogue
 from app.answers import Answers
+from app.loading import opened
 from app.schemas import AnswerRequest, AnswerResponse, Report
-from app.service import load
 from app.settings import Settings
 from app.terminal import percent
 from app.videos import Videos
@@ -60,17 +60,14 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
 async def _ask_all(settings: Settings, path: Path, questions: Sequence[DemoQuestion], console: Console) -> list[Take]:
     takes: list[Take] = []
     with Console(stderr=True).status(f"Loading {settings.engine}") as status:
-        engine = load(settings)
-        answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
-        try:
+        async with opened(settings) as engine:
+            answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
             for question in questions:
                 for strategy in STRATEGIES:
                     status.update(f"{question.text} ({strategy})")
                     response = await answers.answer(_request(path, question, strategy))
                     takes.append(Take(question, strategy, response))
                 console.print(_answers(takes[-len(STRATEGIES) :]))
-        finally:
-            await engine.close()
     return takes
 
 

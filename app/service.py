@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from agents.engine import Engine, EngineError
-from agents.engines import open_engine
 from agents.presets import Catalogue
 from app.answers import Answers
 from app.errors import NotReady
 from app.gate import Gate
+from app.loading import opened
 from app.settings import Settings
 from app.videos import Videos
 
@@ -31,14 +31,15 @@ class Service:
         self.gate = Gate(settings.max_runs)
         self.started = int(time.time())
         self._engine = engine
-        self._failed = False
+        self._problem: str | None = None
 
     @property
     def engine(self) -> Engine:
         """The engine. Raises NotReady before it is loaded."""
         if self._engine is None:
-            why = "could not be loaded; the log says why" if self._failed else "is still being loaded"
-            raise NotReady(f"The model {why}.", code="engine_unavailable" if self._failed else None)
+            if self._problem:
+                raise NotReady("The model cannot be loaded; the log says why.", code="engine_unavailable")
+            raise NotReady("The model is still being loaded.")
         return self._engine
 
     @property
@@ -50,34 +51,29 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Load the engine in the background, unless one was given, and close it at the end."""
         self.videos.sweep()
-        opening = asyncio.ensure_future(self._open())
+        holding = asyncio.ensure_future(self._hold())
         try:
             yield
         finally:
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
 
-    async def _open(self) -> None:
-        """Hold the engine that the settings name until cancelled."""
-        if self._engine is not None:
-            return
-        try:
-            self._engine = await asyncio.to_thread(load, self.settings)
-        except EngineError as error:
-            self._failed = True
-            _LOG.error("the engine %s could not be loaded: %s", self.settings.engine, error)
-            return
-        except Exception:
-            self._failed = True
-            _LOG.exception("the engine %s could not be loaded", self.settings.engine)
-            return
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self._engine.close()
+    async def _hold(self) -> None:
+        """Load the engine, trying again while it cannot be, and hold it until cancelled."""
+        while self._engine is None:
+            try:
+                async with opened(self.settings) as engine:
+                    self._engine = engine
+                    await asyncio.Event().wait()
+            except EngineError as error:
+                self._tell(str(error))
+                await asyncio.sleep(self.settings.retry_seconds)
+            except Exception:
+                _LOG.exception("the engine %s cannot be loaded", self.settings.engine)
+                self._problem = "a bug"
+                return
 
-
-def load(settings: Settings) -> Engine:
-    """The engine that the settings name. Raises EngineError."""
-    key = settings.engine_key
-    return open_engine(settings.engine, api_key=key.get_secret_value() if key else None)
+    def _tell(self, problem: str) -> None:
+        if problem != self._problem:
+            _LOG.error("the engine %s cannot be loaded: %s", self.settings.engine, problem)
+        self._problem = problem

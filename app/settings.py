@@ -31,8 +31,10 @@ class Settings(BaseSettings):
     max_runs: int = Field(4, ge=1, description="Questions answered at once; the next is told to come again.")
     max_body_bytes: int = Field(1024**2, ge=1, description="Largest JSON request.")
     max_upload_bytes: int = Field(2 * GIB, ge=1, description="Largest video that can be uploaded.")
+    known_videos: int = Field(32, ge=0, description="Videos whose facts are kept, to not read them again.")
     cache_bytes: int = Field(GIB // 2, ge=0, description="Decoded frames kept in memory.")
     ping_seconds: float = Field(10.0, gt=0, description="Quiet time after which a stream sends a comment.")
+    retry_seconds: float = Field(5.0, gt=0, description="Pause before an engine that is down is tried again.")
     drain_seconds: int = Field(10, ge=0, description="How long answers may go on after a stop signal.")
 
     max_frames: int = Field(4096, ge=1, description="Cap of a request's budget: frames shown to the model.")

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
@@ -19,6 +20,7 @@ from app.errors import BadRequest, Forbidden, Missing, TooLarge
 from app.schemas import Source
 from app.settings import Settings
 from tools.cache import FrameCache
+from tools.film import stamp
 from tools.video import Video
 
 _ID = re.compile(r"file_[0-9a-f]{32}", re.ASCII)
@@ -35,6 +37,7 @@ class Videos:
         self._kept = settings.data_dir / "videos"
         self._incoming = settings.data_dir / "incoming"
         self._moving = Lock()
+        self._known = lru_cache(settings.known_videos)(self._probe)
 
     def sweep(self) -> None:
         """Remove what uploads of a dead process left behind."""
@@ -86,6 +89,10 @@ class Videos:
         return await asyncio.to_thread(self._open, self._allowed(source.path or ""))
 
     def _open(self, path: Path) -> Video:
+        return self._known(path, stamp(path))
+
+    def _probe(self, path: Path, _: tuple[int, int]) -> Video:
+        """Read a film's facts. The stamp makes a file that changed another one."""
         settings = self._settings
         return Video.open(path, decoder=settings.decoder, cache=self._cache, limits=settings.limits)
 
@@ -107,7 +114,7 @@ class Videos:
 
     def _keep(self, part: Path, file_id: str) -> StoredFile:
         """Probe what arrived and move it to its place, facts last: what has no facts does not exist."""
-        info = self._open(part).info
+        info = self._probe(part, stamp(part)).info
         stored = StoredFile(id=file_id, bytes=info.bytes, created_at=int(time.time()), video=VideoInfo.of(info))
         facts = part.with_suffix(".facts")
         with facts.open("wb") as file:

@@ -143,8 +143,9 @@ async def test_the_cap_on_calls_holds(settings: Settings, film: Path) -> None:
 async def test_the_cap_on_seconds_holds(settings: Settings, film: Path) -> None:
     slow = ScriptedEngine(always("A"), pause=30)
     found = await answer(settings.model_copy(update={"max_seconds": 0.2}), slow, body(film))
-    assert (found["answer"], found["report"]["stopped"], slow.cancelled) == (None, "budget", 1)
-    assert 0.2 <= found["report"]["seconds"]["total"] < 5
+    assert (found["answer"], found["report"]["stopped"]) == (None, "budget")
+    assert slow.cancelled == len(slow.calls)
+    assert 0.2 <= found["report"]["seconds"]["total"] < 20
 
 
 async def test_options_keep_their_words(settings: Settings, engine: ScriptedEngine, film: Path) -> None:

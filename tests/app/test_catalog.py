@@ -64,7 +64,7 @@ async def test_the_service_lives_before_its_engine_does() -> None:
             response = await client.get(path)
             assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
             assert int(response.headers["retry-after"]) > 0
-        async with app.router.lifespan_context(app), asyncio.timeout(5):
+        async with app.router.lifespan_context(app), asyncio.timeout(60):
             while (response := await client.get("/ready")).status_code == 503:
                 await asyncio.sleep(0.01)
             assert response.json() == {"status": "ready", "model": "scripted"}
@@ -73,7 +73,7 @@ async def test_the_service_lives_before_its_engine_does() -> None:
 async def test_an_engine_that_cannot_be_loaded_is_told_and_logged_in_one_line(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with over_asgi(settings.model_copy(update={"engine": "nonsense:"})) as client, asyncio.timeout(5):
+    async with over_asgi(settings.model_copy(update={"engine": "nonsense:"})) as client, asyncio.timeout(60):
         while (response := await client.get("/ready")).json()["error"]["code"] != "engine_unavailable":
             await asyncio.sleep(0.01)
         assert response.status_code == 503

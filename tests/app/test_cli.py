@@ -21,6 +21,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agents.engines.scripted import ScriptedEngine
+from agents.manual import markdown
+from agents.presets import Catalogue
 from app.cli import cli
 from app.schemas import AnswerResponse
 from app.settings import Settings
@@ -118,6 +120,10 @@ async def test_strategies_are_those_of_the_service(settings: Settings, engine: S
     assert all(card["name"] in listed for card in mine["data"])
 
 
+def test_the_tables_of_readme() -> None:
+    assert run("strategies", "--markdown").stdout == markdown(Catalogue.load()) + "\n"
+
+
 def test_one_strategy_in_full() -> None:
     shown = run("strategies", "self_consistency").stdout
     assert all(word in shown for word in ("samples", "diversity", "1…64", "2203.11171"))
@@ -141,7 +147,7 @@ def test_the_demo_without_torch_says_how_to_get_it(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     line = [sys.executable, "-m", "app", "demo", "--questions", "1"]
-    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4
     assert 'pip install "secondlook[local]"' in done.stderr
     assert "Traceback" not in done.stderr
@@ -160,7 +166,7 @@ def served(folder: Path, **settings: str) -> Iterator[tuple[httpx.Client, subpro
         httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
     ):
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while time.monotonic() < deadline and not _ready(client):
                 time.sleep(0.05)
             yield client, process
@@ -188,6 +194,6 @@ def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, fi
                 time.sleep(0.01)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)
-            process.wait(timeout=15)
-        assert 0.5 < time.monotonic() - began < 5
+            process.wait(timeout=60)
+        assert 0.5 < time.monotonic() - began < 30
     assert list(tmp_path.glob("data/incoming/*")) == []

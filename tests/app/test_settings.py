@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,24 @@ async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path
     assert first.cache is second.cache
     assert first.cache is not None
     assert first.cache.max_bytes == 12345
+
+
+@pytest.mark.anyio
+async def test_a_known_video_is_not_read_again_unless_it_changed(
+    settings: Settings, film: Path, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    for path in paths:
+        path.write_bytes(film.read_bytes())
+    one, two = (Source(path=str(path)) for path in paths)
+    videos = Videos(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}))
+    first = await videos.open(one)
+    assert await videos.open(one) is first
+    os.utime(paths[0], (1, 1))
+    changed = await videos.open(one)
+    assert changed is not first
+    await videos.open(two)
+    assert await videos.open(one) is not changed
 
 
 @pytest.mark.anyio
