@@ -47,13 +47,19 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorResponse} for status in statuses}
 
 
-router = APIRouter()
+router = APIRouter(responses={"default": {"model": ErrorResponse, "description": "What went wrong."}})
 
 
-_ANSWER_ERRORS = _errors(400, 403, 404, 413, 415, 422, 429, 503)
+_ANSWERED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The answer. With `stream`, trace events as they happen, then the event `answer`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    **_errors(400, 403, 404, 413, 415, 422, 429, 503),
+}
 
 
-@router.post("/v1/answers", response_model=AnswerResponse, responses=_ANSWER_ERRORS)
+@router.post("/v1/answers", response_model=AnswerResponse, responses=_ANSWERED)
 async def answer(body: AnswerRequest, request: Request, at: At) -> Response | AnswerResponse:
     """Answer a question about a video. With `stream`, as server-sent events."""
     answers = at.answers

@@ -19,6 +19,7 @@ from pydantic import (
 
 from agents.answer import Kind, Question, Stop
 from agents.budget import Budget
+from agents.strategies import AnyStrategy
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -55,7 +56,10 @@ def _named(value: Any) -> Any:
 
 
 Video = Annotated[Source, BeforeValidator(_file, json_schema_input_type=str | Source)]
-StrategySpec = Annotated[dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | dict[str, Any])]
+# The catalogue does the validation, since it knows the presets too; here the programs are only documented.
+StrategySpec = Annotated[
+    dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | AnyStrategy | dict[str, Any])
+]
 
 
 class AnswerRequest(_Request):

@@ -96,6 +96,11 @@ async def test_the_documentation_describes_every_route(settings: Settings, engin
         "get /health",
         "get /ready",
     }
-    request = document["components"]["schemas"]["AnswerRequest"]
+    schemas = document["components"]["schemas"]
+    assert {"Direct", "SelfConsistency", "Escalate"} <= set(schemas)  # the programs with their parameters
+    assert schemas["Direct"]["properties"]["frames"]["maximum"] == 1024
+    assert "HTTPValidationError" not in schemas  # errors have our form, not the framework's
+    assert "text/event-stream" in document["paths"]["/v1/answers"]["post"]["responses"]["200"]["content"]
+    request = schemas["AnswerRequest"]
     assert request["required"] == ["video", "question"]
     assert all(shape.get("description") for name, shape in request["properties"].items() if name != "question")

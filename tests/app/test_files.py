@@ -109,7 +109,7 @@ async def test_a_video_just_below_the_limit_is_kept(settings: Settings, engine: 
 async def test_the_refusal_reaches_a_client_that_is_still_sending(settings: Settings, engine: ScriptedEngine) -> None:
     small = settings.model_copy(update={"max_upload_bytes": 100_000})
     async with over_socket(small, engine) as client:
-        response = await client.post("/v1/files", content=pieces(form(bytes(20_000_000))), headers=TYPE)
+        response = await client.post("/v1/files", content=pieces(form(bytes(20_000_000)), 100_000), headers=TYPE)
     assert response.status_code == 413
 
 
