@@ -20,6 +20,7 @@ from agents.engines.spellings import spellings
 from agents.engines.transformers import TransformersEngine
 from agents.prompts import label
 from tests.agents.engines.strip import picture, strip, words
+from tests.agents.engines.tiny import save_tiny_gemma
 
 WARM = Sampling(temperature=0.9, max_tokens=10, seed=5)
 
@@ -49,8 +50,8 @@ def from_scratch(checkpoint: Checkpoint, prompt: Prompt, ids: list[int]) -> torc
     more = torch.tensor([ids], dtype=torch.long)
     inputs["input_ids"] = torch.cat([inputs["input_ids"], more], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "mm_token_type_ids" in inputs:
-        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], dim=1)
+    for kind in inputs.keys() & {"mm_token_type_ids", "token_type_ids"}:
+        inputs[kind] = torch.cat([inputs[kind], torch.zeros_like(more)], dim=1)
     checkpoint.forget_offsets()
     with torch.inference_mode():
         logits = checkpoint.model(**inputs, use_cache=False).logits[0, -len(ids) - 1 :]
@@ -220,6 +221,19 @@ def test_the_same_pictures_are_read_once(checkpoint: Checkpoint) -> None:
     assert shared[0] == shared[2] == shared[4] == shared[6] == 0
     assert shared[1] == once(forgetful, *asks[1]).prompt_tokens - 1
     assert shared[3] > 20 and shared[5] > 20
+
+
+def test_a_model_that_forgets_is_never_continued(tmp_path: Path) -> None:
+    """Gemma 3 has layers with a sliding window: right answers, and nothing taken from memory."""
+    save_tiny_gemma(tmp_path)
+    checkpoint = Checkpoint.load(str(tmp_path), device="cpu")
+    engine, prompt, choices = TransformersEngine(checkpoint), strip(3, "What is red?"), ("1", "10", "yes")
+    assert once(engine, prompt, WARM, n=8).cached_tokens == 0
+    again = once(engine, prompt, Sampling(max_tokens=24))
+    assert again.cached_tokens == 0
+    assert again.replies[0].text == checkpoint.tokenizer.decode(plain(checkpoint, prompt, 24), skip_special_tokens=True)
+    weighed = once(engine, prompt, Sampling(choices=choices)).replies[0].probabilities
+    assert weighed == pytest.approx(exact(checkpoint, prompt, choices), abs=1e-5)
 
 
 def test_pictures_that_differ_are_never_taken_from_memory(engine: TransformersEngine) -> None:

@@ -1,4 +1,4 @@
-"""Tiny models with random weights, made and saved on the spot: two families, each with its own processor."""
+"""Tiny models with random weights, made and saved on the spot: three families, each with its own processor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Gemma3ImageProcessorPil,
+    Gemma3Processor,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
@@ -38,7 +42,7 @@ _TEMPLATE = (
 )
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
+def tiny_tokenizer(**special: str) -> PreTrainedTokenizerFast:
     """Byte-level, with few merges, so that most words and all but Latin letters take several tokens."""
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -53,7 +57,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         clean_up_tokenization_spaces=False,
-        extra_special_tokens={"image_token": "<image>", "video_token": "<|video_pad|>"},
+        extra_special_tokens=special or {"image_token": "<image>", "video_token": "<|video_pad|>"},
         padding_side="left",
     )
 
@@ -111,6 +115,39 @@ def save_tiny_qwen(folder: Path) -> None:
     tokenizer.chat_template = _TEMPLATE.replace("IMAGE", "<|vision_start|><image><|vision_end|>")
     tokenizer.save_pretrained(folder)
     Qwen2VLImageProcessorPil(size={"shortest_edge": 28 * 28, "longest_edge": 84 * 84}).save_pretrained(folder)
+
+
+def save_tiny_gemma(folder: Path) -> None:
+    """A Gemma 3: half of its layers see the last 16 tokens only, so its cache cannot be cut back."""
+    tokenizer = tiny_tokenizer(image_token="<image>", boi_token="<|vision_start|>", eoi_token="<|vision_end|>")
+    ids = tokenizer.convert_tokens_to_ids
+    torch.manual_seed(0)
+    text = _decoder(tokenizer).to_dict() | {
+        "num_hidden_layers": 4,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 16,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": None,
+    }
+    text.pop("model_type")
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config=text,
+        vision_config={**tower, "image_size": SIDE, "patch_size": 14, "vision_use_head": False},
+        mm_tokens_per_image=4,
+        image_token_index=ids("<image>"),
+        boi_token_index=ids("<|vision_start|>"),
+        eoi_token_index=ids("<|vision_end|>"),
+    )
+    processor = Gemma3Processor(
+        image_processor=Gemma3ImageProcessorPil(size={"height": SIDE, "width": SIDE}),
+        tokenizer=tokenizer,
+        image_seq_length=4,
+        chat_template=_TEMPLATE.replace("IMAGE", "<|vision_start|>"),
+    )
+    _spread(Gemma3ForConditionalGeneration(config)).save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 def _decoder(tokenizer: PreTrainedTokenizerFast) -> Qwen2Config:
