@@ -34,6 +34,7 @@ cli = typer.Typer(
 )
 Engine = Annotated[str | None, typer.Option("--engine", "--model", metavar="URL", help="The model: demo:, openai:…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the service sends it.")]
+_EXAMPLE = '{"video": "file_…", "question": "What happens first?"}'
 
 
 def main() -> None:
@@ -55,6 +56,7 @@ def serve(
     say = Console(stderr=True, soft_wrap=True, highlight=False)
     say.print(f"[bold]Second Look[/] answers at {at} with {settings.engine}")
     say.print(f"  send a video    curl -F file=@film.mp4 {at}/v1/files")
+    say.print(f"  ask about it    curl --json '{_EXAMPLE}' {at}/v1/answers", markup=False)
     say.print(f"  read and try    {at}/docs")
     if settings.host not in ("127.0.0.1", "localhost", "::1"):
         say.print("[yellow]There are no keys yet: whoever reaches this address can use it.[/]")
