@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from math import log
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from agents.engines.remote.completion import Completion, completion
 from agents.engines.remote.distribution import distribution
 from agents.engines.remote.request import Dialect, Request
 from agents.engines.remote.server import Refused, Server
+from agents.engines.spellings import spellings
 from agents.prompts import label
 from tools.frame import Frame
 
@@ -151,7 +153,8 @@ class OpenAIEngine:
         answer = await self._ask(prompt, sampling, 1, weighing=True)
         probabilities = _weighed(answer, sampling)
         if probabilities is None:
-            return _billed([answer.choices[0].reply()] * n, [answer])
+            said = answer.choices[0].reply()
+            return _billed([replace(said, text=_stated(said.text, sampling))] * n, [answer])
         return _billed(_drawn(probabilities, sampling, n), [answer])
 
     async def _ask(
@@ -175,6 +178,12 @@ def _models(data: Any) -> dict[str, str]:
 def _weighed(answer: Completion, sampling: Sampling) -> dict[str, float] | None:
     positions = answer.choices[0].positions
     return distribution(positions[0].top_logprobs, sampling.choices) if positions else None
+
+
+def _stated(text: str, sampling: Sampling) -> str:
+    """The choice that a reply spells, as it was given; the reply itself if it spells none."""
+    choices = sampling.choices
+    return next((choice for choice in choices if text in spellings(choice, choices)), text)
 
 
 def _drawn(probabilities: dict[str, float], sampling: Sampling, n: int) -> list[Reply]:

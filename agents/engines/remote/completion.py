@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from codecs import getincrementaldecoder
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.engine import EngineError, Reply, Token
+
+_PARTIAL = "\ufffd"  # what servers show for bytes that are no whole character
+_GAP = 16  # characters between two tokens that can be found, at most
 
 
 class _Part(BaseModel):
@@ -16,11 +19,10 @@ class _Part(BaseModel):
 
 
 class Likely(_Part):
-    """A token and its log-probability in nats; `bytes` are its own where it is not whole characters."""
+    """A token and its log-probability in nats."""
 
     token: str
     logprob: float
-    bytes: list[int] | None = None
 
 
 class Position(Likely):
@@ -88,17 +90,28 @@ def completion(data: Any) -> Completion:
 
 
 def _spelled(positions: Sequence[Position], text: str) -> tuple[Token, ...]:
-    """Tokens whose texts joined are the reply: characters split over tokens count where they end.
+    """Tokens whose texts joined are the reply.
 
-    What comes after the reply, such as the mark that ends a turn, is no part of it.
+    A token that is no whole characters is shown in as many ways as there are servers. Such a token gets whatever
+    stands before the next one that can be found. What comes after the reply, such as the mark that ends a turn, is no
+    part of it.
     """
-    decoder = getincrementaldecoder("utf-8")("replace")
     tokens: list[Token] = []
-    length = 0
+    read = 0
     for position in positions:
-        if length >= len(text):
+        if read >= len(text):
             break
-        piece = position.token if position.bytes is None else decoder.decode(bytes(position.bytes))
-        tokens.append(Token(piece[: len(text) - length], position.logprob))
-        length += len(piece)
+        piece = position.token
+        found = text.find(piece, read, read + len(piece) + _GAP) if piece and _PARTIAL not in piece else -1
+        if found < 0:
+            tokens.append(Token("", position.logprob))
+            continue
+        if found > read and tokens:
+            tokens[-1] = replace(tokens[-1], text=tokens[-1].text + text[read:found])
+            read = found
+        end = found + len(piece)
+        tokens.append(Token(text[read:end], position.logprob))
+        read = end
+    if read < len(text) and tokens:
+        tokens[-1] = replace(tokens[-1], text=tokens[-1].text + text[read:])
     return tuple(tokens)

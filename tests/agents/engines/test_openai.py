@@ -147,17 +147,26 @@ def test_a_greedy_reply_is_drawn_once(serve: Serve) -> None:
     assert stub.bodies[-1]["n"] == 1
 
 
-def test_characters_split_over_tokens_and_end_marks_leave_the_reply_whole(serve: Serve) -> None:
-    data = reply("né.")
-    pieces = [("n", b"n"), ("\\xc3", b"\xc3"), ("\\xa9", b"\xa9"), (".", b"."), ("<|im_end|>", b"<|im_end|>")]
-    data["choices"][0]["logprobs"]["content"] = [
-        {"token": token, "logprob": -float(at), "bytes": list(raw)} for at, (token, raw) in enumerate(pieces)
-    ]
+@pytest.mark.parametrize(
+    ("text", "shown", "expected"),
+    [
+        ("né.", ["n", "\\xc3", "\\xa9", ".", "<|im_end|>"], ["n", "", "é", "."]),  # as OpenAI shows bytes
+        ("né.", ["n", "\ufffd", "\ufffd", "."], ["n", "", "é", "."]),  # as vLLM does
+        ("東U\ufffd@", ["\ufffd", "\ufffd", "東", "U", "\ufffd", "@"], ["", "", "東", "U", "\ufffd", "@"]),
+        ("été", ["\ufffd", "\ufffd", "t", "\ufffd", "\ufffd"], ["", "é", "t", "", "é"]),
+        ("ok", ["<think>", "ok", "<|im_end|>"], ["", "ok"]),
+        ("", ["<|im_end|>"], []),
+    ],
+)
+def test_token_texts_joined_are_the_reply(serve: Serve, text: str, shown: list[str], expected: list[str]) -> None:
+    data = reply(text)
+    listed = [{"token": token, "logprob": -float(at)} for at, token in enumerate(shown)]
+    data["choices"][0]["logprobs"]["content"] = listed
     stub = serve()
     after_probe(stub, Answer(data))
     (found,) = once(engine_of(stub), words("?"), Sampling()).replies
-    assert [token.text for token in found.tokens] == ["n", "", "é", "."]
-    assert [token.logprob for token in found.tokens] == [0, -1, -2, -3]
+    assert [token.text for token in found.tokens] == expected
+    assert [token.logprob for token in found.tokens] == [-float(at) for at in range(len(expected))]
 
 
 def test_a_reply_that_is_cut_off_says_so(serve: Serve) -> None:
@@ -180,6 +189,13 @@ def test_spellings_of_an_option_count_together(serve: Serve) -> None:
     likely = {"A": -1.0, " A": -2.0, "B": -1.5, "The": -3.0, "a": -4.0, "x": -12.0}
     a, b = exp(-1.0) + exp(-2.0), exp(-1.5)
     assert choosing(serve, likely, ("A", "B")) == {"A": round(a / (a + b), 4), "B": round(b / (a + b), 4)}
+
+
+def test_a_reply_in_another_spelling_is_the_choice(serve: Serve) -> None:
+    stub = serve()
+    after_probe(stub, Answer(reply(" 10", likely={"1": -0.1, "x": -9.0})))
+    found = once(engine_of(stub), words("?"), Sampling(choices=("1", "10"))).replies[0]
+    assert (found.text, found.probabilities) == ("10", None)
 
 
 def test_yes_and_no_may_have_capitals_and_be_cut(serve: Serve) -> None:
