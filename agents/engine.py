@@ -123,8 +123,12 @@ class Engine(Protocol):
         """Give back what the engine holds."""
 
 
+_TEMPLATE = 64  # tokens; more than chat templates and the system prompts in them were seen to add
+_TURN = 16
+
+
 def reserve(engine: Engine, prompt: Prompt) -> int:
-    """Upper bound of a prompt's tokens: a token is at least one byte of text, plus 16 for each turn's frame."""
+    """Upper bound of a prompt's tokens: one for each byte of text, and what frames, turns and templates add."""
     texts = (part for message in prompt for part in message.parts if isinstance(part, str))
-    written = sum(len(text.encode()) for text in texts) + 16 * len(prompt)
+    written = sum(len(text.encode()) for text in texts) + _TURN * len(prompt) + _TEMPLATE
     return written + engine.tokens_per_frame * len(pictures_of(prompt))

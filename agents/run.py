@@ -14,7 +14,7 @@ from agents import prompts
 from agents.answer import Answer, Candidate, Question, Stop
 from agents.budget import Budget, BudgetExceeded, Meter
 from agents.confidence import normalise
-from agents.engine import Engine, EngineError, Generation, Picture, Sampling
+from agents.engine import Engine, Generation, Picture, Sampling
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
 from agents.sample import Sample, chosen, sample
@@ -92,18 +92,21 @@ class Run:
         return chosen(probabilities, self.question)
 
     async def weigh(self, pictures: Sequence[Picture], rotation: int = 0) -> dict[str, float] | None:
-        """Probability of every value of the question; None if they cannot be listed or the engine cannot say."""
+        """Probability of every value of the question; None if they cannot be listed or the engine does not say."""
         values = self.question.values
         if not values or "choices" not in self._engine.offers:
             return None
         shown, original = _rotated(self.question, rotation)
-        generation = await self._choose_one(pictures, prompts.ask(shown), values, "choose")
-        return {original[letter]: probability for letter, probability in generation.items()}
+        known = await self._choose_one(pictures, prompts.ask(shown), values, "choose")
+        return known and {original[letter]: probability for letter, probability in known.items()}
 
     async def verify(self, pictures: Sequence[Picture], value: str) -> float:
-        """P(yes) of a fresh question whether a proposed answer is right."""
+        """P(yes) of a fresh question whether a proposed answer is right; one half if the engine cannot say."""
         text = prompts.verify(self.question, self.show(value))
-        return (await self._choose_one(pictures, text, ("yes", "no"), "verify"))["yes"]
+        known = await self._choose_one(pictures, text, ("yes", "no"), "verify")
+        if known is None:
+            self.ledger.degrade("the engine gave no probability for a verdict, which counts as undecided")
+        return 0.5 if known is None else known["yes"]
 
     async def together(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         """Await several asks at once. The first failure cancels the rest and is raised as it is."""
@@ -182,11 +185,11 @@ class Run:
 
     async def _choose_one(
         self, pictures: Sequence[Picture], text: str, choices: tuple[str, ...], purpose: str
-    ) -> dict[str, float]:
+    ) -> dict[str, float] | None:
         sampling = Sampling(max_tokens=1, choices=choices)
         reply = (await self._generate(pictures, text, sampling, 1, purpose)).replies[0]
         if reply.probabilities is None:
-            raise EngineError(f"{self._engine.model} promised option probabilities and sent none")
+            return None
         return normalise({each: reply.probabilities.get(each, 0.0) for each in choices})
 
     async def _generate(

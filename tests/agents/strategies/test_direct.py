@@ -48,3 +48,8 @@ def test_an_open_question_takes_the_least_certain_token_of_the_answer(perform: P
 def test_an_engine_without_probabilities_still_answers_with_unknown_confidence(perform: Perform) -> None:
     done = perform("direct", [Reply("B")], offers=frozenset())
     assert (done.value, done.confidence) == ("B", None)
+
+
+def test_a_server_that_promised_probabilities_and_sent_none_still_gets_its_answer_read(perform: Perform) -> None:
+    done = perform("direct", [Reply("C"), Reply("C")])
+    assert (done.value, done.confidence, len(done.calls)) == ("C", None, 2)
