@@ -17,10 +17,11 @@ from agents.prompts import label
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Token ids of one turn, and each token's weight in the loss."""
+    """Token ids of one turn, their weights in the loss, and hints: the word to have in mind at a place."""
 
     ids: list[int]
     weights: list[float]
+    hints: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Batch:
     ids: Tensor
     places: Tensor
     weights: Tensor
+    hints: Tensor
     trunk_mask: Tensor
     branches: int
     pixels: Tensor | None
@@ -78,7 +80,7 @@ def tree(frames: str, turns: Sequence[Turn], system: str | None, tokenizer: PreT
 
 
 def _branch(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> Branch:
-    branch = Branch([], [])
+    branch = Branch([], [], _hints(turn, tokenizer))
     ending = ("<|im_end|>", turn.reply[-1][1] / 4)
     for text, weight in [(f"{turn.ask}<|im_end|>\n<|im_start|>assistant\n", 0.0), *turn.reply, ending]:
         ids = encode(tokenizer, text)
@@ -87,9 +89,27 @@ def _branch(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> Branch:
     return branch
 
 
+def _hints(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
+    """The answer's word should be known where the question ends, and again where the reply begins."""
+    if not turn.value:
+        return {}
+    word = encode(tokenizer, f" {turn.value}")[-1]
+    asked = turn.ask.index(turn.about) + len(turn.about)
+    opened = encode(tokenizer, f"{turn.ask}<|im_end|>\n<|im_start|>assistant\n")
+    return {len(encode(tokenizer, turn.ask[:asked])) - 1: word, len(opened) - 1: word}
+
+
 def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     """Token ids of a text."""
     return list(tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def padded_size(trees: Sequence[Tree]) -> int:
+    """Number of tokens that a batch of these trees takes, padding included."""
+    if not trees:
+        return 0
+    turns = max(len(each.branches) for each in trees) * max(each.longest for each in trees)
+    return len(trees) * (max(len(each.trunk) for each in trees) + turns)
 
 
 def collate(trees: Sequence[Tree], pixels: Tensor | None, pad: int) -> Batch:
@@ -99,6 +119,7 @@ def collate(trees: Sequence[Tree], pixels: Tensor | None, pad: int) -> Batch:
     length = max(each.longest for each in trees)
     size = (len(trees), trunk + count * length)
     ids, weights = torch.full(size, pad), torch.zeros(size)
+    hints = torch.full(size, -1)
     places, mask = torch.zeros(size, dtype=torch.long), torch.zeros(len(trees), trunk)
     places[:, :trunk] = torch.arange(trunk)
     for row, each in enumerate(trees):
@@ -109,4 +130,6 @@ def collate(trees: Sequence[Tree], pixels: Tensor | None, pad: int) -> Batch:
             start = trunk + number * length
             ids[row, start : start + len(branch.ids)] = torch.tensor(branch.ids)
             weights[row, start : start + len(branch.ids)] = torch.tensor(branch.weights)
-    return Batch(ids, places, weights, mask, count, pixels)
+            for place, word in branch.hints.items():
+                hints[row, start + place] = word
+    return Batch(ids, places, weights, hints, mask, count, pixels)

@@ -30,7 +30,7 @@ def branching_attention(
         query, key = query * scaling, key.to(query.dtype).repeat_interleave(groups, 1)
         value = value.to(query.dtype).repeat_interleave(groups, 1)
         sizes = [trunk_mask.shape[1], query.shape[2] - trunk_mask.shape[1]]
-        parts = [each.split(sizes, 2) for each in (query, key, value)]
+        parts = [torch.split(each, sizes, 2) for each in (query, key, value)]
         (q, mine), (k, keys), (v, values) = parts
         first = _attend(q, k, v)
         rest = _branches(mine, (k, keys), (v, values), trunk_mask.to(query.dtype), branches)
@@ -52,7 +52,7 @@ def _branches(
     far = query @ key[0].transpose(-1, -2) + mask[:, None, None]
     near = query.reshape(shape) @ key[1].reshape(shape).transpose(-1, -2) + _causal(length, query)
     scores = torch.cat([far.view(rows, heads, branches, length, trunk), near], -1)
-    far_share, near_share = torch.softmax(scores, -1).split([trunk, length], -1)
+    far_share, near_share = torch.split(torch.softmax(scores, -1), [trunk, length], -1)
     seen = far_share.reshape(rows, heads, total, trunk) @ value[0]
     return seen + (near_share @ value[1].reshape(shape)).reshape(rows, heads, total, width)
 

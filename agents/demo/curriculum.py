@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from agents.demo.batch import Batch, Tree, collate, in_pictures, in_words, tree
+from agents.demo.batch import Batch, Tree, collate, in_pictures, in_words, padded_size, tree
 from agents.demo.film import make_film
 from agents.demo.lesson import Turn, describe, turn
 from agents.demo.questions import KINDS, ask_about
@@ -32,6 +32,7 @@ class Phase:
     unknown: float = 0.0
     tokens: int = 8000
     turns: int = 6
+    blind: bool = False  # frames are left out: only the way from a fact to its letter can be learned
     fade: bool = False  # whether the learning rate falls to nothing over this phase
 
 
@@ -51,13 +52,16 @@ _LOOKUP = ("colour", "shape", "appears")
 _TOLD = tuple(kind for kind in KINDS if kind != "moves")  # words do not tell motion
 _ALL = {"fact": 1.0, "think": 1.5, "describe": 0.2, "direct": 4.0, "open": 2.0, "verify": 2.0}
 
+_COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
+
 READING = Stage(
     "reading",
     (
         Phase("copy", 450, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, _LOOKUP, tokens=4500),
         Phase("facts", 300, (6, 8, 10), {"fact": 5, "think": 2}, _TOLD, tokens=4500),
-        Phase("letters", 600, (6, 8, 12, 16), {**_ALL, "fact": 3}, _TOLD, tokens=6000),
-        Phase("longer", 250, (4, 8, 16, 24, 32), _ALL, _TOLD, unknown=0.2, fade=True),
+        Phase("letter", 300, (6, 8), {"fact": 1}, tokens=4000, turns=8, blind=True),
+        Phase("letters", 500, (3, 4, 6, 8), {"fact": 6, "direct": 2, "open": 1}, _TOLD, tokens=4000),
+        Phase("longer", 250, (6, 8, 12, 16, 24, 32), {**_ALL, "fact": 3}, _TOLD, unknown=0.2, fade=True),
     ),
     rate=1.5e-3,
     eyes=0.0,
@@ -66,12 +70,10 @@ READING = Stage(
 JOINING = Stage(
     "joining",
     (
-        Phase("name", 150, (1, 2, 3), {"describe": 3, "think": 1}),
-        Phase("few", 300, (2, 4, 6, 8), {**_ALL, "think": 3, "fact": 3}),
-        Phase("many", 800, (4, 8, 12, 16, 24, 32), _ALL, unknown=0.3),
-        Phase(
-            "honest", 1500, (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64), _ALL, unknown=1.0, fade=True
-        ),
+        Phase("name", 150, (1, 2, 3), {"describe": 4, "think": 1, "fact": 2}, tokens=5000, turns=4),
+        Phase("few", 350, (2, 3, 4, 6, 8), {**_ALL, "fact": 3, "open": 3, "think": 1}, tokens=4500),
+        Phase("many", 700, (4, 6, 8, 12, 16, 24, 32), {**_ALL, "fact": 2}, unknown=0.3, tokens=6000),
+        Phase("honest", 1500, _COUNTS, _ALL, unknown=1.0, fade=True),
     ),
     rate=1e-3,
     eyes=1e-4,
@@ -87,15 +89,13 @@ def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, picture
         frames, forms = rng.choice(phase.frames), _alike(phase.forms, rng)
         views: list[View] = []
         trees: list[Tree] = []
-        cost = 0
-        while cost <= phase.tokens:
+        while padded_size(trees) <= phase.tokens:
             shown, turns = lesson(phase, frames, forms, rng)
             if not turns:
                 continue
-            trunk = in_pictures(shown) if pictures else in_words(shown)
+            trunk = "" if phase.blind else in_pictures(shown) if pictures else in_words(shown)
             views.append(shown)
             trees.append(tree(trunk, turns, system_text(rng), tokenizer))
-            cost += len(trees[-1].trunk) + len(turns) * trees[-1].longest
         pixels = to_tensor(photograph(views, rng)) if pictures else None
         yield collate(trees, pixels, pad)
 

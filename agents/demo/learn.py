@@ -12,6 +12,8 @@ from transformers import LlavaForConditionalGeneration
 from agents.demo.batch import Batch
 from agents.demo.branching import NAME as BRANCHING
 
+_HINT = 0.5  # weight of the hints in the loss
+_KNOWN_BY = 4  # layers after which the answer's word should be known
 _WARM = 50  # steps until the learning rate is reached
 
 
@@ -30,7 +32,7 @@ class Learner:
             group["lr"] = group["full"] * scale * min(1.0, (self.step + 1) / _WARM)
         loss = loss_of(self.model, batch, self.device)
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -69,21 +71,43 @@ def loss_of(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> 
     """Weighted cross-entropy over what the model should say."""
     following, weights = (each.to(device) for each in batch.targets)
     wanted = weights > 0
-    logits = logits_of(model, batch, wanted, device)
-    losses = nn.functional.cross_entropy(logits, following[wanted], reduction="none")
-    return (losses * weights[wanted]).sum() / weights[wanted].sum()
+    layers = layers_of(model, batch, device)
+    losses = nn.functional.cross_entropy(say(model, layers[-1], wanted), following[wanted], reduction="none")
+    loss = (losses * weights[wanted]).sum() / weights[wanted].sum()
+    return loss + _HINT * _hint_loss(model, layers[_KNOWN_BY], batch.hints.to(device))
+
+
+def _hint_loss(model: LlavaForConditionalGeneration, layer: Tensor, hints: Tensor) -> Tensor:
+    """How far the answer's word is from mind, half-way up the decoder, where it is needed to find its letter."""
+    wanted = hints >= 0
+    if not wanted.any():
+        return layer.new_zeros(())
+    logits = say(model, model.model.language_model.norm(layer), wanted)
+    return nn.functional.cross_entropy(logits, hints[wanted])
 
 
 def logits_of(model: LlavaForConditionalGeneration, batch: Batch, wanted: Tensor, device: str) -> Tensor:
     """What the model would say next, at the wanted places only."""
+    return say(model, layers_of(model, batch, device)[-1], wanted)
+
+
+def layers_of(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> tuple[Tensor, ...]:
+    """Hidden states after the embedding and after each layer; the last one is normalised."""
     with torch.autocast(device, torch.bfloat16):
-        hidden: Tensor = model.model(
+        layers: tuple[Tensor, ...] = model.model(
             input_ids=batch.ids.to(device),
             pixel_values=None if batch.pixels is None else batch.pixels.to(device),
             position_ids=batch.places.to(device),
             trunk_mask=batch.trunk_mask.to(device),
             branches=batch.branches,
             use_cache=False,
-        ).last_hidden_state
+            output_hidden_states=True,
+        ).hidden_states
+    return layers
+
+
+def say(model: LlavaForConditionalGeneration, hidden: Tensor, wanted: Tensor) -> Tensor:
+    """Logits of the words that come to mind at the wanted places."""
+    with torch.autocast(hidden.device.type, torch.bfloat16):
         logits: Tensor = model.lm_head(hidden[wanted])
     return logits.float()

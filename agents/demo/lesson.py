@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from agents.answer import Question
 from agents.demo.questions import DemoQuestion
-from agents.demo.reply import conclusion, transcript
+from agents.demo.reply import UNSEEN, conclusion, transcript
 from agents.demo.view import View
 from agents.demo.wording import describe_text, fact_text, question_text, verify_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
@@ -18,27 +18,37 @@ _THOUGHT = 0.25  # weight of a thought's words in the loss; the final answer's i
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the user says after the frames, and what to reply: pieces with their weight in the loss."""
+    """What the user says after the frames, and what to reply: pieces with their weight in the loss.
+
+    `about` is the question within `ask`, and `value` the word that answers it, whatever the reply's form.
+    """
 
     ask: str
     reply: tuple[tuple[str, float], ...]
+    about: str = ""
+    value: str = ""
 
 
 def turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
     """A turn of the given form about a question."""
     if form == "describe":
         return describe(view, rng)
+    return replace(_turn(question, view, form, rng), about=question.text, value=question.answer)
+
+
+def _turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
     if form == "verify":
         return _verify(question, rng)
-    posed = as_choice(question, rng) if form == "direct" or rng.random() < 0.6 else as_open(question)
+    posed = as_choice(question, rng) if form == "direct" or rng.random() < 0.7 else as_open(question)
     final = answer_to(posed, question.answer)
     if form in ("direct", "open"):
         return Turn(question_text(posed, "direct", rng), ((final, 1.0),))
     fact = conclusion(question, view)
-    thought = f"{transcript(view)}; {fact}" if form == "think" else fact
+    if posed.options and not fact.endswith(UNSEEN):
+        fact += f" {final}"  # the letter next to its word: look-up is learned there first
     ask = question_text(posed, "think", rng) if form == "think" else fact_text(posed, rng)
-    weight = _THOUGHT if form == "think" else 1.0
-    return Turn(ask, ((f"{thought}. Answer:", weight), (f" {final}", 1.0)))
+    thought = ((f"{transcript(view)};", _THOUGHT),) if form == "think" else ()
+    return Turn(ask, (*thought, (f" {fact}"[not thought :], 1.0), (". Answer:", _THOUGHT), (f" {final}", 1.0)))
 
 
 def describe(view: View, rng: Random) -> Turn:

@@ -6,6 +6,8 @@ from agents.demo.questions import DemoQuestion
 from agents.demo.view import View
 from agents.prompts import label
 
+UNSEEN = "not seen"
+
 
 def transcript(view: View) -> str:
     """What the frames show, run by run: `<0.0s> red star left; <2.5s> blue circle`."""
@@ -17,9 +19,9 @@ def conclusion(question: DemoQuestion, view: View) -> str:
     """The fact that answers the question, or that it was not seen: `the star: blue`."""
     if question.kind == "count":
         times = ", ".join(label(run.time) for run in view.runs if counts(question, run.what))
-        return f"{question.subject}: {times or 'not seen'}: {question.answer}"
+        return f"{question.subject}: {times or UNSEEN}: {question.answer}"
     if not seen(question, view):
-        return f"{question.subject}: not seen"
+        return f"{question.subject}: {UNSEEN}"
     return f"{question.subject}: {question.answer}"
 
 

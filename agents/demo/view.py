@@ -81,8 +81,8 @@ def random_times(film: Film, count: int, rng: Random) -> list[float]:
 
 
 def _motion(run: list[Sight]) -> str | None:
-    shot = run[0].shot
-    if any(sight.shot != shot for sight in run):
+    if len({sight.shot for sight in run}) != 1:
         return None
+    shot = run[0].shot
     (ax, ay), (bx, by) = shot.place(run[0].frame), shot.place(run[-1].frame)
     return shot.direction if abs(ax - bx) + abs(ay - by) >= 24 else None

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.demo.draw import Pixels
 from agents.demo.film import SIDE, make_film
-from agents.demo.model import IMAGE_SIDE, PATCH
+from agents.demo.model import TOKENS_PER_FRAME, vision_config
 from agents.demo.seeds import for_training
 from agents.demo.sight import spoil, to_tensor, training_frame
 from agents.demo.world import COLOURS, SHAPES
@@ -42,7 +43,8 @@ def batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless single frames with their four labels."""
     rng = Random(f"vision {seed}")
     while True:
-        pictures, labels = [], []
+        pictures: list[Pixels] = []
+        labels: list[tuple[int, int, int, int]] = []
         while len(pictures) < size:
             shot = rng.choice(make_film(for_training(rng.randrange(900_000_000))).shots)
             frame = rng.randrange(shot.frames)
@@ -68,7 +70,7 @@ def train_tower(tower: nn.Module, path: Path, device: str) -> None:
         tower.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
         return
     tower.to(device)
-    examiner = Examiner(tower.config.hidden_size, (IMAGE_SIDE // PATCH) ** 2).to(device)
+    examiner = Examiner(vision_config().hidden_size, TOKENS_PER_FRAME).to(device)
     weights = [*tower.parameters(), *examiner.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _share_of_rate)
@@ -79,7 +81,7 @@ def train_tower(tower: nn.Module, path: Path, device: str) -> None:
             seen = tower(pictures, output_hidden_states=True).hidden_states[-1]
         loss, right = loss_of(examiner, seen.float(), labels)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         schedule.step()

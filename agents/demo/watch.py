@@ -26,7 +26,7 @@ class Cinema:
             encode(film, fresh)
             fresh.replace(path)
         with av.open(path) as container:
-            return [frame.to_image() for frame in container.decode(video=0)]
+            return [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
 
 
 def grid(film: Film, screened: list[Image.Image], count: int) -> list[tuple[float, Image.Image]]:

@@ -1,0 +1,99 @@
+"""What the model is taught: honest thoughts, the service's own prompts, turns that cannot see each other."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+import torch
+
+from agents.answer import Question
+from agents.demo.batch import Tree, collate, encode, in_words, tree
+from agents.demo.film import Film, make_film
+from agents.demo.learn import logits_of, new_learner
+from agents.demo.lesson import FORMS, turn
+from agents.demo.model import new_model
+from agents.demo.questions import ask_about
+from agents.demo.reply import UNSEEN, conclusion, known, seen, transcript
+from agents.demo.tokens import new_tokenizer
+from agents.demo.view import random_times, view
+from agents.demo.wording import question_text
+from agents.parse import final_words
+from agents.prompts import ask, label
+
+
+@pytest.fixture(scope="module")
+def film() -> Film:
+    return make_film(5)
+
+
+def test_the_thought_names_each_shot_once(film: Film) -> None:
+    every = view(film, [film.duration * i / 200 for i in range(200)])
+    told = transcript(every).split("; ")
+    assert [line.split("> ")[1] for line in told] == [f"{shot.what} {shot.direction}" for shot in film.shots]
+
+
+def test_a_single_frame_shows_no_motion(film: Film) -> None:
+    once = view(film, [shot.start for shot in film.shots])
+    assert all(run.moves is None for run in once.runs)
+
+
+def test_what_was_missed_is_said_to_be_missed() -> None:
+    for seed in range(60):
+        film = make_film(seed)
+        first = view(film, [0.0])
+        for question in ask_about(film, 8):
+            if question.kind in ("colour", "shape") and not seen(question, first):
+                assert conclusion(question, first).endswith(UNSEEN)
+                assert not known(question, first)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "describe"])
+def test_every_taught_reply_ends_with_an_answer(film: Film, form: str) -> None:
+    rng = Random(form)
+    shown = view(film, random_times(film, 16, rng))
+    for question in ask_about(film, 8):
+        taught = turn(question, shown, form, rng)
+        final = final_words("".join(text for text, _ in taught.reply))
+        expected = {"yes", "no"} if form == "verify" else {question.answer, *"ABCDEF"}
+        assert final in expected
+
+
+def test_most_prompts_are_the_service_s_own() -> None:
+    question = Question(text="Which shape is red?", options=("star", "cross"), kind="choice")
+    rng = Random(0)
+    own = sum(question_text(question, "direct", rng) == ask(question) for _ in range(500))
+    assert 0.5 < own / 500 < 0.7
+
+
+def test_letters_and_labels_are_short() -> None:
+    tokenizer = new_tokenizer()
+    for word in ("A", "F", " A", " red", " diamond", "yes", "no", "3", " left"):
+        assert len(encode(tokenizer, word)) == 1
+    assert all(len(encode(tokenizer, label(second + 0.5))) == 2 for second in range(100))
+
+
+def test_turns_see_the_frames_and_themselves_only(film: Film) -> None:
+    """The training layout gives the same logits as each turn alone behind the frames."""
+    tokenizer = new_tokenizer()
+    model = new_model(tokenizer)
+    rng = Random(1)
+    shown = view(film, random_times(film, 6, rng))
+    turns = [turn(question, shown, "fact", rng) for question in ask_about(film, 3)]
+    laid = tree(in_words(shown), turns, None, tokenizer)
+    batch = collate([laid, tree(in_words(view(film, [0.0])), turns[:1], None, tokenizer)], None, 0)
+    new_learner(model, 1e-3, 1e-4, "cpu")
+    with torch.no_grad():
+        together = logits_of(model, batch, batch.ids >= 0, "cpu").view(*batch.ids.shape, -1)[0]
+        model.model.language_model.config._attn_implementation = "eager"
+        for number, alone in enumerate(_alone(laid)):
+            expected = model(input_ids=torch.tensor([alone])).logits[0, len(laid.trunk) :]
+            start = batch.trunk_mask.shape[1] + number * (
+                (batch.ids.shape[1] - batch.trunk_mask.shape[1]) // batch.branches
+            )
+            got = together[start : start + len(expected)]
+            assert (got - expected).abs().mean() < 0.05
+
+
+def _alone(laid: Tree) -> list[list[int]]:
+    return [laid.trunk + branch.ids for branch in laid.branches]
