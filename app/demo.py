@@ -45,30 +45,25 @@ class Take:
 
 async def perform(settings: Settings, seed: int, count: int, keep: Path | None, console: Console) -> None:
     """Make the film, ask every question in every way, print a table for each question and one of all."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = (keep or Path(folder) / "film.mp4").absolute()
-        film = make_film(seed)
-        with Console(stderr=True).status("Making a film"):
-            encode(film, path)
-        _introduce(console, film, keep)
-        inside = settings.model_copy(update={"video_dir": path.parent})
-        takes = await _ask_all(inside, path, ask_about(film, count), console)
-    console.print(_totals(takes))
-    console.print(Text(f"Ask it yourself: {_command(keep, takes[0].question)}"), soft_wrap=True)
-
-
-async def _ask_all(settings: Settings, path: Path, questions: Sequence[DemoQuestion], console: Console) -> list[Take]:
-    takes: list[Take] = []
-    with Console(stderr=True).status(f"Loading {settings.engine}") as status:
+    waiting = Console(stderr=True).status(f"Loading {settings.engine}")
+    with tempfile.TemporaryDirectory() as folder, waiting:
         async with opened(settings) as engine:
-            answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
-            for question in questions:
+            path = (keep or Path(folder) / "film.mp4").absolute()
+            film = make_film(seed)
+            waiting.update("Making a film")
+            encode(film, path)
+            _introduce(console, film, keep)
+            inside = settings.model_copy(update={"video_dir": path.parent})
+            answers = Answers(inside, Catalogue.load(), Videos(inside), engine)
+            takes: list[Take] = []
+            for question in ask_about(film, count):
                 for strategy in STRATEGIES:
-                    status.update(f"{question.text} ({strategy})")
+                    waiting.update(f"{question.text} ({strategy})")
                     response = await answers.answer(_request(path, question, strategy))
                     takes.append(Take(question, strategy, response))
                 console.print(_answers(takes[-len(STRATEGIES) :]))
-    return takes
+    console.print(_totals(takes))
+    console.print(Text(f"Ask it yourself: {_command(keep, takes[0].question)}"), soft_wrap=True)
 
 
 def _request(path: Path, question: DemoQuestion, strategy: str) -> AnswerRequest:
