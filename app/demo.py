@@ -109,6 +109,7 @@ def _totals(takes: Sequence[Take]) -> Table:
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(*columns, title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    table.columns[0].min_width = max(len(name) for name in STRATEGIES)
     for name in ("frames", "tokens", "calls", "seconds"):
         table.add_column(name, justify="right")
     return table
