@@ -39,7 +39,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one training step needs. `pixels` is None where the frames are told in words."""
+    """What one training step needs. Frames come as `pixels` or, for a decoder without eyes, as two `words` each."""
 
     ids: Tensor
     places: Tensor
@@ -48,6 +48,7 @@ class Batch:
     trunk_mask: Tensor
     branches: int
     pixels: Tensor | None
+    words: Tensor | None
 
     @property
     def targets(self) -> tuple[Tensor, Tensor]:
@@ -61,13 +62,8 @@ class Batch:
         return following, weights
 
 
-def in_words(view: View) -> str:
-    """Frames as text, for a decoder that has no eyes yet."""
-    return "".join(f"{label(sight.time)} {sight.shot.what}" for sight in view.sights)
-
-
-def in_pictures(view: View) -> str:
-    """Frames as places for the vision tower's tokens."""
+def places_for(view: View) -> str:
+    """Frames as their time labels and places for the tokens of their pictures."""
     picture = "<image>" * TOKENS_PER_FRAME
     return "".join(f"{label(sight.time)}{picture}" for sight in view.sights)
 
@@ -112,7 +108,7 @@ def padded_size(trees: Sequence[Tree]) -> int:
     return len(trees) * (max(len(each.trunk) for each in trees) + turns)
 
 
-def collate(trees: Sequence[Tree], pixels: Tensor | None, pad: int) -> Batch:
+def collate(trees: Sequence[Tree], pad: int, pixels: Tensor | None = None, words: Tensor | None = None) -> Batch:
     """Pad trunks to one length and turns to another. Films with fewer turns get empty ones."""
     trunk = max(len(each.trunk) for each in trees)
     count = max(len(each.branches) for each in trees)
@@ -132,4 +128,4 @@ def collate(trees: Sequence[Tree], pixels: Tensor | None, pad: int) -> Batch:
             weights[row, start : start + len(branch.ids)] = torch.tensor(branch.weights)
             for place, word in branch.hints.items():
                 hints[row, start + place] = word
-    return Batch(ids, places, weights, hints, mask, count, pixels)
+    return Batch(ids, places, weights, hints, mask, count, pixels, words)

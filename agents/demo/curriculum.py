@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from random import Random
 
 import numpy as np
+import torch
 from transformers import PreTrainedTokenizerFast
 
-from agents.demo.batch import Batch, Tree, collate, in_pictures, in_words, padded_size, tree
+from agents.demo.batch import Batch, Tree, collate, padded_size, places_for, tree
+from agents.demo.drill import drills
 from agents.demo.film import make_film
 from agents.demo.lesson import Turn, describe, turn
 from agents.demo.questions import KINDS, ask_about
 from agents.demo.reply import known
 from agents.demo.seeds import DEV_FROM, for_training
 from agents.demo.sight import spoil, to_tensor, training_frame
+from agents.demo.tokens import word_ids
 from agents.demo.view import View, random_times, view
 from agents.demo.wording import system_text
+from agents.demo.world import COLOURS, SHAPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,8 @@ class Phase:
     unknown: float = 0.0
     tokens: int = 8000
     turns: int = 6
-    blind: bool = False  # frames are left out: only the way from a fact to its letter can be learned
+    drill: float = 0.0  # share of batches that drill letters; alone it would wipe out what was learned before
+    enough: float = 2.0  # share of decisive words that ends the phase early; 2 is never
     fade: bool = False  # whether the learning rate falls to nothing over this phase
 
 
@@ -57,11 +62,9 @@ _COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
 READING = Stage(
     "reading",
     (
-        Phase("copy", 450, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, _LOOKUP, tokens=4500),
-        Phase("facts", 300, (6, 8, 10), {"fact": 5, "think": 2}, _TOLD, tokens=4500),
-        Phase("letter", 300, (6, 8), {"fact": 1}, tokens=4000, turns=8, blind=True),
-        Phase("letters", 500, (3, 4, 6, 8), {"fact": 6, "direct": 2, "open": 1}, _TOLD, tokens=4000),
-        Phase("longer", 250, (6, 8, 12, 16, 24, 32), {**_ALL, "fact": 3}, _TOLD, unknown=0.2, fade=True),
+        Phase("copy", 1000, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, _LOOKUP, tokens=4500, enough=0.97),
+        Phase("facts", 1500, (6, 8, 10), {"fact": 5, "think": 2}, _TOLD, drill=0.3, tokens=4500, enough=0.97),
+        Phase("longer", 500, (6, 8, 12, 16, 24, 32), {**_ALL, "fact": 3}, _TOLD, 0.2, drill=0.1, fade=True),
     ),
     rate=1.5e-3,
     eyes=0.0,
@@ -70,9 +73,9 @@ READING = Stage(
 JOINING = Stage(
     "joining",
     (
-        Phase("name", 150, (1, 2, 3), {"describe": 4, "think": 1, "fact": 2}, tokens=5000, turns=4),
-        Phase("few", 350, (2, 3, 4, 6, 8), {**_ALL, "fact": 3, "open": 3, "think": 1}, tokens=4500),
-        Phase("many", 700, (4, 6, 8, 12, 16, 24, 32), {**_ALL, "fact": 2}, unknown=0.3, tokens=6000),
+        Phase("name", 400, (1, 2, 3), {"describe": 4, "think": 1, "fact": 2}, tokens=5000, turns=4, enough=0.95),
+        Phase("few", 1500, (2, 3, 4, 6, 8), {**_ALL, "fact": 3, "open": 3}, drill=0.1, tokens=4500, enough=0.95),
+        Phase("many", 1000, (4, 6, 8, 12, 16, 24, 32), {**_ALL, "fact": 2}, unknown=0.3, tokens=6000),
         Phase("honest", 1500, _COUNTS, _ALL, unknown=1.0, fade=True),
     ),
     rate=1e-3,
@@ -84,8 +87,12 @@ JOINING = Stage(
 def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, pictures: bool) -> Iterator[Batch]:
     """Endless batches of a phase; every film is fresh and from the training range."""
     rng = Random(f"{phase.name} {seed}")
+    drilled = drills(tokenizer, seed, phase.tokens)
     pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     while True:
+        if rng.random() < phase.drill:
+            yield next(drilled)
+            continue
         frames, forms = rng.choice(phase.frames), _alike(phase.forms, rng)
         views: list[View] = []
         trees: list[Tree] = []
@@ -93,11 +100,12 @@ def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, picture
             shown, turns = lesson(phase, frames, forms, rng)
             if not turns:
                 continue
-            trunk = "" if phase.blind else in_pictures(shown) if pictures else in_words(shown)
             views.append(shown)
-            trees.append(tree(trunk, turns, system_text(rng), tokenizer))
-        pixels = to_tensor(photograph(views, rng)) if pictures else None
-        yield collate(trees, pixels, pad)
+            trees.append(tree(places_for(shown), turns, system_text(rng), tokenizer))
+        if pictures:
+            yield collate(trees, pad, pixels=to_tensor(photograph(views, rng)))
+        else:
+            yield collate(trees, pad, words=name(views, tokenizer))
 
 
 def _alike(forms: dict[str, float], rng: Random) -> dict[str, float]:
@@ -123,3 +131,10 @@ def photograph(views: list[View], rng: Random) -> np.ndarray:
     """All frames of all views, as the tower will see them."""
     sights = [sight for shown in views for sight in shown.sights]
     return np.stack([spoil(training_frame(sight.shot, sight.frame), rng) for sight in sights])
+
+
+def name(views: list[View], tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """All frames of all views as the two words that say what they show."""
+    colours, shapes = word_ids(COLOURS, tokenizer), word_ids(SHAPES, tokenizer)
+    shots = [sight.shot for shown in views for sight in shown.sights]
+    return torch.tensor([(colours[COLOURS.index(s.colour)], shapes[SHAPES.index(s.shape)]) for s in shots])

@@ -11,7 +11,7 @@ from random import Random
 from transformers import PreTrainedTokenizerFast
 
 from agents.answer import Question
-from agents.demo.batch import Batch, Tree, collate, tree
+from agents.demo.batch import Batch, Tree, collate, padded_size, tree
 from agents.demo.lesson import Turn
 from agents.demo.wording import fact_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
@@ -20,17 +20,16 @@ _WORDS = (*COLOURS, *SHAPES, *DIRECTIONS, "1", "2", "3", "4", "yes", "no")
 _NAMED = 12  # options named in one reply
 
 
-def drills(tokenizer: PreTrainedTokenizerFast, seed: str, tokens: int, repeats: bool) -> Iterator[Batch]:
+def drills(tokenizer: PreTrainedTokenizerFast, seed: str, tokens: int) -> Iterator[Batch]:
     """Endless batches: a list of options, then `blue B; red A; …`, of which only the letters are taught."""
     rng = Random(f"drill {seed}")
     pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     while True:
+        repeats = rng.random() < 0.5
         trees: list[Tree] = []
-        cost = 0
-        while cost <= tokens:
+        while padded_size(trees) <= tokens:
             trees.append(tree("", [_drill(rng, repeats)], None, tokenizer))
-            cost += len(trees[-1].trunk) + trees[-1].longest
-        yield collate(trees, None, pad)
+        yield collate(trees, pad)
 
 
 def _drill(rng: Random, repeats: bool) -> Turn:

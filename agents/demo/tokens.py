@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -80,3 +80,8 @@ def _words() -> Iterator[str]:
     for _ in range(60):
         yield " ".join(words) + "\n" + "\n".join(words)
         yield "".join(f"<{second}.{second % 10}s>" for second in range(100))
+
+
+def word_ids(words: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The token of each word, as it stands in a sentence."""
+    return [int(tokenizer.encode(f" {word}", add_special_tokens=False)[-1]) for word in words]

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from agents.demo.align import align
 from agents.demo.batch import Batch
 from agents.demo.curriculum import JOINING, READING, Phase, Stage, batches
 from agents.demo.learn import Learner, new_learner
@@ -19,7 +20,7 @@ from agents.demo.vision import train_tower
 
 log = logging.getLogger(__name__)
 
-STAGES = ("vision", "reading", "joining")
+STAGES = ("vision", "reading", "align", "joining")
 _SAVE_EVERY = 60.0  # seconds
 
 
@@ -32,8 +33,12 @@ def train(out: Path, scratch: Path, stages: tuple[str, ...], device: str) -> Non
         train_tower(model.model.vision_tower, scratch / "vision.pt", device)
     if "reading" in stages:
         run(READING, model, tokenizer, scratch, device)
+    if "align" in stages:
+        _inherit(model, scratch, device)
+        align(model, tokenizer, scratch / "align.pt", device)
     if "joining" in stages:
         _inherit(model, scratch, device)
+        align(model, tokenizer, scratch / "align.pt", device)
         run(JOINING, model, tokenizer, scratch, device)
         save(model.cpu(), new_processor(tokenizer, TEMPLATE), out)
         log.info("wrote %s", out)
@@ -50,26 +55,26 @@ def run(
     learner = new_learner(model, stage.rate, stage.eyes, device)
     path = scratch / f"{stage.name}.pt"
     if learner.resume(path):
-        log.info("%s goes on at step %d", stage.name, learner.step)
+        log.info("%s goes on at phase %d, step %d", stage.name, learner.phase, learner.step)
+    while learner.phase < len(stage.phases):
+        phase = stage.phases[learner.phase]
+        stream = batches(phase, tokenizer, f"{learner.phase} from {learner.step}", stage.pictures)
+        _teach(learner, phase, stream, path)
+        learner.next_phase()
+        learner.save(path)
+
+
+def _teach(learner: Learner, phase: Phase, stream: Iterator[Batch], path: Path) -> None:
+    """One phase: until it is mastered, or its steps are over."""
     saved = time.monotonic()
-    for phase, at, batch in _steps(stage, tokenizer, learner):
-        scale = 1 - at / phase.steps if phase.fade else 1.0
-        loss = learner.learn(batch, max(scale, 0.02))
+    while learner.step < phase.steps and learner.mastered < phase.enough:
+        scale = 1 - learner.step / phase.steps if phase.fade else 1.0
+        loss = learner.learn(next(stream), max(scale, 0.02))
         if learner.step % 25 == 0:
-            log.info("%s/%s %d/%d loss %.3f", stage.name, phase.name, at + 1, phase.steps, loss)
+            log.info("%s %d/%d loss %.3f right %.3f", phase.name, learner.step, phase.steps, loss, learner.mastered)
         if time.monotonic() - saved > _SAVE_EVERY:
             learner.save(path)
             saved = time.monotonic()
-    learner.save(path)
-
-
-def _steps(stage: Stage, tokenizer: PreTrainedTokenizerFast, learner: Learner) -> Iterator[tuple[Phase, int, Batch]]:
-    done = 0
-    for phase in stage.phases:
-        stream = batches(phase, tokenizer, f"from {learner.step}", stage.pictures)
-        while learner.step < done + phase.steps:
-            yield phase, learner.step - done, next(stream)
-        done += phase.steps
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from agents.answer import Question
-from agents.demo.batch import Tree, collate, encode, in_words, tree
+from agents.demo.batch import Tree, collate, encode, tree
+from agents.demo.curriculum import JOINING, READING, batches
 from agents.demo.film import Film, make_film
 from agents.demo.learn import logits_of, new_learner
 from agents.demo.lesson import FORMS, turn
-from agents.demo.model import new_model
+from agents.demo.model import TOKENS_PER_FRAME, new_model
 from agents.demo.questions import ask_about
 from agents.demo.reply import UNSEEN, conclusion, known, seen, transcript
 from agents.demo.tokens import new_tokenizer
@@ -80,19 +81,42 @@ def test_turns_see_the_frames_and_themselves_only(film: Film) -> None:
     rng = Random(1)
     shown = view(film, random_times(film, 6, rng))
     turns = [turn(question, shown, "fact", rng) for question in ask_about(film, 3)]
-    laid = tree(in_words(shown), turns, None, tokenizer)
-    batch = collate([laid, tree(in_words(view(film, [0.0])), turns[:1], None, tokenizer)], None, 0)
+    laid = tree(transcript(shown), turns, None, tokenizer)
+    batch = collate([laid, tree("much shorter", turns[:1], None, tokenizer)], pad=0)
+    trunk = batch.trunk_mask.shape[1]
+    length = (batch.ids.shape[1] - trunk) // batch.branches
     new_learner(model, 1e-3, 1e-4, "cpu")
     with torch.no_grad():
         together = logits_of(model, batch, batch.ids >= 0, "cpu").view(*batch.ids.shape, -1)[0]
         model.model.language_model.config._attn_implementation = "eager"
         for number, alone in enumerate(_alone(laid)):
             expected = model(input_ids=torch.tensor([alone])).logits[0, len(laid.trunk) :]
-            start = batch.trunk_mask.shape[1] + number * (
-                (batch.ids.shape[1] - batch.trunk_mask.shape[1]) // batch.branches
-            )
-            got = together[start : start + len(expected)]
+            got = together[trunk + number * length :][: len(expected)]
             assert (got - expected).abs().mean() < 0.05
+
+
+def test_the_answer_is_hinted_at_where_question_and_prompt_end(film: Film) -> None:
+    tokenizer = new_tokenizer()
+    rng = Random(2)
+    shown = view(film, random_times(film, 6, rng))
+    question = ask_about(film, 1)[0]
+    laid = tree("", [turn(question, shown, "direct", rng)], None, tokenizer)
+    branch = laid.branches[0]
+    ends = [tokenizer.decode(branch.ids[: place + 1]) for place in branch.hints]
+    assert ends[0].endswith(question.text)
+    assert ends[1].endswith("<|im_start|>assistant\n")
+    assert {tokenizer.decode([word]) for word in branch.hints.values()} == {f" {question.answer}"}
+
+
+def test_every_phase_makes_batches_of_its_size() -> None:
+    tokenizer = new_tokenizer()
+    for stage in (READING, JOINING):
+        for phase in stage.phases:
+            batch = next(batches(phase, tokenizer, "test", stage.pictures))
+            assert batch.ids.shape == batch.weights.shape == batch.hints.shape
+            frames = int((batch.ids == tokenizer.convert_tokens_to_ids("<image>")).sum()) // TOKENS_PER_FRAME
+            given = batch.pixels if batch.pixels is not None else batch.words
+            assert frames == (0 if given is None else len(given))
 
 
 def _alone(laid: Tree) -> list[list[int]]:
