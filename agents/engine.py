@@ -116,6 +116,9 @@ class Engine(Protocol):
     def tokens_per_frame(self) -> int:
         """Upper bound of prompt tokens for one frame and its time label; budgets reserve by it."""
 
+    async def probe(self) -> None:
+        """Find out what the engine offers, where that has to be asked: until then it may say nothing. EngineError."""
+
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
         """Draw n replies to one prompt, which is read once. Raises EngineError."""
 

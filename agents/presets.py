@@ -61,8 +61,8 @@ class Catalogue:
     def resolve(self, spec: str | Mapping[str, Any]) -> Strategy:
         """A strategy from its name, or from its name and parameters. Raises BadStrategy naming the parameter."""
         given = {"name": spec} if isinstance(spec, str) else dict(spec)
-        name = given.get("name")
-        if preset := self.presets.get(str(name)):
+        name = str(given.get("name"))
+        if preset := self.presets.get(name):
             given = {**preset.parameters, **given, "name": preset.program}
         elif name not in PROGRAMS:
             known = ", ".join(self.names)
@@ -70,7 +70,7 @@ class Catalogue:
         try:
             return self._adapter.validate_python(given)
         except ValidationError as error:
-            raise _explain(str(name), error) from None
+            raise _explain(name, error) from None
 
 
 def _explain(name: str, error: ValidationError) -> BadStrategy:
@@ -78,6 +78,7 @@ def _explain(name: str, error: ValidationError) -> BadStrategy:
     path = [str(part) for part in first["loc"] if part not in PROGRAMS]
     field = ".".join(path) or "strategy"
     if first["type"] == "extra_forbidden":
-        known = ", ".join(key for key in PROGRAMS[str(first["loc"][0])].model_fields if key != "name")
-        return BadStrategy(f"{name} has no parameter {field!r}. It has: {known}.", field, "unknown_parameter")
+        program = [str(part) for part in first["loc"] if part in PROGRAMS][-1]
+        known = ", ".join(key for key in PROGRAMS[program].model_fields if key != "name")
+        return BadStrategy(f"{program} has no parameter {path[-1]!r}. It has: {known}.", field, "unknown_parameter")
     return BadStrategy(f"{name}: {field}: {first['msg']}", field)

@@ -179,7 +179,10 @@ class Run:
     async def _decode(self, moments: Sequence[Moment]) -> None:
         look = await asyncio.to_thread(self._video.look, moments, self._engine.side)
         self.ledger.degrade(*look.degraded)
-        for moment, frame in zip(moments, look.frames, strict=False):
+        whole = len(look.frames) == len(moments)
+        for index, frame in enumerate(look.frames):
+            # Of a damaged film some moments bring no frame: then each frame belongs to the moment nearest to it.
+            moment = moments[index] if whole else min(moments, key=lambda each: abs(each.time - frame.time))
             key = f"{self._video.id}:{frame.time:.6f}:{self._engine.side}"
             self._pictures[moment] = Picture(frame, key)
 

@@ -73,6 +73,9 @@ class ScriptedEngine:
             completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
         )
 
+    async def probe(self) -> None:
+        """Nothing to find out."""
+
     async def close(self) -> None:
         """Nothing to give back."""
 

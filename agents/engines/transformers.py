@@ -79,6 +79,9 @@ class TransformersEngine:
         finally:
             self._requests.discard(unwanted)
 
+    async def probe(self) -> None:
+        """Nothing to find out: the model was loaded."""
+
     async def close(self) -> None:
         """Stop all work and give memory back."""
         self._reader = None
