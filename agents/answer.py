@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Kind = Literal["choice", "text", "number", "yesno"]
+Manner = Literal["letter", "text"]  # how a model states its choice among options: by letter, or in their words
 Stop = Literal[
     "complete",  # the program ran to its end
     "agreed",  # all samples said the same

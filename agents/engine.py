@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+from agents.answer import Manner
 from tools.frame import Frame
 
 Offer = Literal["logprobs", "choices"]
@@ -107,6 +108,10 @@ class Engine(Protocol):
     @property
     def offers(self) -> frozenset[Offer]:
         """What this engine can do beyond text."""
+
+    @property
+    def manner(self) -> Manner:
+        """How the model states its choice among options: nearly all by letter, very small ones in words."""
 
     @property
     def side(self) -> int:

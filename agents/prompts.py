@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from agents.answer import Kind, Question
+from agents.answer import Kind, Manner, Question
 
 Style = Literal["direct", "think"]
 
@@ -27,9 +27,9 @@ def label(seconds: float) -> str:
     return f"<{seconds:.1f}s>"
 
 
-def ask(question: Question, style: Style = "direct") -> str:
+def ask(question: Question, style: Style = "direct", manner: Manner = "letter") -> str:
     """The question, its options if any, and how to answer it."""
-    return f"{_statement(question)}\n{_instruction(question.kind, style)}"
+    return f"{_statement(question)}\n{_instruction(question.kind, style, manner)}"
 
 
 def verify(question: Question, answer: str) -> str:
@@ -44,7 +44,9 @@ def _statement(question: Question) -> str:
     return "\n".join([f"Question: {question.text}", *(f"{letter}. {option}" for letter, option in options)])
 
 
-def _instruction(kind: Kind, style: Style) -> str:
+def _instruction(kind: Kind, style: Style, manner: Manner) -> str:
+    by_text = kind == "choice" and manner == "text"
     if style == "direct":
-        return _DIRECT[kind]
-    return f'Think step by step: say what you see and when, then end with "Answer: " and {_FINAL[kind]}.'
+        return "Answer with the best option only." if by_text else _DIRECT[kind]
+    final = "the best option" if by_text else _FINAL[kind]
+    return f'Think step by step: say what you see and when, then end with "Answer: " and {final}.'

@@ -74,7 +74,8 @@ class Run:
         self, pictures: Sequence[Picture], sampling: Sampling, n: int = 1, style: prompts.Style = "direct"
     ) -> list[Sample]:
         """Ask the question in one call, draw n replies and read them."""
-        generation = await self._generate(pictures, prompts.ask(self.question, style), sampling, n, style)
+        text = prompts.ask(self.question, style, self._engine.manner)
+        generation = await self._generate(pictures, text, sampling, n, style)
         samples = [sample(self.question, reply) for reply in generation.replies]
         for each in samples:
             if each.value is not None:
@@ -97,8 +98,10 @@ class Run:
         if not values or "choices" not in self._engine.offers:
             return None
         shown, original = _rotated(self.question, rotation)
-        known = await self._choose_one(pictures, prompts.ask(shown), values, "choose")
-        return known and {original[letter]: probability for letter, probability in known.items()}
+        words = shown.options if self._engine.manner == "text" and shown.options else values
+        text = prompts.ask(shown, "direct", self._engine.manner)
+        known = await self._choose_one(pictures, text, words, "choose")
+        return known and {original[value]: known[word] for value, word in zip(values, words, strict=True)}
 
     async def verify(self, pictures: Sequence[Picture], value: str) -> float:
         """P(yes) of a fresh question whether a proposed answer is right; one half if the engine cannot say."""

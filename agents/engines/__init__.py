@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from urllib.parse import parse_qsl
 
@@ -39,7 +40,9 @@ def open_engine(url: str, *, api_key: str | None = None) -> Engine:
     if scheme == "openai":
         return _module("openai").open_at(place, options, api_key)  # type: ignore[no-any-return]
     if scheme == "demo":
-        place = place or str(WEIGHTS)
+        place, options = place or str(WEIGHTS), {"answers": "text", **options}
+        if not Path(place).is_dir():
+            raise EngineError(f"the demo model is not in {place}: train it with `python -m agents.demo train`")
     if not place:
         raise EngineError(f"the engine {url!r} names no model: write transformers:FOLDER-OR-ID")
     return _module("transformers").open_at(place, options)  # type: ignore[no-any-return]

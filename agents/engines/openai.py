@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import numpy as np
 
+from agents.answer import Manner
 from agents.engine import EngineError, Generation, Message, Offer, Picture, Prompt, Reply, Sampling, Token
+from agents.engines.manner import manner
 from agents.engines.remote.completion import Completion, completion
 from agents.engines.remote.distribution import distribution
 from agents.engines.remote.request import Dialect, Request
@@ -21,7 +23,7 @@ from agents.engines.spellings import spellings
 from agents.prompts import label
 from tools.frame import Frame
 
-_OPTIONS = frozenset({"model", "dialect", "side", "timeout"})
+_OPTIONS = frozenset({"answers", "model", "dialect", "side", "timeout"})
 _DIALECTS: Mapping[str, Dialect] = {"openai": "openai", "vllm": "vllm"}
 _SIDE = 448  # pixels: what Qwen-, InternVL- and SigLIP-type models are at ease with
 _FRAME = 1024  # tokens: more than any of them spends on a frame of that size; measured by `probe`
@@ -42,7 +44,7 @@ def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) 
         raise EngineError(f"dialect must be one of {', '.join(_DIALECTS)}, not {dialect!r}")
     server = Server(place, api_key, seconds=_number(options, "timeout", _SECONDS))
     side = int(_number(options, "side", _SIDE))
-    return OpenAIEngine(server, options.get("model"), _DIALECTS.get(dialect or ""), side)
+    return OpenAIEngine(server, options.get("model"), _DIALECTS.get(dialect or ""), side, manner(options))
 
 
 def _number(options: Mapping[str, str], name: str, usual: float) -> float:
@@ -65,9 +67,17 @@ class OpenAIEngine:
     is held to the options, and their probabilities are exact with `--logprobs-mode processed_logprobs`.
     """
 
-    def __init__(self, server: Server, model: str | None, dialect: Dialect | None = None, side: int = _SIDE) -> None:
+    def __init__(
+        self,
+        server: Server,
+        model: str | None,
+        dialect: Dialect | None = None,
+        side: int = _SIDE,
+        manner: Manner = "letter",
+    ) -> None:
         self.offers: frozenset[Offer] = frozenset()
         self.model = model or "unknown"
+        self.manner = manner
         self.side = side
         self.tokens_per_frame = _FRAME
         self._server = server

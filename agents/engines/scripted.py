@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import log
 
+from agents.answer import Manner
 from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, pictures_of
 
 Line = str | Mapping[str, float] | Reply
@@ -48,6 +49,7 @@ class ScriptedEngine:
     script: Script
     offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
     model: str = "scripted"
+    manner: Manner = "letter"
     side: int = 64
     tokens_per_frame: int = 16
     pause: float = 0.0

@@ -9,13 +9,15 @@ from threading import Event
 
 import torch
 
+from agents.answer import Manner
 from agents.engine import EngineError, Generation, Offer, Prompt, Sampling
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.local.choose import choose
 from agents.engines.local.decode import decode
 from agents.engines.local.prefill import Reader
+from agents.engines.manner import manner
 
-_OPTIONS = frozenset({"device", "dtype", "side"})
+_OPTIONS = frozenset({"answers", "device", "dtype", "side"})
 
 
 def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
@@ -25,14 +27,13 @@ def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
     side = options.get("side")
     if side is not None and not (side.isdecimal() and int(side) > 0):
         raise EngineError(f"side must be a number of pixels, not {side!r}")
-    return TransformersEngine(
-        Checkpoint.load(
-            place,
-            device=options.get("device", "auto"),
-            dtype=options.get("dtype"),
-            side=int(side) if side else None,
-        )
+    checkpoint = Checkpoint.load(
+        place,
+        device=options.get("device", "auto"),
+        dtype=options.get("dtype"),
+        side=int(side) if side else None,
     )
+    return TransformersEngine(checkpoint, manner(options))
 
 
 class _Cancelled(Exception):
@@ -50,11 +51,12 @@ class TransformersEngine:
 
     offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
 
-    def __init__(self, checkpoint: Checkpoint, remembered: int = 2) -> None:
+    def __init__(self, checkpoint: Checkpoint, manner: Manner = "letter", remembered: int = 2) -> None:
         self._reader: Reader | None = Reader(checkpoint, remembered)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._requests: set[Event] = set()
         self.model = checkpoint.name
+        self.manner = manner
         self.side = checkpoint.side
         self.tokens_per_frame = checkpoint.tokens_per_frame
 

@@ -81,3 +81,19 @@ def test_a_server_can_be_asked_without_torch_and_a_missing_extra_is_named() -> N
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert 'needs torch: pip install "secondlook[local]"' in done.stderr
+
+
+def test_how_the_model_answers_is_part_of_the_url(llava_folder: Path) -> None:
+    by_text = open_engine(f"transformers:{llava_folder}?answers=text")
+    assert by_text.manner == "text"
+    asyncio.run(by_text.close())
+    by_letter = open_engine("openai:http://127.0.0.1:9/v1?model=m")
+    assert by_letter.manner == "letter"
+    asyncio.run(by_letter.close())
+    with pytest.raises(EngineError, match="answers must be one of letter, text, not 'song'"):
+        open_engine("openai:http://127.0.0.1:9/v1?answers=song")
+
+
+def test_a_demo_model_that_is_not_there_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="the demo model is not in"):
+        open_engine(f"demo:{tmp_path / 'none'}")

@@ -1,3 +1,5 @@
+import pytest
+
 from agents.engine import Reply, Token
 from tests.agents.stage import HOW_MANY, IS_IT, Perform, sure
 
@@ -53,3 +55,12 @@ def test_an_engine_without_probabilities_still_answers_with_unknown_confidence(p
 def test_a_server_that_promised_probabilities_and_sent_none_still_gets_its_answer_read(perform: Perform) -> None:
     done = perform("direct", [Reply("C"), Reply("C")])
     assert (done.value, done.confidence, len(done.calls)) == ("C", None, 2)
+
+
+def test_a_model_that_answers_in_words_is_asked_for_them_and_read_back_to_letters(perform: Perform) -> None:
+    words = {"red": 0.1, "green": 0.6, "blue": 0.2, "grey": 0.1}
+    turned = {"green": 0.6, "blue": 0.2, "grey": 0.1, "red": 0.1}
+    done = perform({"name": "direct", "rotations": 2}, [words, turned], manner="text")
+    assert done.calls[1].sampling.choices == ("green", "blue", "grey", "red")
+    assert done.calls[0].text.endswith("Answer with the best option only.")
+    assert (done.value, done.confidence) == ("B", pytest.approx(0.6))
