@@ -11,7 +11,6 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from agents.demo.batch import Batch, Tree, collate, padded_size, places_for, tree
-from agents.demo.drill import drills
 from agents.demo.film import make_film
 from agents.demo.lesson import Turn, describe, turn
 from agents.demo.questions import KINDS, ask_about
@@ -36,50 +35,49 @@ class Phase:
     unknown: float = 0.0
     tokens: int = 8000
     turns: int = 6
-    drill: float = 0.0  # share of batches that drill letters; alone it would wipe out what was learned before
     enough: float = 2.0  # share of decisive words that ends the phase early; 2 is never
     fade: bool = False  # whether the learning rate falls to nothing over this phase
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Phases that share an optimiser. `eyes` is the vision tower's own learning rate."""
+    """Phases that share an optimiser. `eyes` is the tower's learning rate; without `pictures` frames are words."""
 
     name: str
     phases: tuple[Phase, ...]
     rate: float
     eyes: float
+    hint: float
     pictures: bool
 
 
 _LONG = frozenset({"think", "describe"})
-_LOOKUP = ("colour", "shape", "appears")
-_TOLD = tuple(kind for kind in KINDS if kind != "moves")  # words do not tell motion
-_ALL = {"fact": 1.0, "think": 1.5, "describe": 0.2, "direct": 4.0, "open": 2.0, "verify": 2.0}
-
+_FOUR = ("colour", "shape", "first", "last")
+_OFTEN = (*KINDS, "appears", "after", "colour", "shape")  # the harder a kind is, the more often it is asked
 _COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
+_FEW = {"fact": 4.0, "direct": 4.0}
+_MORE = {"fact": 3.0, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 3.0}
+_MANY = {"fact": 0.7, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 2.5}
 
 READING = Stage(
     "reading",
     (
-        Phase("copy", 1000, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, _LOOKUP, tokens=4500, enough=0.97),
-        Phase("facts", 1500, (6, 8, 10), {"fact": 5, "think": 2}, _TOLD, drill=0.3, tokens=4500, enough=0.97),
-        Phase("longer", 500, (6, 8, 12, 16, 24, 32), {**_ALL, "fact": 3}, _TOLD, 0.2, drill=0.1, fade=True),
+        Phase("copy", 400, (3, 4, 6, 8), {"describe": 2, "think": 2, "fact": 3}, _FOUR, tokens=4500),
+        Phase("one", 1500, (3, 4, 6, 8), _FEW, _FOUR, tokens=4500, turns=8, enough=0.97),
+        Phase("two", 2000, (4, 6, 8, 12, 16), _MORE, _OFTEN, tokens=5500, turns=8, enough=0.97),
+        Phase("three", 800, (4, 8, 12, 16, 24, 32, 32), _MANY, _OFTEN, unknown=0.3, tokens=6500, turns=8),
     ),
-    rate=1.5e-3,
+    rate=1.3e-3,
     eyes=0.0,
+    hint=0.5,
     pictures=False,
 )
 JOINING = Stage(
     "joining",
-    (
-        Phase("name", 400, (1, 2, 3), {"describe": 4, "think": 1, "fact": 2}, tokens=5000, turns=4, enough=0.95),
-        Phase("few", 1500, (2, 3, 4, 6, 8), {**_ALL, "fact": 3, "open": 3}, drill=0.1, tokens=4500, enough=0.95),
-        Phase("many", 1000, (4, 6, 8, 12, 16, 24, 32), {**_ALL, "fact": 2}, unknown=0.3, tokens=6000),
-        Phase("honest", 1500, _COUNTS, _ALL, unknown=1.0, fade=True),
-    ),
+    (Phase("honest", 1500, _COUNTS, _MANY, _OFTEN, unknown=1.0, tokens=6500, turns=8, fade=True),),
     rate=1e-3,
-    eyes=1e-4,
+    eyes=2e-4,
+    hint=0.2,
     pictures=True,
 )
 
@@ -87,12 +85,8 @@ JOINING = Stage(
 def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, pictures: bool) -> Iterator[Batch]:
     """Endless batches of a phase; every film is fresh and from the training range."""
     rng = Random(f"{phase.name} {seed}")
-    drilled = drills(tokenizer, seed, phase.tokens)
     pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     while True:
-        if rng.random() < phase.drill:
-            yield next(drilled)
-            continue
         frames, forms = rng.choice(phase.frames), _alike(phase.forms, rng)
         views: list[View] = []
         trees: list[Tree] = []

@@ -13,6 +13,7 @@ from agents.demo.lesson import as_open
 from agents.demo.pupil import Frames, Pupil
 from agents.demo.questions import DemoQuestion, ask_about
 from agents.demo.watch import Cinema, grid
+from agents.demo.wording import MANNER
 from agents.parse import read
 from agents.prompts import Style, ask, verify
 
@@ -62,9 +63,10 @@ def _answer(pupil: Pupil, frames: Frames, questions: list[DemoQuestion], style: 
 
 def _direct(pupil: Pupil, frames: Frames, question: DemoQuestion) -> Mark:
     asked = posed(question)
-    shares = pupil.probabilities(frames, ask(asked), asked.values)
+    words = [asked.show(value) for value in asked.values]
+    shares = pupil.probabilities(frames, ask(asked, "direct", MANNER), words)
     best = max(range(len(shares)), key=shares.__getitem__)
-    said = asked.show(asked.values[best])
+    said = words[best]
     return Mark(question.kind, "direct", len(frames), said == question.answer, shares[best], said)
 
 
@@ -74,14 +76,14 @@ def _check(pupil: Pupil, frames: Frames, question: DemoQuestion) -> Mark:
     wrong = [value for value in question.options or ("yes", "no") if value != question.answer]
     true = rng.random() < 0.5
     proposed = question.answer if true else rng.choice(wrong)
-    text = verify(Question(text=question.text), proposed)
+    text = verify(as_open(question), proposed)
     yes, _ = pupil.probabilities(frames, text, ("yes", "no"))
     return Mark(question.kind, "verify", len(frames), (yes > 0.5) == true, yes, "true" if true else "false")
 
 
 def _think(pupil: Pupil, frames: Frames, questions: list[DemoQuestion]) -> Iterator[Mark]:
     style: Style = "think"
-    replies = pupil.replies([(frames, ask(posed(question), style)) for question in questions])
+    replies = pupil.replies([(frames, ask(posed(question), style, MANNER)) for question in questions])
     for question, reply in zip(questions, replies, strict=True):
         asked = posed(question)
         value = read(asked, reply)

@@ -14,8 +14,7 @@ from agents.demo.branching import NAME as BRANCHING
 from agents.demo.model import TOKENS_PER_FRAME
 
 _BLUR = 0.03  # noise on frames that are told in words, so that no exact vector is relied on
-_HINT = 0.5  # weight of the hints in the loss
-_KNOWN_BY = 4  # layers after which the answer's word should be known
+_KNOWN_BY = 3  # layers after which the answer's word should be known
 _MEMORY = 0.97  # of the running share of right words, by which a phase is judged
 _WARM = 50  # steps until the learning rate is reached
 
@@ -27,6 +26,8 @@ class Learner:
     model: LlavaForConditionalGeneration
     optimiser: torch.optim.Optimizer
     device: str
+    hint: float  # weight of the hints in the loss
+    fixed: Tensor | None = None  # words whose embeddings stay, because frames are told in them
     phase: int = 0
     step: int = 0
     mastered: float = 0.0
@@ -35,14 +36,22 @@ class Learner:
         """One step; `scale` is the share of the full learning rate. Returns the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["full"] * scale * min(1.0, (self.step + 1) / _WARM)
-        loss, right = loss_of(self.model, batch, self.device)
+        loss, right = loss_of(self.model, batch, self.hint, self.device)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        self._step()
         self.step += 1
         self.mastered = _MEMORY * self.mastered + (1 - _MEMORY) * right
         return loss.item()
+
+    def _step(self) -> None:
+        table = self.model.get_input_embeddings().weight
+        kept = None if self.fixed is None else table[self.fixed].detach().clone()
+        self.optimiser.step()
+        if kept is not None:
+            with torch.no_grad():
+                table[self.fixed] = kept
 
     def next_phase(self) -> None:
         """Begin the next phase."""
@@ -68,7 +77,7 @@ class Learner:
         return True
 
 
-def new_learner(model: LlavaForConditionalGeneration, rate: float, eyes: float, device: str) -> Learner:
+def new_learner(model: LlavaForConditionalGeneration, rate: float, eyes: float, hint: float, device: str) -> Learner:
     """AdamW; the vision tower learns at its own rate, `eyes`."""
     model.to(device)
     model.model.language_model.config._attn_implementation = BRANCHING
@@ -76,10 +85,10 @@ def new_learner(model: LlavaForConditionalGeneration, rate: float, eyes: float, 
     seen = {id(each) for each in tower}
     rest = [each for each in model.parameters() if id(each) not in seen]
     groups = [{"params": rest, "full": rate}, {"params": tower, "full": eyes}]
-    return Learner(model, torch.optim.AdamW(groups, lr=rate, weight_decay=0.01, betas=(0.9, 0.98)), device)
+    return Learner(model, torch.optim.AdamW(groups, lr=rate, weight_decay=0.01, betas=(0.9, 0.98)), device, hint)
 
 
-def loss_of(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> tuple[Tensor, float]:
+def loss_of(model: LlavaForConditionalGeneration, batch: Batch, hint: float, device: str) -> tuple[Tensor, float]:
     """Weighted cross-entropy over what the model should say, and the share of decisive words that it says."""
     following, weights = (each.to(device) for each in batch.targets)
     wanted = weights > 0
@@ -89,11 +98,11 @@ def loss_of(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> 
     loss = (losses * weights).sum() / weights.sum()
     decisive = weights == weights.max()
     right = (logits.argmax(1) == following[wanted])[decisive].float().mean().item()
-    return loss + _HINT * _hint_loss(model, layers[_KNOWN_BY], batch.hints.to(device)), right
+    return loss + hint * _hint_loss(model, layers[_KNOWN_BY], batch.hints.to(device)), right
 
 
 def _hint_loss(model: LlavaForConditionalGeneration, layer: Tensor, hints: Tensor) -> Tensor:
-    """How far the answer's word is from mind, half-way up the decoder, where it is needed to find its letter."""
+    """How far the answer's word is from mind, half-way up the decoder, while there are layers left to use it."""
     wanted = hints >= 0
     if not wanted.any():
         return layer.new_zeros(())

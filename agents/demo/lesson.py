@@ -7,7 +7,7 @@ from random import Random
 
 from agents.answer import Question
 from agents.demo.questions import DemoQuestion
-from agents.demo.reply import UNSEEN, conclusion, transcript
+from agents.demo.reply import conclusion, transcript
 from agents.demo.view import View
 from agents.demo.wording import describe_text, fact_text, question_text, verify_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
@@ -20,7 +20,7 @@ _THOUGHT = 0.25  # weight of a thought's words in the loss; the final answer's i
 class Turn:
     """What the user says after the frames, and what to reply: pieces with their weight in the loss.
 
-    `about` is the question within `ask`, and `value` the word that answers it, whatever the reply's form.
+    `about` is the question within `ask` up to its question mark, and `value` the word that answers it.
     """
 
     ask: str
@@ -33,19 +33,17 @@ def turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
     """A turn of the given form about a question."""
     if form == "describe":
         return describe(view, rng)
-    return replace(_turn(question, view, form, rng), about=question.text, value=question.answer)
+    return replace(_turn(question, view, form, rng), about=question.text[:-1], value=question.answer)
 
 
 def _turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
     if form == "verify":
         return _verify(question, rng)
     posed = as_choice(question, rng) if form == "direct" or rng.random() < 0.7 else as_open(question)
-    final = answer_to(posed, question.answer)
+    final = question.answer
     if form in ("direct", "open"):
         return Turn(question_text(posed, "direct", rng), ((final, 1.0),))
     fact = conclusion(question, view)
-    if posed.options and not fact.endswith(UNSEEN):
-        fact += f" {final}"  # the letter next to its word: look-up is learned there first
     ask = question_text(posed, "think", rng) if form == "think" else fact_text(posed, rng)
     thought = ((f"{transcript(view)};", _THOUGHT),) if form == "think" else ()
     return Turn(ask, (*thought, (f" {fact}"[not thought :], 1.0), (". Answer:", _THOUGHT), (f" {final}", 1.0)))
@@ -70,11 +68,6 @@ def as_open(question: DemoQuestion) -> Question:
     """The question without options."""
     kind = {"count": "number", "appears": "yesno"}.get(question.kind, "text")
     return Question.model_validate({"text": question.text, "kind": kind})
-
-
-def answer_to(posed: Question, answer: str) -> str:
-    """The true answer in the form that the question asks for: a letter, or the words."""
-    return posed.letters[posed.options.index(answer)] if posed.options else answer
 
 
 def _verify(question: DemoQuestion, rng: Random) -> Turn:

@@ -10,19 +10,18 @@ UNSEEN = "not seen"
 
 
 def transcript(view: View) -> str:
-    """What the frames show, run by run: `<0.0s> red star left; <2.5s> blue circle`."""
-    lines = (f"{label(run.time)} {run.what}{f' {run.moves}' if run.moves else ''}" for run in view.runs)
-    return "; ".join(lines)
+    """What the frames show, run by run: `<0.0s> red star; <2.5s> blue circle`."""
+    return "; ".join(f"{label(run.time)} {run.what}" for run in view.runs)
 
 
 def conclusion(question: DemoQuestion, view: View) -> str:
-    """The fact that answers the question, or that it was not seen: `the star: blue`."""
+    """The fact that answers the question, or that it was not seen: `the star blue`."""
     if question.kind == "count":
         times = ", ".join(label(run.time) for run in view.runs if counts(question, run.what))
-        return f"{question.subject}: {times or UNSEEN}: {question.answer}"
+        return f"{question.subject} {times or UNSEEN}: {question.answer}"
     if not seen(question, view):
-        return f"{question.subject}: {UNSEEN}"
-    return f"{question.subject}: {question.answer}"
+        return f"{question.subject} {UNSEEN}"
+    return f"{question.subject} {question.answer}"
 
 
 def counts(question: DemoQuestion, what: str) -> bool:

@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
+from agents.demo import WEIGHTS
 from agents.demo.align import align
 from agents.demo.batch import Batch
 from agents.demo.curriculum import JOINING, READING, Phase, Stage, batches
 from agents.demo.learn import Learner, new_learner
 from agents.demo.model import new_model, new_processor, save
-from agents.demo.tokens import TEMPLATE, new_tokenizer
+from agents.demo.tokens import TEMPLATE, new_tokenizer, word_ids
 from agents.demo.vision import train_tower
+from agents.demo.world import COLOURS, SHAPES
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,9 @@ def run(
     device: str,
 ) -> None:
     """One stage, from its checkpoint if it has one."""
-    learner = new_learner(model, stage.rate, stage.eyes, device)
+    learner = new_learner(model, stage.rate, stage.eyes, stage.hint, device)
+    if not stage.pictures:
+        learner.fixed = torch.tensor(word_ids((*COLOURS, *SHAPES), tokenizer), device=device)
     path = scratch / f"{stage.name}.pt"
     if learner.resume(path):
         log.info("%s goes on at phase %d, step %d", stage.name, learner.phase, learner.step)
@@ -78,10 +82,13 @@ def _teach(learner: Learner, phase: Phase, stream: Iterator[Batch], path: Path) 
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of this run: its ids must not change under a model that has learned them."""
-    if not folder.exists():
-        new_tokenizer().save_pretrained(folder)
-    return PreTrainedTokenizerFast.from_pretrained(folder)
+    """The tokenizer of this run, or that of the committed model: ids must not change under what was learned."""
+    if folder.exists():
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    committed = (WEIGHTS / "tokenizer.json").exists()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(WEIGHTS) if committed else new_tokenizer()
+    tokenizer.save_pretrained(folder)
+    return tokenizer
 
 
 def _inherit(model: LlavaForConditionalGeneration, scratch: Path, device: str) -> None:

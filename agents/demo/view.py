@@ -7,6 +7,8 @@ from random import Random
 
 from agents.demo.film import FPS, Film, Shot
 
+_VISIBLE = 24  # pixels of a film that a shape must move between two frames to show its direction
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -19,11 +21,10 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A run of frames that look the same: where it begins, what it shows, which way it moves if seen."""
+    """A run of frames that look the same: where it begins and what it shows."""
 
     time: float
     what: str
-    moves: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,15 @@ class View:
                 runs[-1].append(sight)
             else:
                 runs.append([sight])
-        return [Seen(run[0].time, run[0].shot.what, _motion(run)) for run in runs]
+        return [Seen(run[0].time, run[0].shot.what) for run in runs]
 
     def shows_motion(self, shot: Shot) -> bool:
         """Whether two frames of the shot are far enough apart to tell its direction."""
-        return _motion([sight for sight in self.sights if sight.shot == shot]) is not None
+        places = [shot.place(sight.frame) for sight in self.sights if sight.shot == shot]
+        if not places:
+            return False
+        (ax, ay), (bx, by) = places[0], places[-1]
+        return abs(ax - bx) + abs(ay - by) >= _VISIBLE
 
 
 def view(film: Film, times: list[float]) -> View:
@@ -78,11 +83,3 @@ def random_times(film: Film, count: int, rng: Random) -> list[float]:
     start = rng.uniform(0, film.duration - length)
     close = [start + length * (i + 0.5) / (count - few) for i in range(count - few)]
     return sorted([film.duration * i / few for i in range(few)] + close)
-
-
-def _motion(run: list[Sight]) -> str | None:
-    if len({sight.shot for sight in run}) != 1:
-        return None
-    shot = run[0].shot
-    (ax, ay), (bx, by) = shot.place(run[0].frame), shot.place(run[-1].frame)
-    return shot.direction if abs(ax - bx) + abs(ay - by) >= 24 else None

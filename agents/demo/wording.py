@@ -5,18 +5,20 @@ from __future__ import annotations
 from random import Random
 from string import ascii_uppercase
 
-from agents.answer import Kind, Question
+from agents.answer import Kind, Manner, Question
 from agents.prompts import Style, ask, verify
 
+MANNER: Manner = "text"  # the model answers with an option's own words: letters did not come within the time there was
+FACT = 'Say the fact, then end with "Answer: " and the answer.'
 _OWN = 0.6  # share of prompts that are worded exactly as the service words them
 
 _DIRECT: dict[Kind, tuple[str, ...]] = {
     "choice": (
-        "Answer with the letter only.",
-        "Reply with the letter of the correct option.",
-        "Answer with the option's letter from the given choices directly.",
+        "Answer with one of the options.",
+        "Reply with the correct option.",
+        "Answer with the option from the given choices directly.",
         "Please give the best option. Best answer:",
-        "Only give the letter.",
+        "Only give the option.",
     ),
     "text": ("Answer with a single word or phrase.", "Give a short answer.", "Answer briefly."),
     "number": ("Reply with one number.", "Give the number only.", "How many? Answer with a number."),
@@ -29,7 +31,7 @@ _THINK = (
     'Explain your reasoning, then end with "Answer: " and the answer.',
 )
 _FACT = (
-    'Say the fact, then end with "Answer: " and the answer.',
+    FACT,
     'Answer in one short sentence, then end with "Answer: " and the answer.',
 )
 _DESCRIBE = (
@@ -54,7 +56,7 @@ _MARKS = ("{}. ", "({}) ", "{}) ", "{}: ")
 def question_text(question: Question, style: Style, rng: Random) -> str:
     """The user's words after the frames."""
     if rng.random() < _OWN:
-        return ask(question, style)
+        return ask(question, style, MANNER)
     instruction = rng.choice(_THINK if style == "think" else _DIRECT[question.kind])
     return _arrange(question, instruction, rng)
 
@@ -62,14 +64,14 @@ def question_text(question: Question, style: Style, rng: Random) -> str:
 def fact_text(question: Question, rng: Random) -> str:
     """Ask for the one fact that decides, then the answer: a thought of a few words."""
     if rng.random() < _OWN:
-        return ask(question).rsplit("\n", 1)[0] + "\n" + _FACT[0]
+        return ask(question).rsplit("\n", 1)[0] + "\n" + FACT
     return _arrange(question, rng.choice(_FACT), rng)
 
 
 def verify_text(question: Question, proposed: str, rng: Random) -> str:
     """Ask whether a proposed answer is right."""
     if rng.random() < _OWN:
-        return verify(Question(text=question.text), proposed)
+        return verify(question, proposed)
     claim = rng.choice(("Proposed answer: {}", "Answer: {}", "Candidate answer: {}")).format(proposed)
     return f"{_asked(question.text, rng)}\n{claim}\n{rng.choice(_VERIFY)}"
 

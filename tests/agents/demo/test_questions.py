@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from agents.demo.film import Film, Shot, make_film
-from agents.demo.questions import KINDS, DemoQuestion, ask_about
+from agents.demo.questions import HARDER, KINDS, DemoQuestion, ask_about
 from agents.demo.seeds import TEST_FROM, ForbiddenSeed, for_training, split
 
 Asked = list[tuple[Film, DemoQuestion]]
@@ -17,13 +17,18 @@ Asked = list[tuple[Film, DemoQuestion]]
 def asked() -> Asked:
     """Many questions about many films."""
     films = [make_film(seed) for seed in range(1500)]
-    return [(film, question) for film in films for question in ask_about(film, 6)]
+    return [(film, question) for film in films for question in ask_about(film, 6, KINDS + HARDER)]
 
 
 def test_all_kinds_are_asked(asked: Asked) -> None:
     shares = Counter(question.kind for _, question in asked)
-    assert set(shares) == set(KINDS)
+    assert set(shares) == {*KINDS, *HARDER}
     assert min(shares.values()) > len(asked) / 20
+
+
+def test_kinds_that_the_model_has_not_learned_are_asked_on_demand_only() -> None:
+    kinds = {question.kind for seed in range(100) for question in ask_about(make_film(seed), 6)}
+    assert kinds == set(KINDS)
 
 
 def test_the_evidence_proves_the_answer(asked: Asked) -> None:
