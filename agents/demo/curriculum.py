@@ -53,7 +53,7 @@ class Stage:
 
 _LONG = frozenset({"think", "describe"})
 _FOUR = ("colour", "shape", "first", "last")
-_OFTEN = (*KINDS, "appears", "after", "colour", "shape")  # the harder a kind is, the more often it is asked
+_OFTEN = (*KINDS, "appears")  # the harder a kind is, the more often it is asked
 _COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
 _FEW = {"fact": 4.0, "direct": 4.0}
 _MORE = {"fact": 3.0, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 3.0}

@@ -12,8 +12,8 @@ from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
 
 T = TypeVar("T")
 
-KINDS = ("colour", "shape", "first", "last", "after", "appears")
-HARDER = ("moves", "count")  # asked on demand only: the committed model has not learned them
+KINDS = ("colour", "shape", "first", "last", "appears")
+HARDER = ("after", "moves", "count")  # asked on demand only: the committed model has not learned them
 _CHOICES = 4
 _COUNTS = ("1", "2", "3", "4")
 _MOVES_FRAMES = 2 * FPS  # motion is only asked of shots long enough to be seen twice
