@@ -24,7 +24,7 @@ from time import perf_counter
 from typing import Any
 
 from agents.answer import Question
-from agents.demo.draw import encode
+from agents.demo.encode import encode
 from agents.demo.film import make_film
 from agents.demo.questions import DemoQuestion, ask_about
 from agents.demo.seeds import TEST_FROM
@@ -41,13 +41,13 @@ PER_FILM = 5
 
 # One curve a program; along a curve one knob is turned that spends more.
 CURVES: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "direct": ("frames", (2, 4, 8, 16, 32)),
-    "chain_of_thought": ("frames", (4, 8, 16, 32)),
-    "self_consistency": ("frames", (4, 8, 16, 32)),
-    "best_of_n": ("samples", (4, 8)),
-    "sparse_to_dense": ("limit", (8, 16, 32)),
+    "direct": ("frames", (4, 8, 16, 32)),
+    "chain_of_thought": ("frames", (8, 32)),
+    "self_consistency": ("frames", (8, 32)),
+    "best_of_n": ("samples", (4,)),
+    "sparse_to_dense": ("limit", (16, 32)),
     "until_confident": ("threshold", (0.6, 0.8, 0.9, 0.97)),
-    "auto": ("confidence", (0.6, 0.8, 0.9, 0.97)),
+    "auto": ("confidence", (0.6, 0.8, 0.9)),
 }
 
 

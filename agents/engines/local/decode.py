@@ -85,8 +85,7 @@ def repeat(prefill: Prefill, rows: int, checkpoint: Checkpoint) -> None:
 
 def _keep_rows(cache: Any, rows: list[int], checkpoint: Checkpoint) -> None:
     """Every kind of cache layer can be reordered, so this repeats and drops rows of any model."""
-    if rows != [0]:
-        cache.reorder_cache(torch.tensor(rows, device=checkpoint.device))
+    cache.reorder_cache(torch.tensor(rows, device=checkpoint.device))
 
 
 class _Row:

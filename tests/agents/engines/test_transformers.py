@@ -50,6 +50,16 @@ def test_rows_that_end_are_dropped_and_counted_up_to_their_end(
     assert generation.completion_tokens == sum(len(reply.tokens) for reply in generation.replies) + ended
 
 
+def test_any_row_may_be_the_last_to_end(engine: TransformersEngine) -> None:
+    last = set()
+    for seed in range(12):
+        hot = Sampling(temperature=1.5, max_tokens=60, seed=seed, stop=("a", "e", "o"))
+        replies = once(engine, strip(1, "End!"), hot, n=2).replies
+        lengths = [len(reply.tokens) for reply in replies]
+        last |= {lengths.index(max(lengths))} if lengths[0] != lengths[1] else set()
+    assert last == {0, 1}
+
+
 def test_samples_follow_the_seed_and_nothing_else(engine: TransformersEngine) -> None:
     state = torch.random.get_rng_state()
     one, same = (once(engine, strip(2, "Say!"), WARM, n=4).replies for _ in range(2))
