@@ -17,23 +17,28 @@ from agents.engines.local.decode import decode
 from agents.engines.local.prefill import Reader
 from agents.engines.manner import manner
 
-_OPTIONS = frozenset({"answers", "device", "dtype", "side"})
+_OPTIONS = frozenset({"answers", "device", "dtype", "side", "threads"})
 
 
 def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
     """Load a model from a folder or by its id. Raises EngineError."""
     if unknown := sorted(options.keys() - _OPTIONS):
         raise EngineError(f"unknown option {unknown[0]!r}: a transformers engine has {', '.join(sorted(_OPTIONS))}")
-    side = options.get("side")
-    if side is not None and not (side.isdecimal() and int(side) > 0):
-        raise EngineError(f"side must be a number of pixels, not {side!r}")
+    side, threads = _count(options, "side", "pixels"), _count(options, "threads", "processor threads")
     checkpoint = Checkpoint.load(
         place,
         device=options.get("device", "auto"),
         dtype=options.get("dtype"),
-        side=int(side) if side else None,
+        side=side,
     )
-    return TransformersEngine(checkpoint, manner(options))
+    return TransformersEngine(checkpoint, manner(options), threads=threads)
+
+
+def _count(options: Mapping[str, str], name: str, what: str) -> int | None:
+    text = options.get(name)
+    if text is not None and not (text.isdecimal() and int(text) > 0):
+        raise EngineError(f"{name} must be a number of {what}, not {text!r}")
+    return int(text) if text else None
 
 
 class _Cancelled(Exception):
@@ -46,14 +51,18 @@ class TransformersEngine:
     A prompt is read once for all its samples, which are then written side by side. Requests run one at a time in a
     thread of their own, first come first served. A cancelled request stops before its next token; a prompt that is
     being read is read to its end. Repeated questions on the same pictures read only what differs (`remembered`
-    prompts are kept for that, 0 for none). Log-probabilities are in nats, of the model's own distribution.
+    prompts are kept for that, 0 for none). `threads` is how many processor threads compute: one is fastest for a very
+    small model, and does not suffer where others compute too. Log-probabilities are in nats, of the model's own distribution.
     """
 
     offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
 
-    def __init__(self, checkpoint: Checkpoint, manner: Manner = "letter", remembered: int = 2) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, manner: Manner = "letter", *, remembered: int = 2, threads: int | None = None
+    ) -> None:
         self._reader: Reader | None = Reader(checkpoint, remembered)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
+        # The number of threads belongs to the thread that computes: it is set there, and only there.
+        self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads if threads else None, (threads,))
         self._requests: set[Event] = set()
         self.model = checkpoint.name
         self.manner = manner
