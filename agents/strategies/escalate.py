@@ -34,7 +34,7 @@ class Escalate(Strategy):
     strategies: tuple[AnyStrategy, ...] = Field(
         _LADDER, min_length=1, max_length=8, validate_default=True, description="From cheap to dear."
     )
-    confidence: float = Field(0.9, gt=0, le=1, description="Confidence at which to stop.")
+    confidence: float = Field(0.97, gt=0, le=1, description="Confidence at which to stop.")
     pick: Literal["last", "surest"] = Field("last", description="Who decides when nobody is sure.")
 
     def requires(self) -> frozenset[Offer]:

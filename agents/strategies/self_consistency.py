@@ -36,7 +36,7 @@ class SelfConsistency(Strategy):
     weight: Literal["count", "margin", "logprob"] = Field("count", description="What one vote weighs.")
     stop: Literal["fixed", "decided", "beta"] = Field("decided", description="When to stop drawing early.")
     level: float = Field(0.95, gt=0.5, lt=1, description="Posterior that the Beta rule asks for.")
-    batch: int = Field(4, ge=1, le=64, description="Answers drawn between two looks at the vote.")
+    batch: int = Field(5, ge=1, le=64, description="Answers drawn between two looks at the vote.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
 
     async def answer(self, run: Run) -> Answer:

@@ -1,6 +1,6 @@
 from tests.agents.stage import Perform, sure, thoughts
 
-LADDER = {"name": "escalate", "strategies": [{"name": "direct", "frames": 4}, "chain_of_thought"]}
+LADDER = {"name": "escalate", "confidence": 0.9, "strategies": [{"name": "direct", "frames": 4}, "chain_of_thought"]}
 
 
 def test_a_sure_first_stage_is_the_end(perform: Perform) -> None:
