@@ -51,8 +51,9 @@ class TransformersEngine:
     A prompt is read once for all its samples, which are then written side by side. Requests run one at a time in a
     thread of their own, first come first served. A cancelled request stops before its next token; a prompt that is
     being read is read to its end. Repeated questions on the same pictures read only what differs (`remembered`
-    prompts are kept for that, 0 for none). `threads` is how many processor threads compute: one is fastest for a very
-    small model, and does not suffer where others compute too. Log-probabilities are in nats, of the model's own distribution.
+    prompts are kept for that, 0 for none). `threads` is how many processor threads compute: one is best for a very
+    small model, and does not suffer where others compute too. Log-probabilities are in nats, of the model's own
+    distribution.
     """
 
     offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
@@ -62,7 +63,7 @@ class TransformersEngine:
     ) -> None:
         self._reader: Reader | None = Reader(checkpoint, remembered)
         # The number of threads belongs to the thread that computes: it is set there, and only there.
-        self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads if threads else None, (threads,))
+        self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads, (threads or torch.get_num_threads(),))
         self._requests: set[Event] = set()
         self.model = checkpoint.name
         self.manner = manner

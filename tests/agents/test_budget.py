@@ -77,7 +77,8 @@ def test_charging_after_the_call_would_overspend(video: Video) -> None:
 
 def test_out_of_calls_the_best_answer_so_far_is_returned(perform: Perform) -> None:
     done = perform("until_confident", [sure("A", 0.5), sure("B", 0.6)], budget=Budget(calls=2))
-    assert (done.value, done.confidence, done.stopped) == ("B", pytest.approx(0.6), "budget")
+    assert (done.value, done.stopped) == ("B", "budget")
+    assert done.confidence == pytest.approx(0.6)
     assert done.run.ledger.degraded == ["budget: calls: wanted 1, 0 left"]
 
 

@@ -13,7 +13,12 @@ from agents.strategies.self_consistency import SelfConsistency
         ({}, "strategy", "unknown_strategy", "There is no strategy 'None'"),
         ({"name": "direct", "frmes": 3}, "frmes", "unknown_parameter", "It has: frames, rotations"),
         ({"name": ["direct"]}, "strategy", "unknown_strategy", "There is no strategy"),
-        ({"strategies": [{"name": "direct", "x": 1}], "name": "auto"}, "strategies.0.x", "unknown_parameter", "direct has"),
+        (
+            {"strategies": [{"name": "direct", "x": 1}], "name": "auto"},
+            "strategies.0.x",
+            "unknown_parameter",
+            "direct has",
+        ),
         ({"name": "direct", "frames": 0}, "frames", "invalid_parameter", "greater than or equal to 1"),
         ({"name": "direct", "frames": "many"}, "frames", "invalid_parameter", "valid integer"),
         ({"name": "auto", "confidence": 2}, "confidence", "invalid_parameter", "less than or equal to 1"),

@@ -78,7 +78,7 @@ def _summary(curve: str, setting: str, rows: Sequence[Result]) -> Summary:
     low, high = interval(rows)
 
     def mean(field: str) -> float:
-        return sum(getattr(row, field) for row in rows) / len(rows)
+        return float(sum(getattr(row, field) for row in rows) / len(rows))
 
     return Summary(
         curve=curve,
