@@ -51,13 +51,14 @@ class Stage:
     pictures: bool
 
 
-_LONG = frozenset({"think", "describe"})
+_LONG = frozenset({"describe"})
 _FOUR = ("colour", "shape", "first", "last")
 _OFTEN = (*KINDS, "appears")  # the harder a kind is, the more often it is asked
 _COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
 _FEW = {"fact": 4.0, "direct": 4.0}
 _MORE = {"fact": 3.0, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 3.0}
 _MANY = {"fact": 0.7, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 2.5}
+_LAST = {"direct": 4.0, "open": 1.0, "verify": 2.5, "think": 3.5}
 
 READING = Stage(
     "reading",
@@ -74,7 +75,10 @@ READING = Stage(
 )
 JOINING = Stage(
     "joining",
-    (Phase("honest", 1500, _COUNTS, _MANY, _OFTEN, unknown=1.0, tokens=6500, turns=8, fade=True),),
+    (
+        Phase("many", 220, _COUNTS, _MANY, _OFTEN, unknown=0.8, tokens=6500, turns=8),
+        Phase("honest", 600, _COUNTS, _LAST, _OFTEN, unknown=0.9, tokens=6500, turns=8, fade=True),
+    ),
     rate=1e-3,
     eyes=2e-4,
     hint=0.2,

@@ -45,8 +45,8 @@ def _turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:
         return Turn(question_text(posed, "direct", rng), ((final, 1.0),))
     fact = conclusion(question, view)
     ask = question_text(posed, "think", rng) if form == "think" else fact_text(posed, rng)
-    thought = ((f"{transcript(view)};", _THOUGHT),) if form == "think" else ()
-    return Turn(ask, (*thought, (f" {fact}"[not thought :], 1.0), (". Answer:", _THOUGHT), (f" {final}", 1.0)))
+    # A thought is the fact that decides. Whole transcripts were tried before it and not learned: greedy ones loop.
+    return Turn(ask, ((fact, 1.0), (". Answer:", _THOUGHT), (f" {final}", 1.0)))
 
 
 def describe(view: View, rng: Random) -> Turn:

@@ -53,6 +53,6 @@ def evaluate(
     seeds = range(first, first + -(-questions // 5))
     marks = list(sit(Pupil(weights, device), Cinema(films), seeds, counts, styles.split(",")))
     for table in tables(marks):
-        Console().print(table)
+        Console(width=110).print(table)
     if json_out is not None:
         json_out.write_text(json.dumps([asdict(mark) for mark in marks]) + "\n", encoding="utf-8")

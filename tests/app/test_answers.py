@@ -72,7 +72,7 @@ async def test_the_default_strategy_is_a_preset_and_the_report_says_so(
     report = (await answer(settings, engine, request))["report"]
     assert report["strategy"]["preset"] == "auto"
     assert report["strategy"]["name"] == "escalate"
-    assert report["strategy"]["confidence"] == 0.9
+    assert report["strategy"]["confidence"] == 0.97
     assert report["stopped"] == "confident"
 
 
