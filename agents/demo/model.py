@@ -108,3 +108,4 @@ def _name_as_on_the_hub(weights: Path) -> None:
         for name, tensor in load_file(weights).items()
     }
     save_file(tensors, weights, metadata={"format": "pt"})
+    weights.chmod(0o644)  # written for its owner alone, which an image with its own user could not read
