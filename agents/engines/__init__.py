@@ -40,7 +40,7 @@ def open_engine(url: str, *, api_key: str | None = None) -> Engine:
     if scheme == "openai":
         return _module("openai").open_at(place, options, api_key)  # type: ignore[no-any-return]
     if scheme == "demo":
-        place, options = place or str(WEIGHTS), {"answers": "text", "threads": "1", **options}
+        place, options = place or str(WEIGHTS), {"answers": "text", "name": "demo", "threads": "1", **options}
         if not Path(place).is_dir():
             raise EngineError(f"the demo model is not in {place}: train it with `python -m agents.demo train`")
     if not place:

@@ -17,7 +17,7 @@ from agents.engines.local.decode import decode
 from agents.engines.local.prefill import Reader
 from agents.engines.manner import manner
 
-_OPTIONS = frozenset({"answers", "device", "dtype", "side", "threads"})
+_OPTIONS = frozenset({"answers", "device", "dtype", "name", "side", "threads"})
 
 
 def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
@@ -31,7 +31,9 @@ def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
         dtype=options.get("dtype"),
         side=side,
     )
-    return TransformersEngine(checkpoint, manner(options), threads=threads)
+    engine = TransformersEngine(checkpoint, manner(options), threads=threads)
+    engine.model = options.get("name", engine.model)
+    return engine
 
 
 def _count(options: Mapping[str, str], name: str, what: str) -> int | None:

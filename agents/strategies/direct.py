@@ -31,7 +31,8 @@ class Direct(Strategy):
         pictures = await run.look(centres(run.span, self.frames))
         orders = range(min(self.rotations, max(len(run.question.options), 1)))
         first = await run.choose(pictures)
-        run.propose(first.value, first.confidence)
+        if len(orders) > 1:
+            run.propose(first.value, first.confidence)
         others = await run.together(run.weigh(pictures, rotation=order) for order in orders[1:])
         known = [each for each in (first.probabilities, *others) if each is not None]
         if not known:
