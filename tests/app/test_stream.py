@@ -62,7 +62,7 @@ async def test_what_happens_is_told_in_order_and_the_answer_comes_last(
             assert response.headers["content-type"].startswith("text/event-stream")
         plain = (await client.post("/v1/answers", json={**request, "stream": False})).json()
     names = [name for name, _ in told]
-    assert names == ["began", "looked", "asked", "proposed", "proposed", "ended", "stopped", "answer"]
+    assert names == ["began", "looked", "asked", "proposed", "ended", "stopped", "answer"]
     assert all(data["event"] == name for name, data in told[:-1])
     last = told[-1][1]
     for each in (last, plain):
