@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from agents.engine import EngineError, Sampling
+from agents.engine import EngineError, Picture, Sampling
 from agents.engines.scripted import ScriptedEngine
 from agents.run import Run
 from agents.trace import Event
@@ -14,7 +14,7 @@ from tools.video import Video
 def test_the_prompt_shows_frames_first_each_after_its_second(perform: Perform) -> None:
     done = perform({"name": "direct", "frames": 2}, [sure("A", 0.9)])
     first, picture, _, _, words = done.calls[0].prompt[0].parts
-    assert isinstance(picture, object)
+    assert isinstance(picture, Picture)
     assert first == f"<{done.calls[0].times[0]:.1f}s>"
     assert words == (
         "\nQuestion: Which colour?\nA. red\nB. green\nC. blue\nD. grey\nAnswer with the letter of the best option only."
