@@ -15,6 +15,8 @@ from starlette.requests import ClientDisconnect
 from agents.engine import EngineError
 from agents.presets import BadStrategy
 from agents.runner import UnfitEngine
+from app.records.store import RecordsDown, RecordsFull
+from app.records.version import WrongVersion
 from tools.limits import BadVideo
 
 
@@ -90,6 +92,9 @@ TABLE: Mapping[type[Exception], Row] = {
     Gone: Row(499, "cancelled_error", "client_closed_request", 1),
     EngineError: Row(503, "engine_error", "engine_failed", 4),
     NotReady: Row(503, "not_ready_error", "not_ready", 4),
+    RecordsDown: Row(503, "server_error", "records_unavailable", 4),
+    WrongVersion: Row(503, "server_error", "wrong_records", 4),
+    RecordsFull: Row(507, "server_error", "storage_full", 4),
 }
 BUG = Row(500, "server_error", "internal_error", 1)
 _RETRY_AFTER = 5

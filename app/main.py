@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from agents.engine import Engine
+from app.auth import Authenticate
 from app.errors import Failure, WrongType
 from app.middleware import BodyLimit, Correlate
 from app.routes import UPLOAD, router
@@ -34,6 +35,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(Correlate),
+            Middleware(Authenticate),
             Middleware(BodyLimit, limit=settings.max_body_bytes, streaming=UPLOAD),
         ],
         exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},

@@ -14,6 +14,7 @@ from app.answers import Answers
 from app.errors import NotReady
 from app.gate import Gate
 from app.loading import opened
+from app.records import Records
 from app.settings import Settings
 from app.videos import Videos
 
@@ -27,6 +28,7 @@ class Service:
         self.settings = settings
         self.catalogue = Catalogue.load()
         self.catalogue.resolve(settings.strategy)
+        self.records = Records(settings.records_url)
         self.videos = Videos(settings)
         self.gate = Gate(settings.max_runs)
         self.started = int(time.time())
@@ -49,7 +51,8 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Load the engine in the background, unless one was given, and close it at the end."""
+        """Open the records; load the engine in the background, unless one was given, and close it at the end."""
+        await asyncio.to_thread(self.records.open)
         self.videos.sweep()
         holding = asyncio.ensure_future(self._hold())
         try:
@@ -57,6 +60,7 @@ class Service:
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
+            await asyncio.to_thread(self.records.close)
 
     async def _hold(self) -> None:
         """Load the engine, trying again while it cannot be, and hold it until cancelled."""

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data_dir: Path = Field(Path("data"), description="Where uploaded videos are kept.")
+    records: str | None = Field(None, description="Database, as URL of SQLAlchemy; none: SQLite in data_dir.")
     video_dir: Path | None = Field(None, description='Directory that {"path": …} may read.')
     decoder: Literal["pyav", "decord"] = Field("pyav", description="What decodes the videos.")
     strategy: str = Field("auto", description="Strategy of a request that names none.")
@@ -47,6 +48,11 @@ class Settings(BaseSettings):
     max_video_pixels: int = Field(8192 * 4320, ge=1, description="Largest picture, width times height.")
     max_video_frames: int = Field(2_000_000, ge=1, description="Most frames in a film.")
     max_video_work: int = Field(200_000_000_000, ge=1, description="Pixels decoded for one look.")
+
+    @property
+    def records_url(self) -> str:
+        """Where the records are."""
+        return self.records or f"sqlite:///{self.data_dir.absolute() / 'records.sqlite'}"
 
     @property
     def budget(self) -> Budget:

@@ -1,0 +1,144 @@
+"""The database, opened from a URL and used off the event loop: one function, one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from app.records.version import prepare
+
+T = TypeVar("T")
+Work = Callable[[Session], T]
+_ATTEMPTS = 8
+_CONFLICTS = frozenset({"40001", "40P01"})
+"""SQLSTATE of a serialization failure and of a deadlock: the transaction did nothing and may be tried again."""
+
+
+class RecordsDown(Exception):
+    """The database cannot be reached or does not answer in time."""
+
+
+class RecordsFull(Exception):
+    """The database has no room left on its disk."""
+
+
+class Records:
+    """A database with all tables of `Base`. Nothing is opened before `open`.
+
+    `url` is SQLAlchemy's. SQLite needs no server and one host; Postgres (`postgresql+psycopg://…`) takes several.
+    `threads`: transactions at once. `wait` seconds: for another's lock, in SQLite.
+    """
+
+    def __init__(self, url: str, *, threads: int = 8, wait: float = 10.0) -> None:
+        self._url = make_url(url)
+        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._wait = wait
+        self._threads = threads
+        self._engine: Engine | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def open(self) -> None:
+        """Connect and make the tables. Raises WrongVersion, RecordsDown; blocks."""
+        if self._sqlite and self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self._url, pool_size=self._threads, **self._options())
+        if self._sqlite:
+            event.listen(engine, "connect", self._connected)
+            event.listen(engine, "begin", _begin)
+        try:
+            prepare(engine)
+        except DBAPIError as error:
+            engine.dispose()
+            raise _sorted(error) from error
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(self._threads, "records")
+
+    def close(self) -> None:
+        """Let transactions end, then disconnect. May be opened again."""
+        if self._pool and self._engine:
+            self._pool.shutdown()
+            self._engine.dispose()
+        self._pool = self._engine = None
+
+    async def read(self, work: Work[T]) -> T:
+        """What a function finds in one consistent state of the database. Rows stay usable afterwards."""
+        return await self._off_loop(lambda: self.reading(work))
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a function as one transaction, as if it ran alone; when this returns, it lasts.
+
+        The function may run more than once (another's transaction got in the way), so it may change nothing but
+        the database. Cancelling the caller does not stop it. Raises what the function raises, and then nothing
+        has happened; RecordsDown, RecordsFull.
+        """
+        return await self._off_loop(lambda: self.writing(work))
+
+    def reading(self, work: Work[T]) -> T:
+        """`read` for whoever is in a thread already."""
+        return self._transact(work, {"secondlook_writes": False})
+
+    def writing(self, work: Work[T]) -> T:
+        """`write` for whoever is in a thread already."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return self._transact(work, {"secondlook_writes": True})
+            except _Conflict:
+                continue
+        return self._transact(work, {"secondlook_writes": True})
+
+    def _transact(self, work: Work[T], options: dict[str, Any]) -> T:
+        if self._engine is None:
+            raise RecordsDown("The records are not open.")
+        if not self._sqlite:
+            options["isolation_level"] = "SERIALIZABLE"
+        engine = self._engine.execution_options(**options)
+        try:
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                return work(session)
+        except DBAPIError as error:
+            raise _sorted(error) from error
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        if self._pool is None:
+            raise RecordsDown("The records are not open.")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _options(self) -> dict[str, Any]:
+        if self._sqlite:
+            return {"connect_args": {"timeout": self._wait, "check_same_thread": False}}
+        return {"pool_pre_ping": True}
+
+    def _connected(self, connection: sqlite3.Connection, _: object) -> None:
+        """WAL: readers do not wait for the writer. FULL: a commit that returned survives a power cut."""
+        connection.isolation_level = None  # we begin transactions ourselves, below
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    """A writer takes SQLite's lock at once: taking it later fails when two have read before."""
+    writes = connection.get_execution_options().get("secondlook_writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class _Conflict(RecordsDown):
+    """Another's transaction got in the way."""
+
+
+def _sorted(error: DBAPIError) -> Exception:
+    """The error by who must act. What is neither full nor down is a bug of ours and stays what it is."""
+    if getattr(error.orig, "sqlstate", None) in _CONFLICTS:
+        return _Conflict("The records are being changed by too many at once.")
+    if "disk is full" in str(error.orig):
+        return RecordsFull("There is no room left on the disk of the records.")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return RecordsDown("The records cannot be reached.")
+    return error
