@@ -65,6 +65,13 @@ class NotReady(Refused):
     """The engine is not loaded yet, or could not be."""
 
 
+class Draining(NotReady):
+    """The service ends its runs, takes no new ones, and stops."""
+
+    def __init__(self) -> None:
+        super().__init__("The service is about to stop and takes no new questions.", code="draining")
+
+
 class Gone(Exception):
     """The client left before its answer was ready."""
 

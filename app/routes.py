@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from agents.trace import Listener
+from app.caller import Asker
 from app.cards import Deleted, ErrorResponse, Health, ModelCard, ModelList, StoredFile, StrategyList
 from app.catalog import cards
 from app.errors import TooLarge
@@ -60,12 +61,12 @@ _ANSWERED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/v1/answers", response_model=AnswerResponse, responses=_ANSWERED)
-async def answer(body: AnswerRequest, request: Request, at: At) -> Response | AnswerResponse:
+async def answer(body: AnswerRequest, request: Request, at: At, by: Asker) -> Response | AnswerResponse:
     """Answer a question about a video. With `stream`, as server-sent events."""
     answers = at.answers
 
     async def work(listener: Listener | None = None) -> AnswerResponse:
-        with at.gate.enter():
+        async with at.gate.enter(by):
             return await answers.answer(body, listener)
 
     if body.stream:

@@ -30,7 +30,7 @@ class Service:
         self.catalogue.resolve(settings.strategy)
         self.records = Records(settings.records_url)
         self.videos = Videos(settings)
-        self.gate = Gate(settings.max_runs)
+        self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
         self.started = int(time.time())
         self._engine = engine
         self._problem: str | None = None

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     decoder: Literal["pyav", "decord"] = Field("pyav", description="What decodes the videos.")
     strategy: str = Field("auto", description="Strategy of a request that names none.")
 
-    max_runs: int = Field(4, ge=1, description="Questions answered at once; the next is told to come again.")
+    max_runs: int = Field(4, ge=1, description="Questions answered at once; the next one waits.")
+    max_waiting: int = Field(64, ge=0, description="Questions that wait; the next one is told to come again.")
+    max_wait_seconds: float = Field(60.0, ge=0, description="How long a question waits for its turn.")
     max_body_bytes: int = Field(1024**2, ge=1, description="Largest JSON request.")
     max_upload_bytes: int = Field(2 * GIB, ge=1, description="Largest video that can be uploaded.")
     known_videos: int = Field(32, ge=0, description="Videos whose facts are kept, to not read them again.")

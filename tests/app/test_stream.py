@@ -147,7 +147,7 @@ async def test_who_finds_all_places_taken_is_told_when_to_come_again(
     settings: Settings, film: Path, stream: bool
 ) -> None:
     held = HeldEngine(always("A"))
-    async with over_socket(settings.model_copy(update={"max_runs": 2}), held) as client:
+    async with over_socket(settings.model_copy(update={"max_runs": 2, "max_waiting": 0}), held) as client:
         two = [asyncio.ensure_future(client.post("/v1/answers", json=body(film))) for _ in range(2)]
         await until(lambda: len(held.calls) == 2)
         third = await client.post("/v1/answers", json=body(film, stream=stream))
