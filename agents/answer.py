@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Kind = Literal["choice", "text", "number", "yesno"]
+Kind = Literal["choice", "text", "number", "yesno", "open"]  # text is a few words, open is whatever was asked for
 Manner = Literal["letter", "text"]  # how a model states its choice among options: by letter, or in their words
 Stop = Literal[
     "complete",  # the program ran to its end
@@ -20,14 +20,30 @@ Stop = Literal[
 ]
 
 
+class Turn(BaseModel):
+    """Something that was said before the question was asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
 class Question(BaseModel):
-    """One question about one video. Options make it multiple choice; their letters are A, B, C, …"""
+    """One question about one video. Options make it multiple choice; their letters are A, B, C, …
+
+    `instructions` are for the model before anything else, `history` is the conversation so far, oldest turn first.
+    `length` is the longest answer without thinking, in tokens, where it is written out: for text and open questions.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     text: str = Field(min_length=1)
     options: tuple[str, ...] = Field(default=(), max_length=26)
     kind: Kind = "text"
+    instructions: str = ""
+    history: tuple[Turn, ...] = ()
+    length: int = Field(default=32, ge=1)
 
     @model_validator(mode="after")
     def _options_belong_to_choice(self) -> Self:

@@ -5,15 +5,16 @@ Errors are sorted by who must act: `EngineError` is for the operator of the mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from agents.answer import Manner
+from agents.prompts import label
 from tools.frame import Frame
 
-Offer = Literal["logprobs", "choices"]
+Offer = Literal["logprobs", "choices", "schema", "tools", "beam"]
 
 
 class EngineError(Exception):
@@ -37,13 +38,42 @@ class Picture:
         """The frame as JPEG, encoded once however often it is sent."""
         return self.frame.jpeg()
 
+    def resized(self, side: int) -> Picture:
+        """The same picture with its longest side at most `side` pixels; never enlarged."""
+        frame = self.frame.resized(side)
+        return self if frame is self.frame else Picture(frame, f"{self.key}:{side}")
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What the model may call. `parameters` is the JSON schema of its arguments, an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model calls. `arguments` is JSON as the model wrote it, which may be wrong."""
+
+    id: str
+    name: str
+    arguments: str
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: text and pictures in the order in which the model reads them."""
+    """One turn: text and pictures in the order in which the model reads them.
 
-    role: Literal["system", "user", "assistant"]
+    An assistant's turn may hold `calls`; a tool's turn is the result of one of them, `call`. Pictures carry no words:
+    the engine says their seconds in the way that its model knows (`labelled`), or sends them as a video.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
     parts: tuple[str | Picture, ...]
+    calls: tuple[ToolCall, ...] = ()
+    call: ToolCall | None = None
 
 
 Prompt = tuple[Message, ...]
@@ -54,9 +84,31 @@ def pictures_of(prompt: Prompt) -> tuple[Picture, ...]:
     return tuple(part for message in prompt for part in message.parts if isinstance(part, Picture))
 
 
+def labelled(prompt: Prompt, words: Callable[[float], str] = label) -> Prompt:
+    """The prompt with each picture after the words for its second."""
+    return tuple(replace(message, parts=_labelled(message.parts, words)) for message in prompt)
+
+
+def _labelled(parts: tuple[str | Picture, ...], words: Callable[[float], str]) -> tuple[str | Picture, ...]:
+    shown = ((part,) if isinstance(part, str) else (words(part.time), part) for part in parts)
+    return tuple(each for pair in shown for each in pair)
+
+
+def texts_of(prompt: Prompt) -> tuple[str, ...]:
+    """All words of a prompt: what was said, and what was called."""
+    calls = (call for message in prompt for call in message.calls)
+    said = (part for message in prompt for part in message.parts if isinstance(part, str))
+    return (*said, *(f"{call.name} {call.arguments}" for call in calls))
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn. Temperature 0 is greedy. `choices` restricts the reply to one of these strings."""
+    """How tokens are drawn, and what the reply must be.
+
+    Temperature 0 is greedy. `beam` returns the n most probable replies of a beam search of width n, without
+    log-probabilities. At most one of these is given: `choices` holds the reply to one of these strings, `schema` to
+    JSON of this schema, `tools` lets it call these.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -64,7 +116,16 @@ class Sampling:
     max_tokens: int = 64
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    beam: bool = False
     choices: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    tools: tuple[Tool, ...] = ()
+
+    @property
+    def needs(self) -> frozenset[Offer]:
+        """What an engine must offer for this. Choices are no need: without them the reply is read as free text."""
+        wants: dict[Offer, bool] = {"schema": self.schema is not None, "tools": bool(self.tools), "beam": self.beam}
+        return frozenset(offer for offer, wanted in wants.items() if wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +145,9 @@ class Reply:
 
     text: str
     tokens: tuple[Token, ...] = ()
-    finish: Literal["stop", "length"] = "stop"
+    finish: Literal["stop", "length", "calls"] = "stop"
     probabilities: Mapping[str, float] | None = None
+    calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +180,21 @@ class Engine(Protocol):
         """Longest side, in pixels, at which frames should be sent."""
 
     @property
-    def tokens_per_frame(self) -> int:
-        """Upper bound of prompt tokens for one frame and its time label; budgets reserve by it."""
+    def least_side(self) -> int:
+        """Longest side, in pixels, below which the model no longer recognises much, or nothing is saved."""
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that it reads and writes in one call; None if unknown."""
+
+    def frame_tokens(self, side: int) -> int:
+        """Upper bound of prompt tokens for one frame of that longest side, in pixels, and its time label."""
+
+    async def count(self, text: str) -> int:
+        """Tokens of a text, or an upper bound where the engine cannot count. Raises EngineError."""
+
+    def scoped(self, tenant: str) -> Engine:
+        """The same engine for one tenant: nothing that it caches is shared with another's. Close only the original."""
 
     async def probe(self) -> None:
         """Find out what the engine offers, where that has to be asked: until then it may say nothing. EngineError."""
@@ -131,12 +206,20 @@ class Engine(Protocol):
         """Give back what the engine holds."""
 
 
+def ladder(side: int, least: int) -> tuple[int, ...]:
+    """Sides in pixels, largest first, each three quarters of the one before: what a frame may be shrunk to."""
+    sizes = [side]
+    while sizes[-1] * 3 // 4 >= least:
+        sizes.append(sizes[-1] * 3 // 4)
+    return tuple(sizes)
+
+
 _TEMPLATE = 64  # tokens; more than chat templates and the system prompts in them were seen to add
 _TURN = 16
 
 
-def reserve(engine: Engine, prompt: Prompt) -> int:
-    """Upper bound of a prompt's tokens: one for each byte of text, and what frames, turns and templates add."""
-    texts = (part for message in prompt for part in message.parts if isinstance(part, str))
-    written = sum(len(text.encode()) for text in texts) + _TURN * len(prompt) + _TEMPLATE
-    return written + engine.tokens_per_frame * len(pictures_of(prompt))
+def reserve(engine: Engine, prompt: Prompt, *, text_tokens: int | None = None) -> int:
+    """Upper bound of a prompt's tokens, of which its words take `text_tokens`, or one for each byte if not counted."""
+    words = sum(len(text.encode()) for text in texts_of(prompt)) if text_tokens is None else text_tokens
+    frames = sum(engine.frame_tokens(max(each.frame.width, each.frame.height)) for each in pictures_of(prompt))
+    return words + frames + _TURN * len(prompt) + _TEMPLATE

@@ -7,18 +7,17 @@ from dataclasses import replace
 from time import perf_counter
 
 from agents.budget import Cost, Meter
-from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, reserve
+from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, pictures_of, reserve
+from agents.fitting import fit, thin
 from agents.ledger import Ledger
-from agents.prompts import label
 from agents.trace import Asked, Trace
 
 _SHORTEST = 64  # tokens; a reply shorter than this is only allowed where no more was asked for
 
 
 def compose(pictures: Sequence[Picture], text: str) -> Prompt:
-    """One user turn: each picture after its time label, then the text, so that calls share a long prefix."""
-    shown = (part for picture in pictures for part in (label(picture.time), picture))
-    return (Message("user", (*shown, f"\n{text}" if pictures else text)),)
+    """One user turn: the pictures, then the text, so that calls share a long prefix."""
+    return (Message("user", (*pictures, f"\n{text}" if pictures else text)),)
 
 
 class MeteredEngine:
@@ -40,19 +39,28 @@ class MeteredEngine:
         purpose: str,
         shrink: bool,
     ) -> Generation:
-        """Ask once. With `shrink`, a call too big for the budget is made smaller instead of refused.
+        """Ask once about some pictures. With `shrink`, a call too big for the budget is made smaller, not refused.
 
-        A call that fails or is cancelled keeps its reservation: what it really used is unknown.
-        Raises BudgetExceeded, EngineError.
+        Raises what `send` raises.
         """
         if shrink:
             pictures, sampling, n = self._fit(pictures, text, sampling, n)
-        prompt = compose(pictures, text)
-        reserved = self._price(pictures, text, sampling, n)
+        return await self.send(compose(pictures, text), sampling, n, purpose=purpose)
+
+    async def send(self, prompt: Prompt, sampling: Sampling, n: int, *, purpose: str) -> Generation:
+        """Ask once. A prompt longer than the model reads is shown smaller, then fewer frames, and reported.
+
+        A call that fails or is cancelled keeps its reservation: what it really used is unknown.
+        Raises BudgetExceeded, EngineError, TooLong.
+        """
+        fitted = await fit(self._engine, prompt, sampling)
+        self._ledger.degrade(*fitted.degraded)
+        reserved = self._price(fitted.prompt, sampling, n)
         self._meter.charge(reserved)
+        pictures = pictures_of(fitted.prompt)
         self._ledger.show(pictures)
         began = perf_counter()
-        generation = await self._engine.generate(prompt, sampling, n)
+        generation = await self._engine.generate(fitted.prompt, sampling, n)
         seconds = perf_counter() - began
         tokens = generation.prompt_tokens + generation.completion_tokens
         self._meter.settle(reserved, replace(reserved, tokens=tokens))
@@ -60,9 +68,9 @@ class MeteredEngine:
         self._trace.add(_asked(pictures, generation, purpose, seconds))
         return generation
 
-    def _price(self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int) -> Cost:
-        prompt_tokens = reserve(self._engine, compose(pictures, text))
-        return Cost(frames=len(pictures), tokens=prompt_tokens + n * sampling.max_tokens, calls=1)
+    def _price(self, prompt: Prompt, sampling: Sampling, n: int) -> Cost:
+        tokens = reserve(self._engine, prompt) + n * sampling.max_tokens
+        return Cost(frames=len(pictures_of(prompt)), tokens=tokens, calls=1)
 
     def _fit(
         self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int
@@ -88,13 +96,6 @@ class MeteredEngine:
     def _tell(self, words: str, fitted: int, wanted: int) -> None:
         if fitted < wanted:
             self._ledger.degrade("budget: " + words.format(fitted, wanted))
-
-
-def thin(pictures: Sequence[Picture], count: int) -> Sequence[Picture]:
-    """`count` pictures spread evenly over all of them."""
-    if count >= len(pictures):
-        return pictures
-    return [pictures[(2 * i + 1) * len(pictures) // (2 * count)] for i in range(count)]
 
 
 def _asked(pictures: Sequence[Picture], generation: Generation, purpose: str, seconds: float) -> Asked:

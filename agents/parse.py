@@ -10,6 +10,7 @@ from agents.answer import Question
 _THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL | re.IGNORECASE)
 _TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
 _MARKED = re.compile(r"answer\s*(?:is|:)\s*:?\s*([^\n]*)", re.IGNORECASE)
+_WHOLE = re.compile(r"^[ \t]*\**answer\**[ \t]*:\**[ \t]*\n?(.*)", re.DOTALL | re.IGNORECASE | re.MULTILINE)
 _LETTER = re.compile(r"(?:option\s+)?[(\[]?([A-Za-z])[)\]]?(?:\s*[.:)]\s*.*)?", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -21,14 +22,28 @@ _WORDS = (
 
 def read(question: Question, text: str) -> str | None:
     """The canonical value that a reply states: option letter, yes/no, number, or plain text; None if none."""
-    final = final_words(text)
+    final = stated(question, text)
     if question.kind == "choice":
         return _choice(question, final)
     if question.kind == "yesno":
         return _yes_or_no(final)
     if question.kind == "number":
         return _number(final)
+    if question.kind == "open":
+        return plain(final) or final or None
     return plain(final) or None
+
+
+def stated(question: Question, text: str) -> str:
+    """The part of a reply that states the answer, as it was written."""
+    return whole_answer(text) if question.kind == "open" else final_words(text)
+
+
+def whole_answer(text: str) -> str:
+    """The answer to an open question: all lines from the one that begins with "Answer:", else all but the thoughts."""
+    spoken = _THOUGHT.sub("", text)
+    found = _WHOLE.search(spoken)
+    return (found[1] if found else spoken).strip()
 
 
 def final_words(text: str) -> str:

@@ -13,12 +13,14 @@ _DIRECT: dict[Kind, str] = {
     "text": "Answer in a few words.",
     "number": "Answer with a number only.",
     "yesno": "Answer yes or no only.",
+    "open": "",
 }
 _FINAL: dict[Kind, str] = {
     "choice": "the letter",
     "text": "the answer",
     "number": "the number",
     "yesno": "yes or no",
+    "open": "your whole answer",
 }
 
 
@@ -28,8 +30,8 @@ def label(seconds: float) -> str:
 
 
 def ask(question: Question, style: Style = "direct", manner: Manner = "letter") -> str:
-    """The question, its options if any, and how to answer it."""
-    return f"{_statement(question)}\n{_instruction(question.kind, style, manner)}"
+    """The question, its options if any, and how to answer it. An open question says itself how."""
+    return f"{_statement(question)}\n{_instruction(question.kind, style, manner)}".rstrip("\n")
 
 
 def verify(question: Question, answer: str) -> str:
@@ -40,6 +42,8 @@ def verify(question: Question, answer: str) -> str:
 
 
 def _statement(question: Question) -> str:
+    if question.kind == "open":
+        return question.text
     options = zip(question.letters, question.options, strict=True)
     return "\n".join([f"Question: {question.text}", *(f"{letter}. {option}" for letter, option in options)])
 

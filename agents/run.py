@@ -75,6 +75,8 @@ class Run:
     ) -> list[Sample]:
         """Ask the question in one call, draw n replies and read them."""
         text = prompts.ask(self.question, style, self._engine.manner)
+        if self.question.kind == "open" and style == "think":  # what strategies allow is for the thinking alone
+            sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.length)
         generation = await self._generate(pictures, text, sampling, n, style)
         samples = [sample(self.question, reply) for reply in generation.replies]
         for each in samples:
@@ -89,7 +91,7 @@ class Run:
         """
         probabilities = await self.weigh(pictures, rotation)
         if probabilities is None:
-            return (await self.ask(pictures, Sampling(max_tokens=32)))[0]
+            return (await self.ask(pictures, Sampling(max_tokens=self.question.length)))[0]
         return chosen(probabilities, self.question)
 
     async def weigh(self, pictures: Sequence[Picture], rotation: int = 0) -> dict[str, float] | None:
@@ -163,7 +165,8 @@ class Run:
 
     def show(self, value: str) -> str:
         """The words a person reads for a value."""
-        return self._words.get(value, value) if self.question.kind == "text" else self.question.show(value)
+        written = self.question.kind in ("text", "open")
+        return self._words.get(value, value) if written else self.question.show(value)
 
     def note(self, text: str, **data: Any) -> None:
         """Tell the reader of the trace something."""

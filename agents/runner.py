@@ -9,6 +9,7 @@ from typing import Any
 from agents.answer import Answer, Stop
 from agents.budget import BudgetExceeded
 from agents.engine import Engine, EngineError
+from agents.fitting import TooLong
 from agents.run import Run
 from agents.strategy import Strategy
 from agents.trace import Stopped
@@ -37,7 +38,7 @@ def check(strategy: Strategy, engine: Engine) -> None:
 async def conduct(strategy: Strategy, run: Run) -> Outcome:
     """Run a strategy to its end, or to the first limit; then the last proposal is the answer.
 
-    Raises EngineError if the engine fails before anything was proposed, BadVideo if nothing can be seen.
+    Raises EngineError or TooLong if it comes before anything was proposed, BadVideo if nothing can be seen.
     """
     try:
         async with asyncio.timeout(run.budget.seconds):
@@ -46,11 +47,12 @@ async def conduct(strategy: Strategy, run: Run) -> Outcome:
     except (BudgetExceeded, TimeoutError) as limit:
         answer, stopped = run.best or Answer(value=None), "budget"
         run.ledger.degrade(f"budget: {limit}" if str(limit) else "budget: out of seconds")
-    except EngineError as error:
+    except (EngineError, TooLong) as error:
         if run.best is None:
             raise
-        answer, stopped = run.best, "engine"
-        run.ledger.degrade(f"engine: {error}")
+        failed = isinstance(error, EngineError)
+        answer, stopped = run.best, "engine" if failed else "budget"
+        run.ledger.degrade(f"{'engine' if failed else 'context'}: {error}")
     if answer.value is None and stopped == "unreadable":
         run.ledger.degrade("no reply of the model could be read as an answer")
     run.trace.add(Stopped(reason=stopped))

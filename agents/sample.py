@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from agents.answer import Question
 from agents.confidence import least_probability, margin, mean_probability
 from agents.engine import Reply, Token
-from agents.parse import answer_starts, final_words, read
+from agents.parse import answer_starts, read, stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,16 @@ class Sample:
 
 
 def sample(question: Question, reply: Reply) -> Sample:
-    """Read a reply to a question."""
+    """Read a reply to a question. An open answer may be cut off; how sure it is, is how sure all its tokens are."""
     value = read(question, reply.text)
+    if question.kind == "open":
+        sure = mean_probability(reply.tokens)
+        return Sample(value, stated(question, reply.text), reply.text, sure, None, sure)
     if reply.finish == "length" and not answer_starts(reply.text) and len(reply.tokens) > 1:
         value = None  # cut off in mid-thought: whatever stands at the end is not the answer
     confidence = None if value is None else least_probability(answer_tokens(reply))
     gap = None if confidence is None else max(0.0, 2 * confidence - 1)
-    return Sample(value, final_words(reply.text), reply.text, confidence, gap, mean_probability(reply.tokens))
+    return Sample(value, stated(question, reply.text), reply.text, confidence, gap, mean_probability(reply.tokens))
 
 
 def chosen(probabilities: dict[str, float], question: Question) -> Sample:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from agents.engine import EngineError
+from agents.fitting import TooLong
 from agents.presets import BadStrategy
 from agents.runner import UnfitEngine
 from app.records.store import RecordsDown, RecordsFull
@@ -89,6 +90,7 @@ TABLE: Mapping[type[Exception], Row] = {
     BadRequest: Row(400, "invalid_request_error", "invalid_value", 2),
     BadStrategy: Row(400, "invalid_request_error", "invalid_parameter", 2),
     UnfitEngine: Row(400, "invalid_request_error", "unfit_engine", 2),
+    TooLong: Row(400, "invalid_request_error", "context_length_exceeded", 2),
     Forbidden: Row(403, "permission_error", "not_allowed", 2),
     Missing: Row(404, "not_found_error", "not_found", 3),
     TooLarge: Row(413, "invalid_request_error", "too_large", 2),

@@ -13,14 +13,13 @@ import httpx
 import numpy as np
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Message, Offer, Picture, Prompt, Reply, Sampling, Token
+from agents.engine import EngineError, Generation, Message, Offer, Picture, Prompt, Reply, Sampling, Token, labelled
 from agents.engines.manner import manner
 from agents.engines.remote.completion import Completion, completion
 from agents.engines.remote.distribution import distribution
 from agents.engines.remote.request import Dialect, Request
 from agents.engines.remote.server import Refused, Server
 from agents.engines.spellings import spellings
-from agents.prompts import label
 from tools.frame import Frame
 
 _OPTIONS = frozenset({"answers", "model", "dialect", "side", "timeout"})
@@ -79,7 +78,9 @@ class OpenAIEngine:
         self.model = model or "unknown"
         self.manner = manner
         self.side = side
-        self.tokens_per_frame = _FRAME
+        self.least_side = side
+        self.context: int | None = None
+        self._frame_tokens = _FRAME
         self._server = server
         self._named = model is not None
         self._dialect = dialect
@@ -104,6 +105,18 @@ class OpenAIEngine:
         if sampling.choices and "choices" in self.offers:
             return await self._choose(prompt, sampling, n)
         return await self._write(prompt, sampling, n)
+
+    def frame_tokens(self, side: int) -> int:  # noqa: ARG002
+        """Upper bound of prompt tokens for one frame and its time label."""
+        return self._frame_tokens
+
+    async def count(self, text: str) -> int:
+        """One token a byte: an upper bound."""
+        return len(text.encode())
+
+    def scoped(self, tenant: str) -> OpenAIEngine:  # noqa: ARG002
+        """Nothing is cached here."""
+        return self
 
     async def close(self) -> None:
         """Close all connections."""
@@ -142,8 +155,8 @@ class OpenAIEngine:
     async def _measure(self, bare: Completion) -> None:
         late = 99_999.9
         blank = Picture(Frame(late, np.zeros((self.side, self.side, 3), np.uint8)), "blank")
-        shown = await self._ask((Message("user", (label(late), blank, _QUESTION)),), Sampling(max_tokens=1), 1)
-        self.tokens_per_frame = max(1, shown.usage.prompt_tokens - bare.usage.prompt_tokens)
+        shown = await self._ask((Message("user", (blank, _QUESTION)),), Sampling(max_tokens=1), 1)
+        self._frame_tokens = max(1, shown.usage.prompt_tokens - bare.usage.prompt_tokens)
 
     async def _write(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
         """Servers that know no `n` send one reply however many were asked for: ask again until there are enough.
@@ -171,7 +184,8 @@ class OpenAIEngine:
         self, prompt: Prompt, sampling: Sampling, n: int, *, after: int = 0, weighing: bool = False
     ) -> Completion:
         logprobs = "logprobs" in self.offers
-        request = Request(self.model, self._dialect or "openai", prompt, sampling, n, after, logprobs, weighing)
+        shown, dialect = labelled(prompt), self._dialect or "openai"
+        request = Request(self.model, dialect, shown, sampling, n, after, logprobs, weighing)
         body = await asyncio.to_thread(request.body)  # off the event loop: frames become JPEG and base64
         return completion(await self._server.post("/chat/completions", body))
 

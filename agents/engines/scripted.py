@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import log
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, pictures_of
+from agents.engine import EngineError, Generation, Offer, Picture, Prompt, Reply, Sampling, Token, pictures_of
 
 Line = str | Mapping[str, float] | Reply
 Script = Iterable[Line] | Callable[[Prompt, Sampling, int], Iterable[Line]]
@@ -52,9 +52,12 @@ class ScriptedEngine:
     manner: Manner = "letter"
     side: int = 64
     tokens_per_frame: int = 16
+    least_side: int = 64
+    context: int | None = None
     pause: float = 0.0
     calls: list[Call] = field(default_factory=list)
     cancelled: int = 0
+    tenants: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lines = iter(()) if callable(self.script) else iter(self.script)
@@ -71,15 +74,31 @@ class ScriptedEngine:
         written = sum(len(part.encode()) for message in prompt for part in message.parts if isinstance(part, str))
         return Generation(
             replies=replies,
-            prompt_tokens=written + self.tokens_per_frame * len(pictures_of(prompt)),
+            prompt_tokens=written + sum(self._cost(picture) for picture in pictures_of(prompt)),
             completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
         )
 
     async def probe(self) -> None:
         """Nothing to find out."""
 
+    def frame_tokens(self, side: int) -> int:
+        """Tokens of a frame: fewer for a smaller one, by area."""
+        return max(1, round(self.tokens_per_frame * (side / self.side) ** 2))
+
+    async def count(self, text: str) -> int:
+        """One token a byte."""
+        return len(text.encode())
+
+    def scoped(self, tenant: str) -> ScriptedEngine:
+        """The same engine; `tenants` records for whom."""
+        self.tenants.append(tenant)
+        return self
+
     async def close(self) -> None:
         """Nothing to give back."""
+
+    def _cost(self, picture: Picture) -> int:
+        return self.frame_tokens(max(picture.frame.width, picture.frame.height))
 
     def _next(self, n: int) -> list[Line]:
         try:

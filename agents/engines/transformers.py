@@ -70,7 +70,10 @@ class TransformersEngine:
         self.model = checkpoint.name
         self.manner = manner
         self.side = checkpoint.side
-        self.tokens_per_frame = checkpoint.tokens_per_frame
+        self.least_side = checkpoint.least_side
+        self.context: int | None = checkpoint.longest
+        self.frame_tokens = checkpoint.frame_tokens
+        self._tokenizer = checkpoint.tokenizer
 
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
         """Draw n replies to one prompt. Raises EngineError."""
@@ -95,6 +98,14 @@ class TransformersEngine:
 
     async def probe(self) -> None:
         """Nothing to find out: the model was loaded."""
+
+    async def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def scoped(self, tenant: str) -> TransformersEngine:  # noqa: ARG002
+        """The same engine: it remembers prompts by their content, and tells nobody what it remembers."""
+        return self
 
     async def close(self) -> None:
         """Stop all work and give memory back."""

@@ -90,7 +90,7 @@ def test_a_first_call_too_big_for_the_budget_is_made_smaller_and_says_so(perform
 
 def test_samples_go_before_frames_when_tokens_are_short(perform: Perform) -> None:
     spec = {"name": "best_of_n", "samples": 8, "max_tokens": 100}
-    done = perform(spec, [*thoughts(*"AA"), {"yes": 1.0, "no": 0.0}], budget=Budget(tokens=1240))
+    done = perform(spec, [*thoughts(*"AA"), {"yes": 1.0, "no": 0.0}], budget=Budget(tokens=1010))
     assert done.samples[0] == 2
     assert done.frames[0] == 32
     assert "budget: drew 2 of 8 samples" in done.run.ledger.degraded

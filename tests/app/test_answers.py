@@ -42,7 +42,7 @@ async def test_an_answer_comes_with_confidence_and_a_whole_bill(
         "evidence": [],
     }
     prompt_tokens = report.pop("prompt_tokens")
-    assert prompt_tokens > 4 * engine.tokens_per_frame
+    assert prompt_tokens > 4 * engine.frame_tokens(engine.side)
     (times,) = report.pop("frame_times")
     assert times == pytest.approx([8, 24, 40, 56], abs=8)
     assert report == {

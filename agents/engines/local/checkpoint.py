@@ -13,12 +13,12 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.utils import logging
 
-from agents.engine import EngineError, Message, Picture, Prompt, pictures_of
+from agents.engine import EngineError, Message, Picture, Prompt, labelled, ladder, pictures_of
 from agents.engines.local.processor import load_processor
-from agents.prompts import label
 from tools.frame import Frame
 
 _USUAL_SIDE = 448  # pixels; for models that take pictures of any size
+_LEAST_SIDE = 112  # pixels; below, such models no longer see much
 _RATIOS = (1, 4 / 3, 3 / 2, 16 / 9, 2, 21 / 9, 3, 4)
 _LATE = 99_999.9  # seconds: a time label as long as any
 
@@ -39,7 +39,8 @@ class Checkpoint:
         self.ends = _ends(model, self.tokenizer)
         self.image_token = _image_token(model)
         self.side = side or _side(model.config)
-        self.tokens_per_frame = max(self._tokens_of(*shape) for shape in _shapes(self.side))
+        self.least_side = self.side if _fixed(model.config) else min(self.side, _LEAST_SIDE)
+        self._frame_tokens = {size: self._most_tokens(size) for size in ladder(self.side, self.least_side)}
         # Models with positions in space and time keep the offset of the last prompt on themselves.
         self._positioned = [module for module in model.modules() if hasattr(module, "rope_deltas")]
 
@@ -70,7 +71,10 @@ class Checkpoint:
 
         Words that look like the model's control tokens are read as plain words.
         """
-        turns = [{"role": message.role, "content": [_content(part) for part in message.parts]} for message in prompt]
+        turns = [
+            {"role": message.role, "content": [_content(part) for part in message.parts]}
+            for message in labelled(prompt)
+        ]
         try:
             inputs = self.processor.apply_chat_template(
                 turns,
@@ -106,9 +110,17 @@ class Checkpoint:
         """Before a new prompt: without this a prompt without pictures would inherit the offsets of one with them."""
         self.offsets = [None] * len(self._positioned)
 
+    def frame_tokens(self, side: int) -> int:
+        """Upper bound of prompt tokens for a frame of that longest side, in pixels, with its time label."""
+        larger = [size for size in self._frame_tokens if size >= side]
+        return self._frame_tokens[min(larger, default=self.side)]
+
+    def _most_tokens(self, side: int) -> int:
+        return max(self._tokens_of(*shape) for shape in _shapes(side))
+
     def _tokens_of(self, width: int, height: int) -> int:
         frame = Frame(_LATE, np.zeros((height, width, 3), np.uint8))
-        shown: Prompt = (Message("user", (label(_LATE), Picture(frame, "blank"), "\n?")),)
+        shown: Prompt = (Message("user", (Picture(frame, "blank"), "\n?")),)
         bare: Prompt = (Message("user", ("\n?",)),)
         return int(self.encode(shown)["input_ids"].shape[1] - self.encode(bare)["input_ids"].shape[1])
 
@@ -147,10 +159,13 @@ def _name(place: str) -> str:
 
 
 def _side(config: Any) -> int:
-    size = getattr(getattr(config, "vision_config", None), "image_size", None)
-    if isinstance(size, (list, tuple)):
-        size = max(size)
-    return int(size) if size else _USUAL_SIDE
+    size = _fixed(config)
+    return max(size) if isinstance(size, (list, tuple)) else size or _USUAL_SIDE
+
+
+def _fixed(config: Any) -> Any:
+    """The size to which every picture is brought, if there is one: smaller pictures then cost the same."""
+    return getattr(getattr(config, "vision_config", None), "image_size", None)
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -68,7 +68,7 @@ def test_it_draws_as_many_replies_as_asked_and_bills_them(opened: Open) -> None:
 def test_it_says_what_a_frame_costs_and_how_large_it_should_be(opened: Open) -> None:
     async def act(engine: Engine) -> None:
         await engine.generate(PROMPT, Sampling(max_tokens=1), 1)
-        assert engine.side > 0 and engine.tokens_per_frame > 0 and engine.model
+        assert engine.side > 0 and engine.frame_tokens(engine.side) > 0 and engine.model
 
     play(opened, act)
 

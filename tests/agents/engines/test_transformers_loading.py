@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.engine import EngineError, Sampling
+from agents.engine import EngineError, Picture, Sampling
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.transformers import TransformersEngine
-from agents.prompts import label
 from tests.agents.engines.reference import WARM, once
 from tests.agents.engines.strip import picture, strip, words
+from tools.frame import Frame
 
 Spoil = Callable[[Path], None]
 
@@ -62,10 +62,10 @@ def test_a_frame_never_costs_more_than_is_reserved_for_it(checkpoint: Checkpoint
     for width, height in [(1.0, 1.0), (1.0, 0.28), (0.52, 1.0)]:
         size = int(width * checkpoint.side), int(height * checkpoint.side)
         shown = (picture(1, *size), picture(2, *size))
-        parts = tuple(part for each in shown for part in (label(7_199.5), each))
+        late = tuple(Picture(Frame(7_199.5, each.frame.image), each.key) for each in shown)
         (message,) = words("\n?")
-        prompt = (type(message)("user", (*parts, "\n?")),)
-        assert checkpoint.encode(prompt)["input_ids"].shape[1] <= bare + 2 * checkpoint.tokens_per_frame
+        prompt = (type(message)("user", (*late, "\n?")),)
+        assert checkpoint.encode(prompt)["input_ids"].shape[1] <= bare + 2 * checkpoint.frame_tokens(checkpoint.side)
 
 
 def test_words_cannot_pose_as_control_tokens(checkpoint: Checkpoint, engine: TransformersEngine) -> None:

@@ -1,0 +1,83 @@
+"""Make a prompt fit into the model's context: smaller pictures first, then fewer, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from agents.engine import Engine, Message, Picture, Prompt, Sampling, ladder, pictures_of, reserve, texts_of
+
+_FEWEST = 4  # frames; fewer show too little of a film to answer about it
+
+
+class TooLong(Exception):
+    """Even the smallest form of the prompt is longer than the model reads. The caller asked for too much text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A prompt that fits, and in words what was given up for it."""
+
+    prompt: Prompt
+    degraded: tuple[str, ...] = ()
+
+
+async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
+    """The prompt within `engine.context` tokens, reply included. Raises TooLong, EngineError.
+
+    Its words are counted only when the upper bound, one token a byte, does not fit.
+    """
+    if engine.context is None or reserve(engine, prompt) + sampling.max_tokens <= engine.context:
+        return Fitted(prompt)
+    text_tokens = sum([await engine.count(text) for text in texts_of(prompt)])
+
+    def fits(smaller: Prompt) -> bool:
+        room = (engine.context or 0) - sampling.max_tokens
+        return reserve(engine, smaller, text_tokens=text_tokens) <= room
+
+    if fits(prompt):
+        return Fitted(prompt)
+    return _shrunk(engine, prompt, fits)
+
+
+def _shrunk(engine: Engine, prompt: Prompt, fits: Callable[[Prompt], bool]) -> Fitted:
+    wanted = len(pictures_of(prompt))
+    sizes = ladder(engine.side, engine.least_side)
+    for size in sizes:
+        if fits(smaller := _resized(prompt, size)):
+            return Fitted(smaller, (_smaller(size, sizes[0]),))
+    for count in range(wanted - 1, min(_FEWEST, wanted) - 1, -1):
+        if fits(fewer := _thinned(smaller, count)):
+            reasons = [f"context: shown {count} of {wanted} frames"]
+            if len(sizes) > 1:
+                reasons.insert(0, _smaller(sizes[-1], sizes[0]))
+            return Fitted(fewer, tuple(reasons))
+    raise TooLong(f"The question with its frames is longer than the {engine.context} tokens that {engine.model} reads.")
+
+
+def _smaller(size: int, side: int) -> str:
+    return f"context: frames of {size} instead of {side} pixels"
+
+
+def _resized(prompt: Prompt, side: int) -> Prompt:
+    return tuple(replace(message, parts=tuple(_part(part, side) for part in message.parts)) for message in prompt)
+
+
+def _part(part: str | Picture, side: int) -> str | Picture:
+    return part if isinstance(part, str) else part.resized(side)
+
+
+def _thinned(prompt: Prompt, count: int) -> Prompt:
+    kept = set(map(id, thin(pictures_of(prompt), count)))
+    return tuple(_with(message, kept) for message in prompt)
+
+
+def _with(message: Message, kept: set[int]) -> Message:
+    return replace(message, parts=tuple(part for part in message.parts if isinstance(part, str) or id(part) in kept))
+
+
+def thin(pictures: Sequence[Picture], count: int) -> Sequence[Picture]:
+    """`count` pictures spread evenly over all of them."""
+    if count >= len(pictures):
+        return pictures
+    return [pictures[(2 * i + 1) * len(pictures) // (2 * count)] for i in range(count)]
