@@ -13,12 +13,14 @@ from agents.run import Run
 from agents.runner import check, conduct
 from agents.strategy import Strategy
 from agents.trace import Listener
+from app.caller import Caller
 from app.errors import BadRequest
 from app.report import respond
 from app.schemas import AnswerRequest, AnswerResponse
 from app.settings import Settings
 from app.videos import Videos
 from tools.moment import Span
+from tools.video import Video
 
 
 class Answers:
@@ -30,15 +32,18 @@ class Answers:
         self._videos = videos
         self._engine = engine
 
-    async def answer(self, request: AnswerRequest, listener: Listener | None = None) -> AnswerResponse:
+    async def answer(self, request: AnswerRequest, caller: Caller, listener: Listener | None = None) -> AnswerResponse:
         """Answer one request; the listener hears what happens on the way. Raises what app.errors lists."""
         began = perf_counter()
         asked = request.strategy or {"name": self._settings.strategy}
         strategy = self._strategy(asked)
         if request.background:
             raise BadRequest("Background runs are not supported yet.", param="background", code="unsupported")
-        run = await self._run(request, listener)
-        outcome = await conduct(strategy, run)
+        fetching = perf_counter()
+        async with self._videos.open(request.video, caller) as video:
+            run = self._run(request, caller, video, listener)
+            run.ledger.seconds["fetch"] += perf_counter() - fetching
+            outcome = await conduct(strategy, run)
         named = self._named(str(asked["name"]), outcome.strategy)
         return respond(outcome, run, model=self._engine.model, strategy=named, total=perf_counter() - began)
 
@@ -57,14 +62,10 @@ class Answers:
         preset = {"preset": name} if name in self._catalogue.presets else {}
         return {"name": used["name"], **preset, **used}
 
-    async def _run(self, request: AnswerRequest, listener: Listener | None) -> Run:
-        began = perf_counter()
-        video = await self._videos.open(request.video)
-        fetched = perf_counter() - began
+    def _run(self, request: AnswerRequest, caller: Caller, video: Video, listener: Listener | None) -> Run:
         span, span_notes = _span(request, video.info.duration)
-        budget, budget_notes = _budget(request.budget, self._settings.budget)
+        budget, budget_notes = _budget(request.budget, self._settings.budget.capped(caller.quota.run))
         run = Run(request.ask(), video, self._engine, span=span, budget=budget, seed=request.seed, listener=listener)
-        run.ledger.seconds["fetch"] += fetched
         run.ledger.degrade(*span_notes, *budget_notes)
         return run
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from agents.manual import markdown
 from agents.presets import Catalogue
 from app.answers import Answers
+from app.caller import LOCAL
 from app.cards import StrategyList
 from app.catalog import cards
 from app.demo import DEMO_SEED, perform
@@ -149,7 +150,7 @@ async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> An
     with progress(f"Loading {settings.engine}", trace) as listener:
         async with opened(settings) as engine:
             answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
-            return await answers.answer(request, listener)
+            return await answers.answer(request, LOCAL, listener)
 
 
 def _settings(**given: Any) -> Settings:

@@ -18,6 +18,7 @@ from agents.demo.film import Film, make_film
 from agents.demo.questions import DemoQuestion, ask_about
 from agents.presets import Catalogue
 from app.answers import Answers
+from app.caller import LOCAL
 from app.loading import opened
 from app.schemas import AnswerRequest, AnswerResponse, Report
 from app.settings import Settings
@@ -59,7 +60,7 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
             for question in ask_about(film, count):
                 for strategy in STRATEGIES:
                     waiting.update(f"{question.text} ({strategy})")
-                    response = await answers.answer(_request(path, question, strategy))
+                    response = await answers.answer(_request(path, question, strategy), LOCAL)
                     takes.append(Take(question, strategy, response))
                 console.print(_answers(takes[-len(STRATEGIES) :]))
     console.print(_totals(takes))

@@ -67,7 +67,7 @@ async def answer(body: AnswerRequest, request: Request, at: At, by: Asker) -> Re
 
     async def work(listener: Listener | None = None) -> AnswerResponse:
         async with at.gate.enter(by):
-            return await answers.answer(body, listener)
+            return await answers.answer(body, by, listener)
 
     if body.stream:
         return EventStream(work, at.settings.ping_seconds)

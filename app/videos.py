@@ -9,12 +9,13 @@ import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
+from app.caller import Caller
 from app.cards import StoredFile, VideoInfo
 from app.errors import BadRequest, Forbidden, Missing, TooLarge
 from app.schemas import Source
@@ -76,17 +77,17 @@ class Videos:
             facts.unlink()
             self._content(file_id).unlink(missing_ok=True)
 
-    async def open(self, source: Source) -> Video:
-        """Open the video that a request names. Raises BadVideo, Missing, Forbidden, BadRequest."""
+    @asynccontextmanager
+    async def open(self, source: Source, _caller: Caller) -> AsyncIterator[Video]:
+        """Hold the video that a request names. Raises BadVideo, Missing, Forbidden, BadRequest."""
         if source.url is not None:
             raise BadRequest(
                 "Videos cannot be fetched from URLs yet. Upload the file to /v1/files and pass its id.",
                 param="video.url",
                 code="unsupported",
             )
-        if source.file is not None:
-            return await asyncio.to_thread(self._open, self._content(self.get(source.file).id))
-        return await asyncio.to_thread(self._open, self._allowed(source.path or ""))
+        path = self._content(self.get(source.file).id) if source.file else self._allowed(source.path or "")
+        yield await asyncio.to_thread(self._open, path)
 
     def _open(self, path: Path) -> Video:
         return self._known(path, stamp(path))

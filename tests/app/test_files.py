@@ -27,8 +27,8 @@ def form(content: bytes, name: str = "file", filename: str = "film.mp4") -> byte
 
 
 def left(settings: Settings) -> list[Path]:
-    """All files under the data directory."""
-    return [path for path in settings.data_dir.rglob("*") if path.is_file()]
+    """All files under the data directory, but for the records."""
+    return [path for path in settings.data_dir.rglob("*") if path.is_file() and "records" not in path.name]
 
 
 async def pieces(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:

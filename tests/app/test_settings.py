@@ -9,10 +9,12 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from agents.engines.scripted import ScriptedEngine
+from app.caller import LOCAL
 from app.schemas import Source
 from app.settings import Settings
 from app.videos import Videos
 from tests.app.conftest import body, over_asgi
+from tools.video import Video
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,10 +58,16 @@ async def test_limits_of_a_video_reach_the_decoder(
     assert name.replace("_video", "") in error["message"]
 
 
+async def opened(videos: Videos, source: Source) -> Video:
+    """The video, held and let go."""
+    async with videos.open(source, LOCAL) as video:
+        return video
+
+
 @pytest.mark.anyio
 async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path) -> None:
     videos = Videos(settings.model_copy(update={"cache_bytes": 12345}))
-    first, second = [await videos.open(Source(path=str(film))) for _ in range(2)]
+    first, second = [await opened(videos, Source(path=str(film))) for _ in range(2)]
     assert first.cache is second.cache
     assert first.cache is not None
     assert first.cache.max_bytes == 12345
@@ -74,13 +82,13 @@ async def test_a_known_video_is_not_read_again_unless_it_changed(
         path.write_bytes(film.read_bytes())
     one, two = (Source(path=str(path)) for path in paths)
     videos = Videos(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}))
-    first = await videos.open(one)
-    assert await videos.open(one) is first
+    first = await opened(videos, one)
+    assert await opened(videos, one) is first
     os.utime(paths[0], (1, 1))
-    changed = await videos.open(one)
+    changed = await opened(videos, one)
     assert changed is not first
-    await videos.open(two)
-    assert await videos.open(one) is not changed
+    await opened(videos, two)
+    assert await opened(videos, one) is not changed
 
 
 @pytest.mark.anyio
