@@ -1,6 +1,7 @@
 """A picture and the second it was shown at."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -11,6 +12,17 @@ def fit(width: int, height: int, side: int) -> tuple[int, int]:
     """Width and height in pixels with the longest side at most `side`; never larger than given."""
     scale = min(1.0, side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+_SMALL = 128 * 128  # pixels
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A picture as a file. `kind` is its media type."""
+
+    kind: Literal["image/jpeg", "image/png"]
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +53,17 @@ class Frame:
 
     def jpeg(self, quality: int = 90) -> bytes:
         """The picture as a JPEG file; quality 1 to 100."""
-        bgr = cv2.cvtColor(self.image, cv2.COLOR_RGB2BGR)
-        done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if not done:
-            raise ValueError(f"cannot encode a picture of shape {self.image.shape} as JPEG")
-        return data.tobytes()
+        return self._encoded(".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
+
+    def file(self) -> ImageFile:
+        """The picture as a file for a model: a PNG if it is small, else a JPEG.
+
+        JPEG halves the resolution of colours and works in blocks of 8 pixels. In a small picture that changes what a
+        model sees: the demo model's option probabilities at 84 pixels moved by up to 0.67.
+        """
+        if self.width * self.height <= _SMALL:
+            return ImageFile("image/png", self._encoded(".png"))
+        return ImageFile("image/jpeg", self.jpeg())
 
     def resized(self, side: int) -> "Frame":
         """The same picture with its longest side at most `side` pixels; never enlarged."""
@@ -64,3 +82,9 @@ class Frame:
         x, y = min(int(left * self.width), self.width - 1), min(int(top * self.height), self.height - 1)
         x_end, y_end = max(x + 1, round(right * self.width)), max(y + 1, round(bottom * self.height))
         return Frame(self.time, np.ascontiguousarray(self.image[y:y_end, x:x_end]))
+
+    def _encoded(self, kind: str, *settings: int) -> bytes:
+        done, data = cv2.imencode(kind, cv2.cvtColor(self.image, cv2.COLOR_RGB2BGR), settings)
+        if not done:
+            raise ValueError(f"cannot encode a picture of shape {self.image.shape} as {kind}")
+        return data.tobytes()

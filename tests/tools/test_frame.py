@@ -24,6 +24,14 @@ def test_a_jpeg_holds_the_picture_in_the_right_colours() -> None:
     assert len(FRAME.jpeg(30)) < len(FRAME.jpeg(95))
 
 
+def test_a_small_picture_becomes_a_file_that_loses_nothing_and_a_large_one_a_small_file() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (129, 128, 3)).astype(np.uint8)
+    small, large = Frame(0.0, noise[:128]).file(), Frame(0.0, noise).file()
+    back = cv2.cvtColor(cv2.imdecode(np.frombuffer(small.data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    assert small.kind == "image/png" and np.array_equal(back, noise[:128])
+    assert large.kind == "image/jpeg" and len(large.data) < 0.75 * len(small.data)
+
+
 @pytest.mark.parametrize(
     ("size", "side", "expected"),
     [
