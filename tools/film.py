@@ -1,6 +1,9 @@
 """What is known of a film before anyone looks: facts, every picture's time, how it is to be turned."""
 
+import hashlib
 import itertools
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,7 @@ from av.video.frame import VideoFrame
 
 from tools.limits import BadVideo, Limits
 from tools.pose import Pose
-from tools.reel import Reel, matrix, opened
+from tools.reel import Reel, handle, matrix, opened
 from tools.tape import Tape
 from tools.timeline import Timeline
 
@@ -49,12 +52,13 @@ class Info:
 class Film:
     """Everything a decoder needs to find pictures in a file; picklable.
 
-    `unreadable_after`: seconds after which the file breaks off, None if whole.
+    `id`: the sha256 of the content in hex. `unreadable_after`: seconds after which the file breaks off, None if whole.
     `damaged`: the container could not be read everywhere. `stamp`: size and
     modification time, to notice a file that changed under us.
     """
 
     path: Path
+    id: str
     info: Info
     timeline: Timeline
     pose: Pose
@@ -72,15 +76,21 @@ class Film:
 def stamp(path: Path) -> tuple[int, int]:
     """Size in bytes and modification time in nanoseconds. Raises BadVideo if there is no such file."""
     try:
-        status = path.stat()
+        status = os.stat(handle(path))  # noqa: PTH116 - a Path cannot be asked about a descriptor
     except (OSError, ValueError) as error:
         raise BadVideo("There is no file at this path.") from error
-    if not path.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise BadVideo("This path is not a file.")
     return status.st_size, status.st_mtime_ns
 
 
-def probe(path: Path, limits: Limits) -> Film:
+def digest(path: Path) -> str:
+    """The sha256 of a file's content in hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def probe(path: Path, id_: str, limits: Limits) -> Film:
     """Open, check against the limits, read every packet's time and decode one picture. Raises BadVideo."""
     mark = stamp(path)
     limits.check_bytes(mark[0])
@@ -96,7 +106,7 @@ def probe(path: Path, limits: Limits) -> Film:
         promised = _promised(reel, tape.timeline.start * float(reel.tick))
         duration = promised if broken else tape.end
         info = _info(reel, tape.timeline, duration, pose.shown(first.width, first.height), pose, mark[0])
-    return Film(path, info, tape.timeline, pose, limits, tape.end if broken else None, tape.damaged, mark)
+    return Film(path, id_, info, tape.timeline, pose, limits, tape.end if broken else None, tape.damaged, mark)
 
 
 def _promised(reel: Reel, start: float = 0.0) -> float:

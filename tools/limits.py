@@ -7,13 +7,18 @@ class BadVideo(Exception):
     """The file cannot be looked at. The message is plain words for the caller who sent it."""
 
 
+class Stopped(Exception):
+    """Nobody waits for these pictures any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on one film, checked before any of its pictures is decoded (the last one while decoding).
+    """Bounds on one film, checked before any of its pictures is decoded (the last two while decoding).
 
-    bytes, seconds, pixels (width x height of one stored picture), frames (in the whole film) and work:
-    pixels decoded for one look, so that a film made to be slow ends a look instead of holding it.
-    A film of one single group of pictures has to be decoded from its first second for every look.
+    bytes, seconds, pixels (width x height of one stored picture), frames (in the whole film), work:
+    pixels decoded for one look, and seconds by the clock for one look, so that a film made to be slow ends a
+    look instead of holding it. A film of one single group of pictures has to be decoded from its first second
+    for every look.
     """
 
     max_bytes: int = 4 * 1024**3
@@ -21,6 +26,7 @@ class Limits:
     max_pixels: int = 8192 * 4320
     max_frames: int = 2_000_000
     max_work: int = 200_000_000_000
+    max_look_seconds: float = 60.0
 
     def check_bytes(self, size: int) -> None:
         """Refuse a file by its size."""

@@ -1,6 +1,8 @@
 """An opened file and its video stream: the only place that talks to PyAV's demuxer and decoder."""
 
 import itertools
+import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -21,6 +23,8 @@ from tools.timeline import NO_TIME, Timeline
 
 _DEMUXERS = "mov,matroska,avi,mpegts,mpeg,flv,ogg"
 """Containers of films. Playlists, concat scripts, image lists and network formats open other files: never."""
+
+_DESCRIPTOR = re.compile(r"/dev/fd/(\d+)", re.ASCII)
 
 _SKIPPABLE = frozenset({"h264", "mpeg1video", "mpeg2video", "mpeg4"})
 """Codecs whose pictures marked unreferenced are referenced by none (HEVC's may be, by higher layers)."""
@@ -152,17 +156,29 @@ def matrix(frame: VideoFrame) -> bytes | None:
     return bytes(side) if isinstance(side, SideData) else None
 
 
+def handle(path: Path) -> Path | int:
+    """The absolute path; or for /dev/fd/N the descriptor N itself, which can be read where nothing may be opened."""
+    if named := _DESCRIPTOR.fullmatch(str(path)):
+        return int(named[1])
+    return path.absolute()
+
+
 def _container(path: Path, limits: Limits) -> InputContainer:
+    file = handle(path)
+    # An absolute path cannot be taken for a protocol ("concat:...").
+    url, protocol = (str(file), "file") if isinstance(file, Path) else ("fd:", "fd")
     options = {
         "format_whitelist": _DEMUXERS,
-        "protocol_whitelist": "file",
+        "protocol_whitelist": protocol,
         "max_pixels": _allowance(limits),
     }
+    if isinstance(file, int):
+        os.lseek(file, 0, os.SEEK_SET)
+        options["fd"] = str(file)
     try:
-        # An absolute path cannot be taken for a protocol ("concat:...").
-        return av.open(str(path.absolute()), "r", options=options, timeout=_STUCK_SECONDS, metadata_errors="replace")
+        return av.open(url, "r", options=options, timeout=_STUCK_SECONDS, metadata_errors="replace")
     except (FFmpegError, OSError, ValueError) as error:
-        raise BadVideo(_why_not(path)) from error
+        raise BadVideo(_why_not(file)) from error
 
 
 def _allowance(limits: Limits) -> str:
@@ -170,8 +186,9 @@ def _allowance(limits: Limits) -> str:
     return str(2 * limits.max_pixels + 2**16)
 
 
-def _why_not(path: Path) -> str:
-    with path.open("rb") as file:
+def _why_not(path: Path | int) -> str:
+    with open(path, "rb", closefd=isinstance(path, Path)) as file:
+        file.seek(0)
         head = file.read(12)
     if head[4:8] == b"ftyp":
         return "This MP4 file is cut off or damaged: its index (moov) cannot be read."

@@ -1,14 +1,13 @@
 """A film one can look at: give it moments, get frames."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
-from tools import decoders
 from tools.cache import FrameCache
-from tools.decoders import Reading
-from tools.film import Film, Info, probe
+from tools.decoders import Decoder, InProcess, Reading
+from tools.film import Film, Info
 from tools.frame import Frame
 from tools.limits import BadVideo, Limits
 from tools.moment import Moment, Span
@@ -29,14 +28,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Video:
-    """An opened film. Holds no open file, so it can be shared by threads and pickled (its cache empties).
+    """An opened film. Holds no open file, so it can be shared by threads.
 
-    `id` is the sha256 of the content in hex.
+    It can be pickled if its decoder can, which decoders in the process can; its cache empties.
     """
 
     film: Film
-    id: str
-    decoder: str = "pyav"
+    decoder: Decoder = InProcess()  # noqa: RUF009 - frozen
     cache: FrameCache | None = None
 
     @classmethod
@@ -44,20 +42,24 @@ class Video:
         cls,
         path: str | Path,
         *,
-        decoder: str = "pyav",
+        decoder: str | Decoder = "pyav",
         cache: FrameCache | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        stop: Event | None = None,
     ) -> "Video":
         """Read a film's facts and every picture's time; decodes one picture.
 
-        Raises BadVideo in plain words for what is not a readable film or beyond the limits, and
-        ValueError for an unknown decoder.
+        `decoder` is a library used in this process, by name, or something that decodes elsewhere. Raises
+        BadVideo in plain words for what is not a readable film or beyond the limits, ValueError for an
+        unknown library, and Stopped if `stop` was set and could be heeded.
         """
-        reader = decoders.load(decoder)
-        film = probe(Path(path).absolute(), limits)
-        reader.check(film)
-        with film.path.open("rb") as file:
-            return cls(film, hashlib.file_digest(file, "sha256").hexdigest(), decoder, cache)
+        where = InProcess(decoder) if isinstance(decoder, str) else decoder
+        return cls(where.probe(Path(path).absolute(), limits, stop), where, cache)
+
+    @property
+    def id(self) -> str:
+        """The sha256 of the content in hex."""
+        return self.film.id
 
     @property
     def path(self) -> Path:
@@ -74,17 +76,18 @@ class Video:
         """The whole film, in seconds."""
         return Span(0.0, self.info.duration)
 
-    def look(self, moments: Sequence[Moment], side: int) -> Look:
+    def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 
         Seconds before the start or after the end give the first or the last picture. Raises ValueError
-        for a side below 1 and BadVideo if the file changed or none of the moments can be seen.
+        for a side below 1, BadVideo if the file changed or none of the moments can be seen, and Stopped soon
+        after `stop` is set.
         """
         if side < 1:
             raise ValueError("side is a number of pixels, at least 1")
         self.film.check_unchanged()
         positions = [self._position(moment) for moment in moments]
-        reading = self._read(sorted({p for p in positions if p is not None}), side)
+        reading = self._read(sorted({p for p in positions if p is not None}), side, stop)
         frames = tuple(reading.frames[p] for p in positions if p is not None and p in reading.frames)
         degraded = tuple(self._complaints(moments, positions, reading))
         if moments and not frames:
@@ -99,7 +102,7 @@ class Video:
             return position
         return None
 
-    def _read(self, positions: list[int], side: int) -> Reading:
+    def _read(self, positions: list[int], side: int, stop: Event | None) -> Reading:
         """From the cache where possible; a damaged frame is never kept, so that it is reported every time."""
         known: dict[int, Frame] = {}
         if self.cache is not None:
@@ -108,14 +111,14 @@ class Video:
         missing = [position for position in positions if position not in known]
         if not missing:
             return Reading(known)
-        reading = decoders.load(self.decoder).read(self.film, missing, side)
+        reading = self.decoder.read(self.film, missing, side, stop)
         for position, frame in reading.frames.items():
             if self.cache is not None and position not in reading.damaged:
                 self.cache.put(self._key(position, side), frame)
         return Reading(known | reading.frames, reading.damaged, reading.exhausted)
 
     def _key(self, position: int, side: int) -> tuple[str, str, int, int]:
-        return self.id, self.decoder, side, int(self.film.timeline.pts[position])
+        return self.id, self.decoder.name, side, int(self.film.timeline.pts[position])
 
     def _complaints(self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading) -> list[str]:
         """What the caller has to know about this look, in sentences."""
@@ -133,7 +136,9 @@ class Video:
                 f"seconds; {len(beyond)} of {total} moments lie beyond ({_seconds(beyond)})."
             )
         if lost:
-            why = "were not reached within max_work" if reading.exhausted else "could not be decoded"
+            why = (
+                "were not reached within max_work and max_look_seconds" if reading.exhausted else "could not be decoded"
+            )
             said.append(f"{len(lost)} of {total} pictures {why} ({_seconds(lost)}).")
         if hurt:
             said.append(f"{len(hurt)} of {total} pictures are damaged ({_seconds(hurt)}).")

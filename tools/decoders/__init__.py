@@ -1,12 +1,15 @@
-"""Decoders of films: one module each, one contract, loaded when first asked for."""
+"""Decoders of films: one module for each library, one contract, loaded when first asked for."""
 
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
 from typing import Protocol, cast
 
-from tools.film import Film
+from tools.film import Film, digest, probe, stamp
 from tools.frame import Frame
+from tools.limits import Limits, Stopped
 
 NAMES = ("pyav", "decord")
 """pyav is always there; decord needs the extra of that name."""
@@ -14,31 +17,67 @@ NAMES = ("pyav", "decord")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """Frames by packet position, those of them that came out damaged, and whether the work limit ended it."""
+    """Frames by packet position, those of them that came out damaged, and whether a limit ended it."""
 
     frames: dict[int, Frame]
     damaged: frozenset[int] = frozenset()
     exhausted: bool = False
 
 
-class Decoder(Protocol):
-    """What a decoder module offers."""
+class Library(Protocol):
+    """What the module of a decoding library offers."""
 
     def check(self, film: Film) -> None:
-        """Raise BadVideo, naming this decoder, if it cannot read this film."""
+        """Raise BadVideo, naming this library, if it cannot read this film."""
 
-    def read(self, film: Film, wanted: Sequence[int], side: int) -> Reading:
+    def read(self, film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
         """Frames at packet positions of the film's timeline, upright, longest side at most `side` pixels.
 
-        What cannot be decoded is left out, never replaced by another picture.
+        What cannot be decoded is left out, never replaced by another picture. Raises BadVideo, and Stopped
+        soon after `stop` is set.
         """
 
 
-def load(name: str) -> Decoder:
-    """A decoder by name. Raises ValueError for an unknown one or one that is not installed."""
+class Decoder(Protocol):
+    """Where films are decoded: in this process or out of it."""
+
+    @property
+    def name(self) -> str:
+        """The library it uses."""
+
+    def probe(self, path: Path, limits: Limits, stop: Event | None = None) -> Film:
+        """Everything that has to be known to find pictures in a file. Raises BadVideo, Stopped."""
+
+    def read(self, film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
+        """See `Library.read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """Decodes on the calling thread: quickest to start, and as safe as the library is. Picklable."""
+
+    name: str = "pyav"
+
+    def probe(self, path: Path, limits: Limits, stop: Event | None = None) -> Film:
+        """See `Decoder.probe`. Raises ValueError for an unknown library; opening is not stopped."""
+        library = load(self.name)
+        if stop is not None and stop.is_set():
+            raise Stopped
+        limits.check_bytes(stamp(path)[0])
+        film = probe(path, digest(path), limits)
+        library.check(film)
+        return film
+
+    def read(self, film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
+        """See `Library.read`."""
+        return load(self.name).read(film, wanted, side, stop)
+
+
+def load(name: str) -> Library:
+    """A library by name. Raises ValueError for an unknown one or one that is not installed."""
     if name not in NAMES:
         raise ValueError(f"there is no decoder {name!r}; there are {', '.join(NAMES)}")
     try:
-        return cast(Decoder, importlib.import_module(f"{__name__}.{name}"))
+        return cast(Library, importlib.import_module(f"{__name__}.{name}"))
     except ImportError as error:
         raise ValueError(f"the decoder {name!r} is not installed here: {error}") from error

@@ -1,6 +1,8 @@
 """A second decoder, decord 0.6 (FFmpeg of 2021): the same pictures where it can read the film at all."""
 
 from collections.abc import Sequence
+from threading import Event
+from time import monotonic
 
 import cv2
 import decord
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from tools.decoders import Reading, pyav
 from tools.film import Film
 from tools.frame import Frame, fit
-from tools.limits import BadVideo
+from tools.limits import BadVideo, Stopped
 
 _SEEKS = ("mov", "matroska")
 """Containers in which decord finds the asked picture; in MPEG-TS and FLV it was seen to return others."""
@@ -45,8 +47,9 @@ def check(film: Film) -> None:
         raise BadVideo("The decoder decord returns other pictures from this video than its container places there.")
 
 
-def read(film: Film, wanted: Sequence[int], side: int) -> Reading:
-    """See `Decoder.read`. Raises BadVideo if decord fails on the way."""
+def read(film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
+    """See `Library.read`. Raises BadVideo if decord fails on the way."""
+    deadline = monotonic() + film.limits.max_look_seconds
     size = _stored_size(film, side)
     turns = _own_turns(film)
     rank = np.searchsorted(film.timeline.times, [film.timeline.seconds(p) - 1e-9 for p in wanted])
@@ -55,6 +58,10 @@ def read(film: Film, wanted: Sequence[int], side: int) -> Reading:
         # decord mixes up the sides of films that it turns by itself, so those are scaled here.
         reader = _open(film, *((-1, -1) if turns else size))
         for first in range(0, len(wanted), _BATCH):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            if monotonic() > deadline:
+                return Reading(frames, exhausted=True)
             batch = reader.get_batch(rank[first : first + _BATCH].tolist()).asnumpy()
             for position, picture in zip(wanted[first : first + _BATCH], batch, strict=True):
                 image = picture if not turns else _scale(np.rot90(picture, -turns), size)

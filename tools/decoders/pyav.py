@@ -1,6 +1,8 @@
 """The default decoder: every group of pictures once, forward, straight to the asked size."""
 
 from collections.abc import Iterator, Sequence
+from threading import Event
+from time import monotonic
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -9,22 +11,23 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from tools.decoders import Reading
 from tools.film import Film
 from tools.frame import Frame
+from tools.limits import Stopped
 from tools.reel import Reel, opened
 from tools.timeline import Walk
 
 
 class _WorkDone(Exception):
-    """The look has decoded as many pixels as it may."""
+    """The look has decoded as many pixels as it may, or for as long."""
 
 
 def check(film: Film) -> None:
     """Nothing to add: a film is only opened once PyAV has decoded a picture of it."""
 
 
-def read(film: Film, wanted: Sequence[int], side: int) -> Reading:
-    """See `Decoder.read`. Raises BadVideo if the file can no longer be opened."""
+def read(film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
+    """See `Library.read`. Raises BadVideo if the file can no longer be opened."""
     with opened(film.path, film.limits) as reel:
-        reader = _Reader(film, reel, side)
+        reader = _Reader(film, reel, side, stop)
         try:
             for walk in film.timeline.walks(wanted):
                 reader.go(walk)
@@ -39,14 +42,16 @@ def read(film: Film, wanted: Sequence[int], side: int) -> Reading:
 class _Reader:
     """Walks through one opened film and keeps the wanted pictures."""
 
-    def __init__(self, film: Film, reel: Reel, side: int) -> None:
+    def __init__(self, film: Film, reel: Reel, side: int, stop: Event | None) -> None:
         self.frames: dict[int, Frame] = {}
         self.damaged: set[int] = set()
         self._film = film
         self._reel = reel
         self._side = side
         self._scaler = VideoReformatter()
+        self._stop = stop
         self._work = film.limits.max_work
+        self._deadline = monotonic() + film.limits.max_look_seconds
 
     def go(self, walk: Walk) -> None:
         """Decode to the last target, leaving out pictures that nothing on the way refers to."""
@@ -115,5 +120,7 @@ class _Reader:
     def _spend(self) -> None:
         context = self._reel.stream.codec_context
         self._work -= max(1, context.width * context.height)
-        if self._work < 0:
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped
+        if self._work < 0 or monotonic() > self._deadline:
             raise _WorkDone
