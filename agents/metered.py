@@ -7,7 +7,8 @@ from dataclasses import replace
 from time import perf_counter
 
 from agents.budget import Cost, Meter
-from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, pictures_of, reserve
+from agents.conversation import compose
+from agents.engine import Engine, Generation, Picture, Prompt, Sampling, pictures_of, reserve
 from agents.fitting import fit, thin
 from agents.ledger import Ledger
 from agents.trace import Asked, Trace
@@ -15,16 +16,12 @@ from agents.trace import Asked, Trace
 _SHORTEST = 64  # tokens; a reply shorter than this is only allowed where no more was asked for
 
 
-def compose(pictures: Sequence[Picture], text: str) -> Prompt:
-    """One user turn: the pictures, then the text, so that calls share a long prefix."""
-    return (Message("user", (*pictures, f"\n{text}" if pictures else text)),)
-
-
 class MeteredEngine:
-    """An engine that cannot be used without paying."""
+    """An engine that cannot be used without paying. `before` is what every question's prompt begins with."""
 
-    def __init__(self, engine: Engine, meter: Meter, ledger: Ledger, trace: Trace) -> None:
+    def __init__(self, engine: Engine, meter: Meter, ledger: Ledger, trace: Trace, before: Prompt = ()) -> None:
         self._engine = engine
+        self._before = before
         self._meter = meter
         self._ledger = ledger
         self._trace = trace
@@ -45,7 +42,7 @@ class MeteredEngine:
         """
         if shrink:
             pictures, sampling, n = self._fit(pictures, text, sampling, n)
-        return await self.send(compose(pictures, text), sampling, n, purpose=purpose)
+        return await self.send(compose(pictures, text, self._before), sampling, n, purpose=purpose)
 
     async def send(self, prompt: Prompt, sampling: Sampling, n: int, *, purpose: str) -> Generation:
         """Ask once. A prompt longer than the model reads is shown smaller, then fewer frames, and reported.
@@ -80,12 +77,12 @@ class MeteredEngine:
         affordable = (
             thin(pictures, count)
             for count in range(int(min(self._meter.left("frames"), len(pictures))), 0, -1)
-            if reserve(self._engine, compose(thin(pictures, count), text)) + shortest <= left
+            if reserve(self._engine, compose(thin(pictures, count), text, self._before)) + shortest <= left
         )
         shown = next(affordable, None)
         if shown is None:
             return pictures, sampling, n  # not even the smallest call fits: charging it says why
-        room = left - reserve(self._engine, compose(shown, text))
+        room = left - reserve(self._engine, compose(shown, text, self._before))
         drawn = int(max(1, min(n, room // sampling.max_tokens)))
         length = int(min(sampling.max_tokens, room))
         self._tell("shown {} of {} frames", len(shown), len(pictures))
@@ -103,6 +100,7 @@ def _asked(pictures: Sequence[Picture], generation: Generation, purpose: str, se
         purpose=purpose,
         times=tuple(round(picture.time, 3) for picture in pictures),
         replies=tuple(reply.text for reply in generation.replies),
+        cut=sum(reply.finish == "length" for reply in generation.replies),
         prompt_tokens=generation.prompt_tokens,
         cached_tokens=generation.cached_tokens,
         completion_tokens=generation.completion_tokens,

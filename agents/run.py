@@ -14,6 +14,7 @@ from agents import prompts
 from agents.answer import Answer, Candidate, Question, Stop
 from agents.budget import Budget, BudgetExceeded, Meter
 from agents.confidence import normalise
+from agents.conversation import opening
 from agents.engine import Engine, Generation, Picture, Sampling
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
@@ -51,7 +52,7 @@ class Run:
         self.best: Answer | None = None
         self._video = video
         self._engine = engine
-        self._metered = MeteredEngine(engine, Meter(self.budget), self.ledger, self.trace)
+        self._metered = MeteredEngine(engine, Meter(self.budget), self.ledger, self.trace, opening(question))
         self._words: dict[str, str] = {}
         self._pictures: dict[Moment, Picture] = {}
 

@@ -44,6 +44,7 @@ class Asked(_Event):
     purpose: str
     times: tuple[float, ...]
     replies: tuple[str, ...]
+    cut: int = Field(default=0, description="How many of the replies ended because they had become too long.")
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int

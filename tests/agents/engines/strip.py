@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from agents.conversation import compose
 from agents.engine import Message, Picture, Prompt
-from agents.metered import compose
 from tools.frame import Frame
 
 
