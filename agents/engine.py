@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from agents.answer import Manner
 from agents.prompts import label
-from tools.frame import Frame
+from tools.frame import Frame, ImageFile
 
 Offer = Literal["logprobs", "choices", "schema", "tools", "beam"]
 
@@ -34,9 +34,9 @@ class Picture:
         return self.frame.time
 
     @cached_property
-    def jpeg(self) -> bytes:
-        """The frame as JPEG, encoded once however often it is sent."""
-        return self.frame.jpeg()
+    def file(self) -> ImageFile:
+        """The frame as a file, encoded once however often it is sent."""
+        return self.frame.file()
 
     def resized(self, side: int) -> Picture:
         """The same picture with its longest side at most `side` pixels; never enlarged."""

@@ -71,5 +71,5 @@ def _content(message: Message) -> str | list[dict[str, Any]]:
 def _part(part: str | Picture) -> dict[str, Any]:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    data = b64encode(part.jpeg).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
+    data = b64encode(part.file.data).decode("ascii")
+    return {"type": "image_url", "image_url": {"url": f"data:{part.file.kind};base64,{data}"}}

@@ -24,7 +24,7 @@ def test_frames_are_sent_in_order_each_after_its_label(serve: Serve) -> None:
     assert [part["type"] for part in parts] == ["text", "image_url", "text", "image_url", "text"]
     assert [part["text"] for part in parts if part["type"] == "text"] == ["<0.0s>", "<1.0s>", "\nWhat?"]
     head, _, data = parts[3]["image_url"]["url"].partition(",")
-    assert head == "data:image/jpeg;base64" and base64.b64decode(data) == picture(1).jpeg
+    assert head == "data:image/png;base64" and base64.b64decode(data) == picture(1).file.data
     asked = {key: body[key] for key in ("n", "max_tokens", "temperature", "top_p", "stop", "seed", "logprobs")}
     assert asked == dict(n=1, max_tokens=9, temperature=0.0, top_p=1.0, stop=["X"], seed=4, logprobs=True)
 
