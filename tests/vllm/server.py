@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ _SAMPLE = re.compile(r"^(?P<name>[\w:]+)(?:\{.*\})? (?P<value>\S+)$", re.MULTILI
 
 FLAGS: Mapping[str, str | None] = {
     "--enforce-eager": None,
-    "--dtype": "bfloat16",
+    "--dtype": "float32",  # what the in-process engine computes in, so that both can be compared
     "--max-model-len": "2048",
     "--block-size": "32",  # the default of 128 hides what is cached
     "--limit-mm-per-prompt": '{"image":64,"video":2}',
@@ -93,19 +94,15 @@ class Server:
         """Ask it to end, and make it if it does not."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                pass
             self.kill()
 
     def kill(self) -> None:
         """End it and its children at once, as the kernel does when memory is short."""
         if self._process is not None:
-            try:
+            with suppress(ProcessLookupError):  # all have ended by themselves
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:  # all have ended by themselves
-                pass
             self._process.wait()
             self._process = None
 

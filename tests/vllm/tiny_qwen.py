@@ -1,0 +1,100 @@
+"""A tiny Qwen3-VL with random weights: it tells nonsense, but reads frames, videos and their times as a real one.
+
+Everything is written here, as the files that a hub would serve; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+PATCH = 16  # pixels; four patches become one token
+SIDE = 64  # pixels: frames of this side are neither enlarged nor shrunk, and take four tokens
+_SPECIAL = ("endoftext", "im_start", "im_end", "image_pad", "video_pad", "vision_start", "vision_end")
+_SIZE = {"shortest_edge": SIDE**2, "longest_edge": 64 * SIDE**2}  # pixels of one picture, or of a whole video
+_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}"
+    "{% else %}<|vision_start|><|{{ 'video' if part['type'].startswith('video') else 'image' }}_pad|><|vision_end|>"
+    "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def save_tiny_qwen(folder: Path) -> None:
+    """Write the model, its tokenizer and what prepares its pictures into a folder."""
+    tokenizer = _tokenizer()
+    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in _SPECIAL}
+    torch.manual_seed(0)
+    model: Any = Qwen3VLForConditionalGeneration(_config(ids, len(tokenizer)))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8)  # with the usual size all tokens are alike, whatever is shown
+    model.generation_config.eos_token_id = ids["im_end"]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    _write(folder / "preprocessor_config.json", _pictures("Qwen2VLImageProcessor", "image_processor_type"))
+    _write(folder / "video_preprocessor_config.json", _pictures("Qwen3VLVideoProcessor", "video_processor_type"))
+
+
+def _tokenizer() -> PreTrainedTokenizerFast:
+    """One token a byte, so that other words are other tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    raw = Tokenizer(models.BPE({letter: at for at, letter in enumerate(alphabet)}, []))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        additional_special_tokens=[f"<|{name}|>" for name in _SPECIAL],
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = _TEMPLATE
+    return tokenizer
+
+
+def _config(ids: dict[str, int], words: int) -> Any:
+    return Qwen3VLConfig(
+        text_config={
+            "vocab_size": words, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 4096,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
+            },
+            "eos_token_id": ids["im_end"], "pad_token_id": ids["endoftext"], "bos_token_id": None,
+        },
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64,
+            "patch_size": PATCH, "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=ids["image_pad"],
+        video_token_id=ids["video_pad"],
+        vision_start_token_id=ids["vision_start"],
+        vision_end_token_id=ids["vision_end"],
+        tie_word_embeddings=True,
+    )  # fmt: skip
+
+
+def _pictures(name: str, kind: str) -> dict[str, Any]:
+    return {
+        kind: name,
+        "processor_class": "Qwen3VLProcessor",
+        "size": _SIZE,
+        "patch_size": PATCH,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
+
+
+def _write(path: Path, settings: dict[str, Any]) -> None:
+    path.write_text(json.dumps(settings, indent=1) + "\n")
