@@ -20,8 +20,9 @@ from agents.ledger import Ledger
 from agents.metered import MeteredEngine
 from agents.sample import Sample, chosen, sample
 from agents.trace import Began, Ended, Listener, Looked, Noted, Proposed, Trace
+from tools.footage import Footage
+from tools.limits import BadVideo
 from tools.moment import Moment, Span
-from tools.video import BadVideo, Video
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class Run:
     def __init__(
         self,
         question: Question,
-        video: Video,
+        video: Footage,
         engine: Engine,
         *,
         span: Span | None = None,
@@ -44,7 +45,7 @@ class Run:
         listener: Listener | None = None,
     ) -> None:
         self.question = question
-        self.span = span or Span(0.0, video.info.duration)
+        self.span = span or video.span
         self.budget = budget or Budget()
         self.trace = Trace(listener)
         self.ledger = Ledger()

@@ -8,6 +8,7 @@ from threading import Event
 from tools.cache import FrameCache
 from tools.decoders import Decoder, InProcess, Reading
 from tools.film import Film, Info
+from tools.footage import Look
 from tools.frame import Frame
 from tools.limits import BadVideo, Limits
 from tools.moment import Moment, Span
@@ -16,14 +17,6 @@ __all__ = ["BadVideo", "Info", "Limits", "Look", "Video"]
 
 _NAMED = 5
 """Seconds named one by one in a sentence about lost pictures."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """One frame per moment, in the order of the moments; shorter only where `degraded` says why."""
-
-    frames: tuple[Frame, ...]
-    degraded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,35 @@
+"""Whatever can be looked at: a film in a file, or pictures that were given one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from tools.frame import Frame
+from tools.moment import Moment, Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One frame per moment, in the order of the moments; shorter only where `degraded` says why."""
+
+    frames: tuple[Frame, ...]
+    degraded: tuple[str, ...] = ()
+
+
+class Footage(Protocol):
+    """Give it moments, get frames. `id` names the content, `span` is all there is, in seconds."""
+
+    @property
+    def id(self) -> str:
+        """The sha256 of the content in hex."""
+
+    @property
+    def span(self) -> Span:
+        """From the first second to the end."""
+
+    def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
+        """Frames for these moments, longest side at most `side` pixels, never enlarged.
+
+        Raises ValueError for a side below 1, BadVideo if nothing can be seen, and Stopped soon after `stop` is set.
+        """

@@ -1,0 +1,129 @@
+"""Given pictures, looked at like a film: for clients that have cut a film into frames themselves."""
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from threading import Event
+
+from tools import picture
+from tools.cache import FrameCache
+from tools.footage import Look
+from tools.frame import Frame
+from tools.limits import BadVideo, Limits, Stopped
+from tools.moment import Moment, Span
+
+_SHOWN = 1.0
+"""Seconds that a picture is shown where nothing says how long."""
+_SLACK = 1e-6
+"""Seconds by which a moment may miss its picture through rounding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slideshow:
+    """Encoded pictures, each shown from its own second until the next one's. Picklable; its cache empties.
+
+    `id` is the sha256 of pictures and seconds in hex.
+    """
+
+    pictures: tuple[bytes, ...]
+    times: tuple[float, ...]
+    id: str
+    limits: Limits
+    cache: FrameCache | None = None
+
+    @classmethod
+    def open(
+        cls,
+        pictures: Sequence[bytes],
+        times: Sequence[float] | None = None,
+        *,
+        cache: FrameCache | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> "Slideshow":
+        """Check every picture's header. Without `times`, in seconds and increasing, one picture is shown a second.
+
+        Raises BadVideo, naming the picture.
+        """
+        if not pictures:
+            raise BadVideo("There is no picture.")
+        shown = tuple(times) if times is not None else tuple(_SHOWN * i for i in range(len(pictures)))
+        if len(shown) != len(pictures) or not _increasing(shown):
+            raise BadVideo("Each picture needs its own second, not negative and later than the one before.")
+        limits.check_frames(len(pictures))
+        limits.check_seconds(shown[-1] - shown[0])
+        for number, data in enumerate(pictures, 1):
+            try:
+                picture.check(data, limits)
+            except BadVideo as error:
+                raise _about(number, error) from error
+        return cls(tuple(pictures), shown, _digest(pictures, shown), limits, cache)
+
+    @property
+    def span(self) -> Span:
+        """From the first picture to the end of the last, which is shown as long as most are."""
+        return Span(self.times[0], self.times[-1] + median([b - a for a, b in pairwise(self.times)] or [_SHOWN]))
+
+    def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
+        """Frames for these moments; see `Footage.look`.
+
+        Where moments lie in the middle of equal parts of the whole, and there are at least as many as pictures, no
+        picture is left out, however uneven their seconds.
+        """
+        if side < 1:
+            raise ValueError("side is a number of pixels, at least 1")
+        chosen = self._choose([moment.time for moment in moments])
+        frames: dict[int, Frame] = {}
+        for number in sorted(set(chosen)):
+            if stop is not None and stop.is_set():
+                raise Stopped
+            frames[number] = self._frame(number, side)
+        return Look(tuple(frames[number] for number in chosen))
+
+    def _choose(self, times: Sequence[float]) -> list[int]:
+        """The number of the picture for each second."""
+        if not times:
+            return []
+        reach = (max(times) - min(times)) / max(1, len(times) - 1) / 2
+        first, last = self._at(min(times) - reach), self._at(max(times) + reach - 2 * _SLACK)
+        count = last - first + 1
+        if len(times) < count:
+            return [self._at(time) for time in times]
+        order = sorted(range(len(times)), key=lambda place: times[place])
+        chosen = {place: first + rank * count // len(times) for rank, place in enumerate(order)}
+        return [chosen[place] for place in range(len(times))]
+
+    def _at(self, time: float) -> int:
+        """The picture that is shown at a second."""
+        return max(0, bisect_right(self.times, time + _SLACK) - 1)
+
+    def _frame(self, number: int, side: int) -> Frame:
+        key = (self.id, "picture", side, number)
+        frame = self.cache.get(key) if self.cache is not None else None
+        if frame is None:
+            try:
+                image = picture.decode(self.pictures[number], side, self.limits)
+            except BadVideo as error:
+                raise _about(number + 1, error) from error
+            frame = Frame(self.times[number], image).resized(side)
+            if self.cache is not None:
+                self.cache.put(key, frame)
+        return frame
+
+
+def _increasing(times: Sequence[float]) -> bool:
+    return all(map(math.isfinite, times)) and times[0] >= 0 and all(a < b for a, b in pairwise(times))
+
+
+def _about(number: int, error: BadVideo) -> BadVideo:
+    return BadVideo(f"Picture {number}: {error}")
+
+
+def _digest(pictures: Sequence[bytes], times: Sequence[float]) -> str:
+    whole = hashlib.sha256(repr(tuple(times)).encode())
+    for data in pictures:
+        whole.update(hashlib.sha256(data).digest())
+    return whole.hexdigest()
