@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.demo.film import SIDE, Shot
+from agents.demo.film import SIDE, Shot, Sign
 from agents.demo.world import RGB
 
 Pixels = NDArray[np.uint8]
+_PLATE, _INK = (250, 240, 210), (20, 20, 20)
 
 # Corners on a circle of radius 1000 around the centre; y points down.
 _CORNERS: dict[str, list[tuple[int, int]]] = {
@@ -34,7 +35,20 @@ def draw(shot: Shot, frame: int, side: int = SIDE) -> Pixels:
     radius, colour = shot.radius * side // SIDE, RGB[shot.colour]
     if shot.shape == "circle":
         cv2.circle(canvas, (x, y), radius * 95 // 100, colour, cv2.FILLED)
-        return canvas
-    corners = [(x + dx * radius // 1000, y + dy * radius // 1000) for dx, dy in _CORNERS[shot.shape]]
-    cv2.fillPoly(canvas, [np.array(corners, np.int32)], colour)
+    else:
+        corners = [(x + dx * radius // 1000, y + dy * radius // 1000) for dx, dy in _CORNERS[shot.shape]]
+        cv2.fillPoly(canvas, [np.array(corners, np.int32)], colour)
+    if shot.sign is not None:
+        _write(canvas, shot.sign, side)
     return canvas
+
+
+def _write(canvas: Pixels, sign: Sign, side: int) -> None:
+    """A light plate of 28 pixels with a dark digit of 14 in a film of full size."""
+    left, top, right, bottom = sign.box
+    x, y = ((left + right) // 2, (top + bottom) // 2)
+    plate = [(x + dx) * side // SIDE for dx in (-14, 14)], [(y + dy) * side // SIDE for dy in (-14, 14)]
+    cv2.rectangle(canvas, (plate[0][0], plate[1][0]), (plate[0][1], plate[1][1]), _PLATE, cv2.FILLED)
+    scale = side / SIDE
+    at = round((x - 7) * scale), round((y + 7) * scale)
+    cv2.putText(canvas, sign.digit, at, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, _INK, max(1, round(2 * scale)))

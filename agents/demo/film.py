@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from random import Random
 
-from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
+from agents.demo.world import COLOURS, DIGITS, DIRECTIONS, NAMES, SHAPES
 
 FPS = 12
 SIDE = 448
+Look = tuple[str, str]  # colour and shape
 _SHORT = (10, 18)  # length in frames of a shot that a coarse look misses
 _LONG = (28, 60)
+CELL = SIDE // 3
+_RARE = 2  # shapes, and colours, that a long film shows only once
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A plate with a digit in the middle of a cell: three rows of three, counted from the top left."""
+
+    digit: str
+    cell: int
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of its cell, in pixels."""
+        row, column = divmod(self.cell, 3)
+        return column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +45,7 @@ class Shot:
     ground: int
     centre: tuple[int, int]
     travel: int
+    sign: Sign | None = None
 
     @property
     def start(self) -> float:
@@ -83,16 +103,29 @@ class Film:
 
 
 def make_film(seed: int, minutes: float | None = None) -> Film:
-    """The film of a seed: 7 to 12 shots, or as many as fill the minutes."""
+    """The film of a seed: 7 to 12 shots, or as many as fill the minutes.
+
+    In a film of so many minutes two shapes and two colours are seen once only, each for two seconds or more.
+    """
     rng = Random(f"film {seed} {minutes}")
     lengths = _lengths(rng, minutes)
-    looks, counted = _looks(rng, len(lengths), count=minutes is None)
-    shots: list[Shot] = []
-    first = 0
-    for frames, (colour, shape) in zip(lengths, looks, strict=True):
-        shots.append(_shot(rng, first, frames, colour, shape))
-        first += frames
-    return Film(seed, tuple(shots), _lines(rng, shots), counted)
+    if minutes is not None:
+        shots = _shots(rng, lengths, _long_looks(rng, lengths))
+        return Film(seed, shots, _names(rng, shots))
+    looks, counted = _looks(rng, len(lengths))
+    shots = _shots(rng, lengths, looks)
+    return Film(seed, shots, _lines(rng, shots), counted)
+
+
+def make_signed_film(seed: int) -> Film:
+    """A short film of which one shot, that lasts, has a sign too small to be read without a closer look."""
+    film = make_film(seed)
+    rng = Random(f"sign {seed}")
+    lasting = [index for index, shot in enumerate(film.shots) if shot.frames >= _LONG[0]]
+    at = rng.choice(lasting or [max(range(len(film.shots)), key=lambda index: film.shots[index].frames)])
+    shot = film.shots[at]
+    signed = replace(shot, sign=Sign(rng.choice(DIGITS), rng.choice(_free_cells(shot))))
+    return replace(film, shots=(*film.shots[:at], signed, *film.shots[at + 1 :]))
 
 
 def _lengths(rng: Random, minutes: float | None) -> list[int]:
@@ -108,17 +141,44 @@ def _length(rng: Random) -> int:
     return rng.randint(*(_SHORT if rng.random() < 0.4 else _LONG))
 
 
-def _looks(rng: Random, shots: int, count: bool) -> tuple[list[tuple[str, str]], str]:
+def _shots(rng: Random, lengths: list[int], looks: list[Look]) -> tuple[Shot, ...]:
+    firsts = accumulate(lengths, initial=0)
+    return tuple(
+        _shot(rng, first, *each) for first, each in zip(firsts, zip(lengths, looks, strict=True), strict=False)
+    )
+
+
+def _looks(rng: Random, shots: int) -> tuple[list[Look], str]:
     """Colour and shape of each shot; neighbours differ in both. One word appears in 1, 2, 3 or 4 shots."""
-    counted = rng.choice(COLOURS + SHAPES) if count else ""
-    wanted = set(_apart(rng, shots, rng.randint(1, 4))) if count else set()
-    looks: list[tuple[str, str]] = []
+    counted = rng.choice(COLOURS + SHAPES)
+    wanted = set(_apart(rng, shots, rng.randint(1, 4)))
+    looks: list[Look] = []
     while len(looks) < shots:
         look = rng.choice(COLOURS), rng.choice(SHAPES)
-        fits = not count or (counted in look) == (len(looks) in wanted)
-        if fits and not (looks and (look[0] == looks[-1][0] or look[1] == looks[-1][1])):
+        if (counted in look) == (len(looks) in wanted) and _differ(look, looks[-1:]):
             looks.append(look)
     return looks, counted
+
+
+def _long_looks(rng: Random, lengths: list[int]) -> list[Look]:
+    """Colour and shape of each shot. The rare ones come in four shots that last, one each."""
+    colours, shapes = rng.sample(COLOURS, len(COLOURS)), rng.sample(SHAPES, len(SHAPES))
+    common = [(colour, shape) for colour in colours[_RARE:] for shape in shapes[_RARE:]]
+    looks: list[Look] = []
+    while len(looks) < len(lengths):
+        if _differ(look := rng.choice(common), looks[-1:]):
+            looks.append(look)
+    rare = [[(colour, shape) for colour in colours[_RARE:]] for shape in shapes[:_RARE]]
+    rare += [[(colour, shape) for shape in shapes[_RARE:]] for colour in colours[:_RARE]]
+    lasting = [index for index in range(1, len(lengths) - 1) if lengths[index] >= _LONG[0]]
+    places = rng.sample(lasting[::2], len(rare))  # not next to each other: what is every second one is not
+    for place, choices in zip(places, rare, strict=True):
+        looks[place] = rng.choice([look for look in choices if _differ(look, [looks[place - 1], looks[place + 1]])])
+    return looks
+
+
+def _differ(look: Look, others: list[Look]) -> bool:
+    return all(look[0] != colour and look[1] != shape for colour, shape in others)
 
 
 def _apart(rng: Random, places: int, count: int) -> list[int]:
@@ -127,7 +187,8 @@ def _apart(rng: Random, places: int, count: int) -> list[int]:
     return [place + index for index, place in enumerate(picked)]
 
 
-def _shot(rng: Random, first: int, frames: int, colour: str, shape: str) -> Shot:
+def _shot(rng: Random, first: int, frames: int, look: Look) -> Shot:
+    colour, shape = look
     direction = rng.choice(DIRECTIONS)
     radius = rng.randint(44, 84)
     travel = rng.randint(140, 240)
@@ -136,7 +197,24 @@ def _shot(rng: Random, first: int, frames: int, colour: str, shape: str) -> Shot
     return Shot(first, frames, shape, colour, direction, radius, rng.randint(70, 150), centre, travel)
 
 
-def _lines(rng: Random, shots: list[Shot]) -> tuple[Line, ...]:
+def _free_cells(shot: Shot) -> list[int]:
+    """Cells that the shape never touches."""
+    (ax, ay), (bx, by) = shot.place(0), shot.place(shot.frames)
+    left, right = min(ax, bx) - shot.radius, max(ax, bx) + shot.radius
+    top, bottom = min(ay, by) - shot.radius, max(ay, by) + shot.radius
+    boxes = [(cell, Sign("0", cell).box) for cell in range(9)]
+    return [cell for cell, (x, y, x_end, y_end) in boxes if x_end <= left or x >= right or y_end <= top or y >= bottom]
+
+
+def _names(rng: Random, shots: tuple[Shot, ...]) -> tuple[Line, ...]:
+    """The narrator of a long film says a name with two of five of the shots that last, and with all that are rare."""
+    looks = Counter(shot.what for shot in shots)
+    lasting = [shot for shot in shots if shot.frames >= _LONG[0]]
+    spoken = [shot for shot in lasting if looks[shot.what] == 1 or rng.random() < 0.4]
+    return tuple(Line(shot.start, shot.end, f"The name is {rng.choice(NAMES)}.") for shot in spoken)
+
+
+def _lines(rng: Random, shots: tuple[Shot, ...]) -> tuple[Line, ...]:
     """In every second film a narrator names what is on screen in some of the longer shots."""
     if rng.random() < 0.5:
         return ()

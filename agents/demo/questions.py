@@ -8,12 +8,15 @@ from random import Random
 from typing import TypeVar
 
 from agents.demo.film import FPS, Film, Shot
-from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
+from agents.demo.world import COLOURS, DIGITS, DIRECTIONS, NAMES, SHAPES
 
 T = TypeVar("T")
 
 KINDS = ("colour", "shape", "first", "last", "appears")
 HARDER = ("after", "moves", "count")  # asked on demand only: the committed model has not learned them
+NEEDLE = ("colour", "shape")  # of long films, where what they ask about is seen once
+SAID = ("said",)  # of long films: needs the subtitles too
+SIGN = ("sign",)  # of signed films: needs a closer look
 _CHOICES = 4
 _COUNTS = ("1", "2", "3", "4")
 _MOVES_FRAMES = 2 * FPS  # motion is only asked of shots long enough to be seen twice
@@ -132,6 +135,21 @@ def _appears(film: Film, rng: Random) -> DemoQuestion:
     return DemoQuestion("appears", f"Does a {what} appear?", (), answer, spans, f"a {what}")
 
 
+def _said(film: Film, rng: Random) -> DemoQuestion:
+    spoken = {(line.start, line.end): line.text for line in film.lines}
+    among = [shot for shot in film.shots if (shot.start, shot.end) in spoken and _only(film, shot)]
+    shot = _pick(rng, among)
+    name = next(name for name in NAMES if name in spoken[shot.start, shot.end])
+    text = f"Which name is said when the {shot.what} appears?"
+    return _choice(rng, "said", text, NAMES, name, [shot], f"the {shot.what}")
+
+
+def _sign(film: Film, rng: Random) -> DemoQuestion:
+    shot = _pick(rng, [shot for shot in film.shots if shot.sign is not None])
+    digit = shot.sign.digit if shot.sign else ""
+    return _choice(rng, "sign", "What number is on the sign?", DIGITS, digit, [shot], "the sign")
+
+
 def _choice(
     rng: Random, kind: str, text: str, values: tuple[str, ...], answer: str, shots: list[Shot], subject: str
 ) -> DemoQuestion:
@@ -161,4 +179,6 @@ _KINDS: dict[str, Callable[[Film, Random], DemoQuestion]] = {
     "moves": _moves,
     "count": _count,
     "appears": _appears,
+    "said": _said,
+    "sign": _sign,
 }

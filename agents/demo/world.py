@@ -5,6 +5,8 @@ from __future__ import annotations
 SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 DIRECTIONS = ("left", "right", "up", "down")
+DIGITS = tuple("0123456789")
+NAMES = ("Ada", "Ben", "Cleo", "Dora", "Emil", "Finn", "Greta", "Hugo", "Ines", "Juri", "Karl", "Lena")
 
 RGB = {
     "red": (214, 40, 40),
