@@ -30,9 +30,9 @@ class Declarer(MetaPathFinder):
         """Finds nothing, ever: others do."""
         del path, target
         if fullname == "torchvision" and self._library is None:
-            from torch import library  # noqa: PLC0415 - torch is slow to import and most processes need none
+            from torch.library import Library  # noqa: PLC0415 - torch is slow to import and most processes need none
 
-            self._library = library.Library("torchvision", "DEF")
+            self._library = Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
             for name in ("nms", "qnms"):
                 self._library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return None

@@ -25,7 +25,7 @@ FLAGS: Mapping[str, str | None] = {
     "--dtype": "float32",  # what the in-process engine computes in, so that both can be compared
     "--max-model-len": "2048",
     "--block-size": "32",  # the default of 128 hides what is cached
-    "--limit-mm-per-prompt": '{"image":64,"video":2}',
+    "--limit-mm-per-prompt": '{"image":256,"video":2}',
     "--enable-prompt-tokens-details": None,
     "--logprobs-mode": "processed_logprobs",
     "--trust-request-mm-kwargs": None,
@@ -60,6 +60,7 @@ class Server:
         for flag, value in {**FLAGS, **(flags or {})}.items():
             self._command += [flag] if value is None else [flag, value]
         self._process: subprocess.Popen[bytes] | None = None
+        self._begin = 0
 
     def start(self) -> None:
         """Start it in a process group of its own, and return at once."""
@@ -128,9 +129,13 @@ class Server:
         answer: dict[str, Any] = response.json()
         return answer
 
+    def mark(self) -> None:
+        """From here on, `tail` shows only what is new."""
+        self._begin = self.log.stat().st_size if self.log.exists() else 0
+
     def tail(self) -> str:
-        """The end of its log."""
-        return self.log.read_text(errors="replace")[-_TAIL:] if self.log.exists() else ""
+        """The end of its log since the last mark."""
+        return self.log.read_bytes()[self._begin :].decode(errors="replace")[-_TAIL:] if self.log.exists() else ""
 
 
 def _arguments(model: Path, name: str, port: int) -> list[str]:

@@ -1,0 +1,103 @@
+"""Two real servers for the whole run, and films that the demo model knows."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agents.demo import WEIGHTS
+from agents.demo.encode import encode
+from agents.demo.film import make_film
+from agents.demo.questions import DemoQuestion, ask_about
+from agents.demo.seeds import TEST_FROM
+from tests.vllm.install import install, installed, python
+from tests.vllm.server import Server
+from tests.vllm.tiny_qwen import save_tiny_qwen
+
+_FILMS = 24
+_A_FILM = 5  # questions about each film
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def _starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """Both servers start side by side; whoever needs one waits for it."""
+    if not installed():
+        install()
+    folder = tmp_path_factory.mktemp("vllm")
+    save_tiny_qwen(folder / "qwen")
+    demo = Server(python(), WEIGHTS, folder / "demo.log")
+    qwen = Server(python(), folder / "qwen", folder / "qwen.log", name="tiny-qwen", flags={"--max-model-len": "4096"})
+    with _running(demo), _running(qwen):
+        yield demo, qwen
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def _demo(_starting: tuple[Server, Server]) -> Server:
+    _starting[0].wait()
+    return _starting[0]
+
+
+@pytest.fixture(scope="session")
+def _qwen(_starting: tuple[Server, Server]) -> Server:
+    _starting[1].wait()
+    return _starting[1]
+
+
+@pytest.fixture
+def demo(_demo: Server) -> Server:
+    """A healthy server with the demo model."""
+    return _healthy(_demo)
+
+
+@pytest.fixture
+def qwen(_qwen: Server) -> Server:
+    """A healthy server with a tiny Qwen3-VL."""
+    return _healthy(_qwen)
+
+
+def _healthy(server: Server) -> Server:
+    if not server.healthy():  # a test before this one hurt it
+        server.restart()
+    server.mark()
+    return server
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the servers logged meanwhile."""
+    report = yield
+    if report.failed:
+        servers = {each for each in getattr(item, "funcargs", {}).values() if isinstance(each, Server)}
+        report.sections += [(f"log of the {server.name} server", server.tail()) for server in servers]
+    return report
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, list[DemoQuestion]]]:
+    """Films of the range that nobody trained on, encoded, each with questions about it."""
+    folder = tmp_path_factory.mktemp("films")
+    made = []
+    for seed in range(TEST_FROM + 500, TEST_FROM + 500 + _FILMS):
+        film = make_film(seed)
+        path = folder / f"{seed}.mp4"
+        encode(film, path)
+        made.append((path, ask_about(film, _A_FILM)))
+    return made

@@ -1,0 +1,66 @@
+"""The same weights, films and prompts give the same answers in process and on vLLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents.answer import Question
+from agents.conversation import compose
+from agents.demo.questions import DemoQuestion
+from agents.engine import Engine, Picture, Prompt, Sampling
+from agents.engines import open_engine
+from agents.prompts import Style, ask
+from tests.bench.scaling import posed
+from tests.vllm.server import Server
+from tools.moment import Span, grid
+from tools.video import Video
+
+pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
+
+FRAMES = 16
+CLOSE = 0.02  # of an option's probability
+
+
+async def test_a_hundred_prompts_get_the_same_words_and_probabilities(
+    demo: Server, films: list[tuple[Path, list[DemoQuestion]]]
+) -> None:
+    here = open_engine("demo:")
+    there = open_engine(f"openai:{demo.url}?answers=text&side={here.side}")
+    await there.probe()
+    gaps: list[float] = []
+    differing: list[tuple[str, str]] = []
+    for path, questions in films:
+        video = Video.open(path)
+        for question in map(posed, questions):
+            gaps.append(await _gap(here, there, video, question))
+            words = [await _words(engine, video, question) for engine in (here, there)]
+            if len(set(words)) > 1:
+                differing.append((words[0], words[1]))
+    await here.close()
+    await there.close()
+    assert len(gaps) >= 100
+    assert not differing
+    assert max(gaps) <= CLOSE, sorted(gaps)[-5:]
+
+
+async def _gap(here: Engine, there: Engine, video: Video, question: Question) -> float:
+    """The largest difference between the probabilities of an option."""
+    sampling = Sampling(max_tokens=1, choices=question.options or question.values)
+    prompt = _prompt(video, question, "direct", here.side)
+    known = [(await engine.generate(prompt, sampling, 1)).replies[0].probabilities for engine in (here, there)]
+    one, other = known
+    assert one is not None and other is not None
+    return max(abs(one[choice] - other[choice]) for choice in sampling.choices)
+
+
+async def _words(engine: Engine, video: Video, question: Question) -> str:
+    generation = await engine.generate(_prompt(video, question, "think", engine.side), Sampling(max_tokens=64), 1)
+    return generation.replies[0].text
+
+
+def _prompt(video: Video, question: Question, style: Style, side: int) -> Prompt:
+    look = video.look(grid(Span(0.0, video.info.duration), FRAMES), side)
+    pictures = [Picture(frame, f"{video.id}:{frame.time}:{side}") for frame in look.frames]
+    return compose(pictures, ask(question, style, "text"))
