@@ -13,14 +13,17 @@ from typing import Any, TypeVar
 from agents import prompts
 from agents.answer import Answer, Candidate, Question, Stop
 from agents.budget import Budget, BudgetExceeded, Meter
+from agents.captions import Captions
 from agents.confidence import normalise
 from agents.conversation import opening
 from agents.engine import Engine, Generation, Picture, Sampling
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
+from agents.onlooker import Onlooker
 from agents.sample import Sample, chosen, sample
 from agents.trace import Began, Ended, Listener, Looked, Noted, Proposed, Trace
 from tools.footage import Footage
+from tools.index import Index
 from tools.limits import BadVideo
 from tools.moment import Moment, Span
 
@@ -30,7 +33,8 @@ T = TypeVar("T")
 class Run:
     """One question to one video with one engine under one budget.
 
-    `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far.
+    `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `captions`
+    are what is known of the film in words: without an `index`, nothing at first, and it is forgotten afterwards.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Run:
         budget: Budget | None = None,
         seed: int = 0,
         listener: Listener | None = None,
+        index: Index | None = None,
     ) -> None:
         self.question = question
         self.span = span or video.span
@@ -53,7 +58,10 @@ class Run:
         self.best: Answer | None = None
         self._video = video
         self._engine = engine
-        self._metered = MeteredEngine(engine, Meter(self.budget), self.ledger, self.trace, opening(question))
+        meter = Meter(self.budget)
+        self._metered = MeteredEngine(engine, meter, self.ledger, self.trace, opening(question))
+        eyes = Onlooker(video, engine, meter, self.ledger, self.trace)
+        self.captions = Captions(index or Index(video.span.end), eyes)
         self._words: dict[str, str] = {}
         self._pictures: dict[Moment, Picture] = {}
 

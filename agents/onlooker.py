@@ -1,0 +1,39 @@
+"""Looks at a film and says what is seen, without a question: for captions. Metered as everything is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+from agents.budget import Meter
+from agents.engine import Engine, Picture, Reply, Sampling
+from agents.ledger import Ledger
+from agents.metered import MeteredEngine
+from agents.trace import Trace
+from tools.footage import Footage
+from tools.moment import Moment
+
+
+class Onlooker:
+    """One film, one engine, and whose meter pays. Keeps no frames: a whole film passes by."""
+
+    def __init__(self, video: Footage, engine: Engine, meter: Meter, ledger: Ledger, trace: Trace) -> None:
+        self._video = video
+        self._engine = engine
+        self._ledger = ledger
+        self._metered = MeteredEngine(engine, meter, ledger, trace)
+
+    async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
+        """Decode frames off the event loop, in order of time. Raises BadVideo."""
+        began, side = perf_counter(), self._engine.side
+        look = await asyncio.to_thread(self._video.look, moments, side)
+        self._ledger.seconds["decode"] += perf_counter() - began
+        self._ledger.degrade(*look.degraded)
+        frames = {frame.time: frame for frame in look.frames}
+        return tuple(Picture(frames[time], f"{self._video.id}:{time:.6f}:{side}") for time in sorted(frames))
+
+    async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Reply:
+        """The model's words about some pictures. Raises BudgetExceeded, EngineError, TooLong."""
+        generation = await self._metered.generate(pictures, text, sampling, 1, purpose=purpose, shrink=False)
+        return generation.replies[0]

@@ -1,0 +1,81 @@
+"""Texts as vectors, so that near meanings are near each other; by default without any model."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""(texts, dimension); every row has length 1, or 0 if there is nothing in the text."""
+
+
+class Embedder(Protocol):
+    """Makes vectors of texts. Safe under threads."""
+
+    @property
+    def name(self) -> str:
+        """What makes the vectors, so that those of different makers are never compared."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One vector a text. Blocks. What it raises is its own."""
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words and numbers of a text in small letters, without accents, in order."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return tuple(_WORD.findall("".join(letter for letter in plain if not unicodedata.combining(letter))))
+
+
+class HashedEmbedder:
+    """Words and their pieces of three to five letters, each added at a place and with a sign that its hash says.
+
+    Finds texts that share words or parts of words; knows nothing of what they mean. Feature hashing after Weinberger
+    et al., ICML 2009, arXiv:0902.2206; pieces of words after Bojanowski et al., TACL 2017, arXiv:1607.04606.
+    """
+
+    def __init__(self, dimension: int = 256) -> None:
+        if dimension < 8:
+            raise ValueError("a vector needs at least 8 numbers")
+        self.dimension = dimension
+        self.name = f"hashed-{_VERSION}:{dimension}"
+        self._word = lru_cache(_REMEMBERED)(self._hash)
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """One vector a text."""
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            for word in set(words(text)):
+                places, weights = self._word(word)
+                np.add.at(vector, places, weights)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(np.divide(vectors, lengths, out=vectors, where=lengths > 0), np.float32)
+
+    def _hash(self, word: str) -> tuple[NDArray[np.intp], Vectors]:
+        """Where a word goes, and how much: half for itself, half for its pieces together."""
+        pieces = list(_pieces(word))
+        hashes = [int.from_bytes(blake2b(each.encode(), digest_size=8).digest(), "little") for each in (word, *pieces)]
+        places = np.array([each % self.dimension for each in hashes], np.intp)
+        signs = np.array([1.0 if each >> 63 else -1.0 for each in hashes], np.float32)
+        shares = np.array([1.0, *[len(pieces) ** -0.5] * len(pieces)], np.float32)
+        return places, signs * shares
+
+
+_VERSION = 1
+"""Raise this with every change of what a text's vector is."""
+_REMEMBERED = 65_536
+_WORD = re.compile(r"\w+", re.UNICODE)
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """Runs of three to five letters of a word with its ends marked; none of a word without letters."""
+    if word.isdecimal():
+        return
+    marked = f"<{word}>"
+    for size in (3, 4, 5):
+        for start in range(len(marked) - size + 1):
+            yield f"{size}{marked[start : start + size]}"
