@@ -187,6 +187,10 @@ class Engine(Protocol):
     def context(self) -> int | None:
         """The most tokens that it reads and writes in one call; None if unknown."""
 
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be asked just now, in words for callers; None as long as nothing is known against it."""
+
     def frame_tokens(self, side: int) -> int:
         """Upper bound of prompt tokens for one frame of that longest side, in pixels, and its time label."""
 

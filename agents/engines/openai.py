@@ -80,6 +80,7 @@ class OpenAIEngine:
         self.side = side
         self.least_side = side
         self.context: int | None = None
+        self.problem: str | None = None  # a server that is down says so when it is asked
         self._frame_tokens = _FRAME
         self._server = server
         self._named = model is not None

@@ -54,6 +54,7 @@ class ScriptedEngine:
     tokens_per_frame: int = 16
     least_side: int = 64
     context: int | None = None
+    problem: str | None = None
     pause: float = 0.0
     calls: list[Call] = field(default_factory=list)
     cancelled: int = 0

@@ -72,6 +72,7 @@ class TransformersEngine:
         self.side = checkpoint.side
         self.least_side = checkpoint.least_side
         self.context: int | None = checkpoint.longest
+        self.problem: str | None = None
         self.frame_tokens = checkpoint.frame_tokens
         self._tokenizer = checkpoint.tokenizer
 
