@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from agents.demo.model import TOKENS_PER_FRAME
+from agents.demo.precision import mixed
 from agents.demo.tokens import word_ids
 from agents.demo.vision import batches
 from agents.demo.world import COLOURS, SHAPES
@@ -75,7 +76,7 @@ def align(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFa
 
 def tokens_of(model: LlavaForConditionalGeneration, pictures: Tensor, device: str) -> Tensor:
     """What the decoder receives for each picture."""
-    with torch.autocast(device, torch.bfloat16):
+    with mixed(device):
         seen = model.model.vision_tower(pictures, output_hidden_states=True).hidden_states[-1]
         tokens: Tensor = model.model.multi_modal_projector(seen)
     return tokens.float().view(-1, TOKENS_PER_FRAME, tokens.shape[-1])

@@ -45,10 +45,8 @@ def draw(shot: Shot, frame: int, side: int = SIDE) -> Pixels:
 
 def _write(canvas: Pixels, sign: Sign, side: int) -> None:
     """A light plate of 28 pixels with a dark digit of 14 in a film of full size."""
-    left, top, right, bottom = sign.box
-    x, y = ((left + right) // 2, (top + bottom) // 2)
-    plate = [(x + dx) * side // SIDE for dx in (-14, 14)], [(y + dy) * side // SIDE for dy in (-14, 14)]
-    cv2.rectangle(canvas, (plate[0][0], plate[1][0]), (plate[0][1], plate[1][1]), _PLATE, cv2.FILLED)
+    left, top, right, bottom = (edge * side // SIDE for edge in sign.plate)
+    cv2.rectangle(canvas, (left, top), (right, bottom), _PLATE, cv2.FILLED)
     scale = side / SIDE
-    at = round((x - 7) * scale), round((y + 7) * scale)
+    at = round(left + 7 * scale), round(top + 21 * scale)
     cv2.putText(canvas, sign.digit, at, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, _INK, max(1, round(2 * scale)))

@@ -15,6 +15,7 @@ Look = tuple[str, str]  # colour and shape
 _SHORT = (10, 18)  # length in frames of a shot that a coarse look misses
 _LONG = (28, 60)
 CELL = SIDE // 3
+PLATE = 28
 _RARE = 2  # shapes, and colours, that a long film shows only once
 
 
@@ -30,6 +31,13 @@ class Sign:
         """Left, top, right and bottom of its cell, in pixels."""
         row, column = divmod(self.cell, 3)
         return column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL
+
+    @property
+    def plate(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the plate, in pixels."""
+        left, top, right, bottom = self.box
+        x, y = (left + right) // 2, (top + bottom) // 2
+        return x - PLATE // 2, y - PLATE // 2, x + PLATE // 2, y + PLATE // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +206,12 @@ def _shot(rng: Random, first: int, frames: int, look: Look) -> Shot:
 
 
 def _free_cells(shot: Shot) -> list[int]:
-    """Cells that the shape never touches."""
+    """Cells whose plate the shape never touches."""
     (ax, ay), (bx, by) = shot.place(0), shot.place(shot.frames)
     left, right = min(ax, bx) - shot.radius, max(ax, bx) + shot.radius
     top, bottom = min(ay, by) - shot.radius, max(ay, by) + shot.radius
-    boxes = [(cell, Sign("0", cell).box) for cell in range(9)]
-    return [cell for cell, (x, y, x_end, y_end) in boxes if x_end <= left or x >= right or y_end <= top or y >= bottom]
+    plates = [(cell, Sign("0", cell).plate) for cell in range(9)]
+    return [cell for cell, (x, y, x_end, y_end) in plates if x_end <= left or x >= right or y_end <= top or y >= bottom]
 
 
 def _names(rng: Random, shots: tuple[Shot, ...]) -> tuple[Line, ...]:

@@ -12,6 +12,7 @@ from transformers import LlavaForConditionalGeneration
 from agents.demo.batch import Batch
 from agents.demo.branching import NAME as BRANCHING
 from agents.demo.model import TOKENS_PER_FRAME
+from agents.demo.precision import mixed
 
 _BLUR = 0.03  # noise on frames that are told in words, so that no exact vector is relied on
 _KNOWN_BY = 3  # layers after which the answer's word should be known
@@ -117,7 +118,7 @@ def logits_of(model: LlavaForConditionalGeneration, batch: Batch, wanted: Tensor
 
 def layers_of(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> tuple[Tensor, ...]:
     """Hidden states after the embedding and after each layer; the last one is normalised."""
-    with torch.autocast(device, torch.bfloat16):
+    with mixed(device):
         layers: tuple[Tensor, ...] = model.model.language_model(
             inputs_embeds=_embed(model, batch, device),
             position_ids=batch.places.to(device),
@@ -147,6 +148,6 @@ def _embed(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> T
 
 def say(model: LlavaForConditionalGeneration, hidden: Tensor, wanted: Tensor) -> Tensor:
     """Logits of the words that come to mind at the wanted places."""
-    with torch.autocast(hidden.device.type, torch.bfloat16):
+    with mixed(hidden.device.type):
         logits: Tensor = model.lm_head(hidden[wanted])
     return logits.float()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.demo.draw import Pixels, draw
-from agents.demo.film import Shot
+from agents.demo.film import SIDE, Shot, Sign
 from agents.demo.model import IMAGE_SIDE
 
 _DRAWN = 2 * IMAGE_SIDE  # drawn twice too large, then averaged: smooth edges, a tenth of the full price
@@ -18,7 +18,22 @@ _DRAWN = 2 * IMAGE_SIDE  # drawn twice too large, then averaged: smooth edges, a
 
 def training_frame(shot: Shot, frame: int) -> Pixels:
     """A frame of a shot at the model's resolution, as shrinking the full film would give it."""
-    return _shrink(draw(shot, frame, _DRAWN))
+    # A sign is too small to be drawn at any other than the film's own size.
+    return _shrink(draw(shot, frame, _DRAWN if shot.sign is None else SIDE))
+
+
+def closer_look(shot: Shot, frame: int, box: tuple[float, float, float, float]) -> Pixels:
+    """A part of a frame, left, top, right, bottom as fractions of the film's picture, at the model's resolution."""
+    left, top, right, bottom = (round(edge * SIDE) for edge in box)
+    return _shrink(draw(shot, frame)[top:bottom, left:right])
+
+
+def around(cell: int, rng: Random) -> tuple[float, float, float, float]:
+    """A box about a cell, as a model with a shaky hand would draw it."""
+    left, top, right, bottom = Sign("0", cell).box
+    wider = [rng.uniform(-0.02, 0.06) for _ in range(4)]
+    edges = left / SIDE - wider[0], top / SIDE - wider[1], right / SIDE + wider[2], bottom / SIDE + wider[3]
+    return max(0.0, edges[0]), max(0.0, edges[1]), min(1.0, edges[2]), min(1.0, edges[3])
 
 
 def spoil(picture: Pixels, rng: Random) -> Pixels:
