@@ -14,11 +14,30 @@ from agents.answer import Manner
 from agents.prompts import label
 from tools.frame import Frame, ImageFile
 
-Offer = Literal["logprobs", "choices", "schema", "tools", "beam"]
+Offer = Literal[
+    "logprobs",  # of every token
+    "choices",  # the probability of each choice
+    "schema",
+    "tools",
+    "beam",
+    "video",  # frames are shown as a video that knows their seconds
+    "reuse",  # a frame that was sent once is not sent again
+]
 
 
 class EngineError(Exception):
-    """The model could not be run: it is down, restarting, or refused the request."""
+    """The model could not be run: it is down, restarting, or refused the request.
+
+    The message is for callers. `detail` is for the operator: it may hold addresses and a server's own words.
+    """
+
+    def __init__(self, message: str, detail: str | None = None) -> None:
+        super().__init__(message)
+        self.detail = detail or message
+
+
+class TooLong(Exception):
+    """A prompt is longer than the model reads. The caller asked for too much text."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ class Sampling:
 
     Temperature 0 is greedy. `beam` returns the n most probable replies of a beam search of width n, without
     log-probabilities. At most one of these is given: `choices` holds the reply to one of these strings, `schema` to
-    JSON of this schema, `tools` lets it call these.
+    JSON of this schema, `tools` lets it call these. A model that can think by itself does so only with `think`.
     """
 
     temperature: float = 0.0
@@ -120,6 +139,7 @@ class Sampling:
     choices: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     tools: tuple[Tool, ...] = ()
+    think: bool = False
 
     @property
     def needs(self) -> frozenset[Offer]:
@@ -140,6 +160,7 @@ class Token:
 class Reply:
     """One sample. `tokens` is empty if the engine offers no log-probabilities.
 
+    What the model thought by itself stands in `text` between <think> and </think>.
     `probabilities` is the distribution over `Sampling.choices`, where they were given and the engine knows it.
     """
 
@@ -194,6 +215,9 @@ class Engine(Protocol):
     def frame_tokens(self, side: int) -> int:
         """Upper bound of prompt tokens for one frame of that longest side, in pixels, and its time label."""
 
+    def picture_tokens(self, prompt: Prompt) -> int:
+        """Upper bound of prompt tokens for all its pictures and their time labels: together they may cost less."""
+
     async def count(self, text: str) -> int:
         """Tokens of a text, or an upper bound where the engine cannot count. Raises EngineError."""
 
@@ -204,10 +228,18 @@ class Engine(Protocol):
         """Find out what the engine offers, where that has to be asked: until then it may say nothing. EngineError."""
 
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
-        """Draw n replies to one prompt, which is read once. Raises EngineError."""
+        """Draw n replies to one prompt, which is read once.
+
+        Raises EngineError, or TooLong if the prompt is longer than `context`, which then says what was learned from it.
+        """
 
     async def close(self) -> None:
         """Give back what the engine holds."""
+
+
+def one_by_one(engine: Engine, prompt: Prompt) -> int:
+    """Upper bound of prompt tokens for pictures that are shown one by one."""
+    return sum(engine.frame_tokens(max(each.frame.width, each.frame.height)) for each in pictures_of(prompt))
 
 
 def ladder(side: int, least: int) -> tuple[int, ...]:
@@ -225,5 +257,4 @@ _TURN = 16
 def reserve(engine: Engine, prompt: Prompt, *, text_tokens: int | None = None) -> int:
     """Upper bound of a prompt's tokens, of which its words take `text_tokens`, or one for each byte if not counted."""
     words = sum(len(text.encode()) for text in texts_of(prompt)) if text_tokens is None else text_tokens
-    frames = sum(engine.frame_tokens(max(each.frame.width, each.frame.height)) for each in pictures_of(prompt))
-    return words + frames + _TURN * len(prompt) + _TEMPLATE
+    return words + engine.picture_tokens(prompt) + _TURN * len(prompt) + _TEMPLATE

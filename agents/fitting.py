@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agents.engine import Engine, Message, Picture, Prompt, Sampling, ladder, pictures_of, reserve, texts_of
+from agents.engine import Engine, Message, Picture, Prompt, Sampling, TooLong, ladder, pictures_of, reserve, texts_of
 
 _FEWEST = 4  # frames; fewer show too little of a film to answer about it
-
-
-class TooLong(Exception):
-    """Even the smallest form of the prompt is longer than the model reads. The caller asked for too much text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from typing import Any
 
 from agents.answer import Answer, Stop
 from agents.budget import BudgetExceeded
-from agents.engine import Engine, EngineError
-from agents.fitting import TooLong
+from agents.engine import Engine, EngineError, TooLong
 from agents.run import Run
 from agents.strategy import Strategy
 from agents.trace import Stopped

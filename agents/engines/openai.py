@@ -13,7 +13,19 @@ import httpx
 import numpy as np
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Message, Offer, Picture, Prompt, Reply, Sampling, Token, labelled
+from agents.engine import (
+    EngineError,
+    Generation,
+    Message,
+    Offer,
+    Picture,
+    Prompt,
+    Reply,
+    Sampling,
+    Token,
+    labelled,
+    one_by_one,
+)
 from agents.engines.manner import manner
 from agents.engines.remote.completion import Completion, completion
 from agents.engines.remote.distribution import distribution
@@ -110,6 +122,10 @@ class OpenAIEngine:
     def frame_tokens(self, side: int) -> int:  # noqa: ARG002
         """Upper bound of prompt tokens for one frame and its time label."""
         return self._frame_tokens
+
+    def picture_tokens(self, prompt: Prompt) -> int:
+        """Each for itself."""
+        return one_by_one(self, prompt)
 
     async def count(self, text: str) -> int:
         """One token a byte: an upper bound."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import log
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Picture, Prompt, Reply, Sampling, Token, pictures_of
+from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, one_by_one, pictures_of
 
 Line = str | Mapping[str, float] | Reply
 Script = Iterable[Line] | Callable[[Prompt, Sampling, int], Iterable[Line]]
@@ -75,7 +75,7 @@ class ScriptedEngine:
         written = sum(len(part.encode()) for message in prompt for part in message.parts if isinstance(part, str))
         return Generation(
             replies=replies,
-            prompt_tokens=written + sum(self._cost(picture) for picture in pictures_of(prompt)),
+            prompt_tokens=written + self.picture_tokens(prompt),
             completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
         )
 
@@ -85,6 +85,10 @@ class ScriptedEngine:
     def frame_tokens(self, side: int) -> int:
         """Tokens of a frame: fewer for a smaller one, by area."""
         return max(1, round(self.tokens_per_frame * (side / self.side) ** 2))
+
+    def picture_tokens(self, prompt: Prompt) -> int:
+        """Each for itself."""
+        return one_by_one(self, prompt)
 
     async def count(self, text: str) -> int:
         """One token a byte."""
@@ -97,9 +101,6 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         """Nothing to give back."""
-
-    def _cost(self, picture: Picture) -> int:
-        return self.frame_tokens(max(picture.frame.width, picture.frame.height))
 
     def _next(self, n: int) -> list[Line]:
         try:

@@ -10,7 +10,7 @@ from threading import Event
 import torch
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Sampling
+from agents.engine import EngineError, Generation, Offer, Prompt, Sampling, one_by_one
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.local.choose import choose
 from agents.engines.local.decode import decode
@@ -99,6 +99,10 @@ class TransformersEngine:
 
     async def probe(self) -> None:
         """Nothing to find out: the model was loaded."""
+
+    def picture_tokens(self, prompt: Prompt) -> int:
+        """Each for itself."""
+        return one_by_one(self, prompt)
 
     async def count(self, text: str) -> int:
         """Tokens of a text."""

@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from agents.budget import Budget
-from agents.engine import Prompt, Sampling, pictures_of, reserve
+from agents.engine import Prompt, Sampling, TooLong, pictures_of, reserve
 from agents.engines.scripted import ScriptedEngine
-from agents.fitting import Fitted, TooLong, fit
+from agents.fitting import Fitted, fit
 from tests.agents.engines.strip import strip
 from tests.agents.stage import Perform, sure
 

@@ -1,0 +1,162 @@
+"""Model profiles: what must be known about a family of models to show it frames well, kept as data."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from agents.answer import Manner
+from agents.prompts import label
+
+Packing = Literal["images", "video"]
+
+_PROFILES = Path(__file__).with_name("profiles.toml")
+_DEFAULT = "default"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Price(_Part):
+    """Prompt tokens for frames of any size, an upper bound.
+
+    Either every frame costs the same, `each`, or a square of `patch` pixels becomes one token, at least `least` a frame
+    because smaller ones are enlarged. `merge` frames of a video become one, and `around` tokens stand around that.
+    """
+
+    each: int | None = Field(default=None, ge=1)
+    patch: int | None = Field(default=None, ge=1)
+    least: int = Field(default=1, ge=1)
+    merge: int = Field(default=1, ge=1)
+    around: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.each is None) == (self.patch is None):
+            raise ValueError("a price has either each or patch")
+        return self
+
+    def tokens(self, side: int, frames: int = 1) -> int:
+        """For so many frames whose longest side is so many pixels: a square one costs the most."""
+        return ceil(frames / self.merge) * (self._frame(side) + self.around)
+
+    def _frame(self, side: int) -> int:
+        if self.patch is None:
+            return self.each or 0
+        # What is enlarged to the least is then rounded up to whole patches along both sides.
+        least = (ceil(sqrt(self.least)) + 1) ** 2 if self.least > 1 else 1
+        return max(ceil(side / self.patch) ** 2, least)
+
+
+class Thinking(_Part):
+    """How a model's own thinking is switched by arguments of its chat template, and how it is marked in its text.
+
+    Without `on` and `off` it cannot be switched. `parser` is the name of vLLM's `--reasoning-parser`.
+    """
+
+    on: dict[str, Any] = {}
+    off: dict[str, Any] = {}
+    tags: tuple[str, str] = ("<think>", "</think>")
+    parser: str | None = None
+
+
+class Profile(_Part):
+    """One family. Patterns are searched for in the model's id, in any case.
+
+    `image` is the price of a frame sent as a picture, measured at the server if not known; `video` that of a frame of a
+    video. `times` says how a video tells its seconds: its encoding does, or words before it. `processor` are arguments
+    of its processor that make frames cheap. `frames` is how many it was trained to see, or what it is at ease with.
+    """
+
+    patterns: tuple[str, ...] = ()
+    packing: Packing = "images"
+    times: Literal["encoded", "written"] = "written"
+    image: Price | None = None
+    video: Price | None = None
+    frames: Annotated[int, Field(ge=1)] = 64
+    side: Annotated[int, Field(ge=16)] = 448
+    least_side: Annotated[int, Field(ge=16)] = 448
+    label: str = ""
+    manner: Manner = "letter"
+    context: int | None = Field(default=None, ge=256)
+    processor: dict[str, Any] = {}
+    tool_parser: str | None = None
+    thinking: Thinking = Thinking()
+
+    @field_validator("patterns")
+    @classmethod
+    def _readable(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for each in patterns:
+            re.compile(each)
+        return patterns
+
+    @field_validator("label")
+    @classmethod
+    def _says_seconds(cls, words: str) -> str:
+        if words and words.format(seconds=1.5) == words.format(seconds=2.5):
+            raise ValueError("a label must show {seconds}, and tell seconds less than one apart")
+        return words
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.least_side > self.side:
+            raise ValueError("least_side is larger than side")
+        if self.packing == "video" and self.video is None:
+            raise ValueError("to be shown as a video, frames need a price in a video")
+        return self
+
+    def words(self, seconds: float) -> str:
+        """The words before a frame that is sent as a picture."""
+        return self.label.format(seconds=seconds) if self.label else label(seconds)
+
+    def fits(self, name: str) -> bool:
+        """Whether a model of this name is one of the family."""
+        return any(re.search(pattern, name, re.IGNORECASE) for pattern in self.patterns)
+
+
+class Profiles:
+    """All families by name, in the order in which they are tried, and a safe default for all others."""
+
+    def __init__(self, families: Mapping[str, Profile]) -> None:
+        if _DEFAULT not in families:
+            raise ValueError(f"there is no profile {_DEFAULT!r}")
+        if idle := [name for name, each in families.items() if not each.patterns and name != _DEFAULT]:
+            raise ValueError(f"no model can have the profile {idle[0]!r}: it has no patterns")
+        self.families = dict(families)
+
+    @classmethod
+    def load(cls) -> Profiles:
+        """Those that are shipped."""
+        return cls.read(_PROFILES.read_text("utf-8"))
+
+    @classmethod
+    def read(cls, text: str) -> Profiles:
+        """Those of a TOML file. Raises ValueError."""
+        tables = tomllib.loads(text)
+        return cls({name: Profile.model_validate(_whole(name, tables)) for name in tables})
+
+    def named(self, names: Sequence[str | None]) -> str:
+        """The family of a model that goes by all these names."""
+        known = [name for name in names if name]
+        return next((family for family, each in self.families.items() if any(map(each.fits, known))), _DEFAULT)
+
+    def of(self, *names: str | None) -> Profile:
+        """The profile of a model that goes by all these names."""
+        return self.families[self.named(names)]
+
+
+def _whole(name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with what it takes over from the one that it is like."""
+    table = dict(tables[name])
+    if (other := table.pop("like", None)) is None:
+        return table
+    if other not in tables or "like" in tables[other]:
+        raise ValueError(f"profile {name!r} is like {other!r}, which is not there or like another itself")
+    return {**tables[other], **table}
