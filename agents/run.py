@@ -87,6 +87,7 @@ class Run:
         text = prompts.ask(self.question, style, self._engine.manner)
         if self.question.kind == "open" and style == "think":  # what strategies allow is for the thinking alone
             sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.length)
+        sampling = replace(sampling, think=style == "think")
         generation = await self._generate(pictures, text, sampling, n, style)
         samples = [sample(self.question, reply) for reply in generation.replies]
         for each in samples:
