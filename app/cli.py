@@ -14,11 +14,14 @@ from rich.console import Console
 from agents.manual import markdown
 from agents.presets import Catalogue
 from app.answers import Answers
+from app.auth import is_loopback
 from app.caller import LOCAL
 from app.cards import StrategyList
 from app.catalog import cards
 from app.demo import DEMO_SEED, perform
-from app.errors import BadRequest
+from app.errors import BadRequest, Exposed
+from app.key_commands import keys
+from app.key_commands import opened as opened_keys
 from app.loading import opened
 from app.main import create_app
 from app.middleware import check_body
@@ -33,6 +36,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+cli.add_typer(keys, name="keys")
 Engine = Annotated[str | None, typer.Option("--engine", "--model", metavar="URL", help="The model: demo:, openai:…")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the service sends it.")]
 _EXAMPLE = '{"video": "file_…", "question": "What happens first?"}'
@@ -52,15 +56,15 @@ def serve(
     """Start the service. Other settings come from the environment: SECONDLOOK_VIDEO_DIR, SECONDLOOK_MAX_RUNS, …"""
     with failing(as_json=False):
         settings = _settings(host=host, port=port, engine=engine)
+        has_keys = _check_exposure(settings)
         service = create_app(settings)
     at = f"http://{settings.host}:{settings.port}"
     say = Console(stderr=True, soft_wrap=True, highlight=False)
     say.print(f"[bold]Second Look[/] answers at {at} with {settings.engine}")
-    say.print(f"  send a video    curl -F file=@film.mp4 {at}/v1/files")
-    say.print(f"  ask about it    curl --json '{_EXAMPLE}' {at}/v1/answers", markup=False)
+    key = ' -H "Authorization: Bearer $KEY"' if has_keys else ""
+    say.print(f"  send a video    curl{key} -F file=@film.mp4 {at}/v1/files", markup=False)
+    say.print(f"  ask about it    curl{key} --json '{_EXAMPLE}' {at}/v1/answers", markup=False)
     say.print(f"  read and try    {at}/docs")
-    if settings.host not in ("127.0.0.1", "localhost", "::1"):
-        say.print("[yellow]There are no keys yet: whoever reaches this address can use it.[/]")
     uvicorn.run(
         service,
         host=settings.host,
@@ -144,6 +148,18 @@ def demo(
     with failing(as_json=False):
         settings = _settings(engine=engine)
         asyncio.run(perform(settings, seed, questions, keep, Console()))
+
+
+def _check_exposure(settings: Settings) -> bool:
+    """Whether there are keys. Raises Exposed if others could reach a service that has none."""
+    with opened_keys(settings) as all_keys:
+        has_keys = all_keys.exist()
+    if not has_keys and not is_loopback(settings.host):
+        raise Exposed(
+            f"There are no API keys, and {settings.host} can be reached from other machines. Make a key with "
+            "`secondlook keys create TENANT`, or set SECONDLOOK_API_KEY, or listen on 127.0.0.1."
+        )
+    return has_keys
 
 
 async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> AnswerResponse:

@@ -42,6 +42,10 @@ class BadRequest(Refused):
     """The request says something that makes no sense."""
 
 
+class Unauthorized(Refused):
+    """There is no valid key in the request."""
+
+
 class Forbidden(Refused):
     """The operator does not allow this."""
 
@@ -58,12 +62,24 @@ class WrongType(Refused):
     """The body is not of the type that this route reads."""
 
 
+class TooFast(Refused):
+    """The key has sent as many requests as it may."""
+
+
+class Spent(Refused):
+    """The key has used up what it has."""
+
+
 class Busy(Refused):
     """As much is running as may run at once."""
 
 
 class NotReady(Refused):
     """The engine is not loaded yet, or could not be."""
+
+
+class Exposed(Exception):
+    """The operator would open the service to everybody."""
 
 
 class Draining(NotReady):
@@ -91,16 +107,20 @@ TABLE: Mapping[type[Exception], Row] = {
     BadStrategy: Row(400, "invalid_request_error", "invalid_parameter", 2),
     UnfitEngine: Row(400, "invalid_request_error", "unfit_engine", 2),
     TooLong: Row(400, "invalid_request_error", "context_length_exceeded", 2),
+    Unauthorized: Row(401, "invalid_request_error", "invalid_api_key", 2),
     Forbidden: Row(403, "permission_error", "not_allowed", 2),
     Missing: Row(404, "not_found_error", "not_found", 3),
     TooLarge: Row(413, "invalid_request_error", "too_large", 2),
     WrongType: Row(415, "invalid_request_error", "unsupported_media_type", 2),
     BadVideo: Row(422, "invalid_request_error", "unreadable_video", 3),
     Busy: Row(429, "rate_limit_error", "too_many_runs", 5),
+    TooFast: Row(429, "rate_limit_error", "rate_limit_exceeded", 5),
+    Spent: Row(429, "rate_limit_error", "insufficient_quota", 5),
     ClientDisconnect: Row(499, "cancelled_error", "client_closed_request", 1),
     Gone: Row(499, "cancelled_error", "client_closed_request", 1),
     EngineError: Row(503, "engine_error", "engine_failed", 4),
     NotReady: Row(503, "not_ready_error", "not_ready", 4),
+    Exposed: Row(503, "server_error", "exposed", 4),
     RecordsDown: Row(503, "server_error", "records_unavailable", 4),
     WrongVersion: Row(503, "server_error", "wrong_records", 4),
     RecordsFull: Row(507, "server_error", "storage_full", 4),
@@ -135,7 +155,9 @@ class Failure:
         if row is BUG:
             return cls(BUG, "Something went wrong on our side. It is in the log under this request id.")
         wait = getattr(error, "retry_after", None) or (_RETRY_AFTER if row.status in (429, 503) else None)
-        headers = {"retry-after": str(wait)} if wait else None
+        headers = {"retry-after": str(wait)} if wait else {}
+        if row.status == 401:
+            headers["www-authenticate"] = "Bearer"
         return cls(row, str(error), getattr(error, "param", None), getattr(error, "code", None), headers)
 
     @classmethod

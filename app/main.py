@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from agents.engine import Engine
-from app.auth import Authenticate
+from app.auth import PUBLIC, Authenticate
 from app.errors import Failure, WrongType
 from app.middleware import BodyLimit, Correlate
-from app.routes import UPLOAD, router
+from app.routes import UPLOAD, public, router
 from app.service import Service
 from app.settings import Settings
 
@@ -35,13 +35,16 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(Correlate),
-            Middleware(Authenticate),
+            Middleware(
+                Authenticate, keys=service.keys, public=PUBLIC | ({"/metrics"} if settings.open_metrics else set())
+            ),
             Middleware(BodyLimit, limit=settings.max_body_bytes, streaming=UPLOAD),
         ],
         exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
     )
     app.state.service = service
     app.include_router(router)
+    app.include_router(public)
     return app
 
 

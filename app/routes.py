@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from agents.trace import Listener
-from app.caller import Asker
+from app.caller import Asker, Known, Reader, Uploader
 from app.cards import Deleted, ErrorResponse, Health, ModelCard, ModelList, StoredFile, StrategyList
 from app.catalog import cards
 from app.errors import TooLarge
@@ -48,7 +48,9 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorResponse} for status in statuses}
 
 
-router = APIRouter(responses={"default": {"model": ErrorResponse, "description": "What went wrong."}})
+_FAILED: dict[int | str, dict[str, Any]] = {"default": {"model": ErrorResponse, "description": "What went wrong."}}
+router = APIRouter(responses=_FAILED | _errors(401, 403, 429), dependencies=[Known])
+public = APIRouter(responses=_FAILED)
 
 
 _ANSWERED: dict[int | str, dict[str, Any]] = {
@@ -75,7 +77,7 @@ async def answer(body: AnswerRequest, request: Request, at: At, by: Asker) -> Re
 
 
 @router.post("/v1/files", responses=_errors(400, 413, 415, 422), openapi_extra=_FORM)
-async def upload(request: Request, at: At) -> StoredFile:
+async def upload(request: Request, at: At, _: Uploader) -> StoredFile:
     """Keep a video. Its id is the hash of its content, so sending it again changes nothing."""
     spare, declared = at.settings.max_body_bytes, request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > at.settings.max_upload_bytes + spare:
@@ -86,13 +88,13 @@ async def upload(request: Request, at: At) -> StoredFile:
 
 
 @router.get("/v1/files/{file_id}", responses=_errors(404))
-def file(file_id: str, at: At) -> StoredFile:
+def file(file_id: str, at: At, _: Reader) -> StoredFile:
     """What is known of an uploaded video."""
     return at.videos.get(file_id)
 
 
 @router.delete("/v1/files/{file_id}", responses=_errors(404))
-def delete(file_id: str, at: At) -> Deleted:
+def delete(file_id: str, at: At, _: Uploader) -> Deleted:
     """Forget an uploaded video."""
     at.videos.delete(file_id)
     return Deleted(id=file_id)
@@ -111,13 +113,13 @@ def models(at: At) -> ModelList:
     return ModelList(data=[ModelCard(id=engine.model, created=at.started, offers=sorted(engine.offers))])
 
 
-@router.get("/health", response_model_exclude_none=True)
+@public.get("/health", response_model_exclude_none=True)
 def health() -> Health:
     """Whether the process lives."""
     return Health(status="ok")
 
 
-@router.get("/ready", responses=_errors(503))
+@public.get("/ready", responses=_errors(503))
 def ready(at: At) -> Health:
     """Whether questions can be answered."""
     return Health(status="ready", model=at.engine.model)

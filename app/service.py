@@ -13,6 +13,7 @@ from agents.presets import Catalogue
 from app.answers import Answers
 from app.errors import NotReady
 from app.gate import Gate
+from app.keys import Keys
 from app.loading import opened
 from app.records import Records
 from app.settings import Settings
@@ -29,6 +30,8 @@ class Service:
         self.catalogue = Catalogue.load()
         self.catalogue.resolve(settings.strategy)
         self.records = Records(settings.records_url)
+        secret = settings.api_key.get_secret_value() if settings.api_key else None
+        self.keys = Keys(self.records, settings.quota, secret)
         self.videos = Videos(settings)
         self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
         self.started = int(time.time())

@@ -1,4 +1,7 @@
-"""All settings, read from the environment in this one place: `SECONDLOOK_` and the name in capitals."""
+"""All settings, read from the environment in this one place: `SECONDLOOK_` and the name in capitals.
+
+A part of a setting follows two underscores: `SECONDLOOK_QUOTA__STORAGE_BYTES`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,24 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.budget import Budget
+from app.quota import GIB, Quota
 from tools.limits import Limits
-
-GIB = 1024**3
 
 
 class Settings(BaseSettings):
     """Where to listen, which model to run, and every limit. The defaults suit one small machine."""
 
-    model_config = SettingsConfigDict(env_prefix="SECONDLOOK_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SECONDLOOK_", env_nested_delimiter="__", nested_model_default_partial_update=True, frozen=True
+    )
 
     engine: str = Field("demo:", description="The model, as URL: demo:, openai:…, transformers:…, scripted:")
     engine_key: SecretStr | None = Field(None, description="API key that the engine asks for.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_key: SecretStr | None = Field(None, min_length=20, description="A key that clients may use, made by you.")
+    open_metrics: bool = Field(False, description="Whether /metrics needs no key.")
+    quota: Quota = Field(Quota(), description="What a key may take unless it was made with another quota.")
     data_dir: Path = Field(Path("data"), description="Where uploaded videos are kept.")
     records: str | None = Field(None, description="Database, as URL of SQLAlchemy; none: SQLite in data_dir.")
     video_dir: Path | None = Field(None, description='Directory that {"path": …} may read.')

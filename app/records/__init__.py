@@ -2,7 +2,7 @@
 
 from app.records.base import Base
 from app.records.key import KeyRecord
-from app.records.store import Records, RecordsDown
+from app.records.store import Records, RecordsDown, RecordsFull
 from app.records.version import VERSION, WrongVersion
 
-__all__ = ["VERSION", "Base", "KeyRecord", "Records", "RecordsDown", "WrongVersion"]
+__all__ = ["VERSION", "Base", "KeyRecord", "Records", "RecordsDown", "RecordsFull", "WrongVersion"]

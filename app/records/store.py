@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from app.records.version import prepare
 T = TypeVar("T")
 Work = Callable[[Session], T]
 _ATTEMPTS = 8
+_LOG = logging.getLogger("secondlook")
+_DOWN = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY")
 _CONFLICTS = frozenset({"40001", "40P01"})
 """SQLSTATE of a serialization failure and of a deadlock: the transaction did nothing and may be tried again."""
 
@@ -48,7 +51,7 @@ class Records:
     def open(self) -> None:
         """Connect and make the tables. Raises WrongVersion, RecordsDown; blocks."""
         if self._sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         engine = create_engine(self._url, pool_size=self._threads, **self._options())
         if self._sqlite:
             event.listen(engine, "connect", self._connected)
@@ -137,8 +140,11 @@ def _sorted(error: DBAPIError) -> Exception:
     """The error by who must act. What is neither full nor down is a bug of ours and stays what it is."""
     if getattr(error.orig, "sqlstate", None) in _CONFLICTS:
         return _Conflict("The records are being changed by too many at once.")
-    if "disk is full" in str(error.orig):
+    name = getattr(error.orig, "sqlite_errorname", None)
+    if name == "SQLITE_FULL":
         return RecordsFull("There is no room left on the disk of the records.")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
+    operational = isinstance(error, OperationalError) if name is None else name.startswith(_DOWN)
+    if operational or error.connection_invalidated:
+        _LOG.warning("the records cannot be reached: %s", error.orig)
         return RecordsDown("The records cannot be reached.")
     return error

@@ -1,4 +1,4 @@
-"""Which form the tables have, written into the database, so that no version works on another's tables."""
+"""Which schema the tables have, written into the database, so that no version works on another's tables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ VERSION = 1
 
 
 class WrongVersion(Exception):
-    """The operator has pointed us at tables of another form."""
+    """The operator has pointed us at tables of another schema."""
 
 
 class VersionRecord(Base):
-    """One row: the form of all tables."""
+    """One row: the schema of all tables."""
 
     __tablename__ = "version"
 
@@ -45,6 +45,6 @@ def _check(found: int | None) -> None:
     else:
         advice = "Go on with the version that wrote them, or start with a new database"
     raise WrongVersion(
-        f"The records have form {found}, and this version of Second Look knows form {VERSION}. "
+        f"The records have schema version {found}, and this Second Look knows version {VERSION}. "
         f"{advice}; SECONDLOOK_RECORDS names the database."
     )

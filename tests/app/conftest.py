@@ -76,7 +76,7 @@ async def over_asgi(settings: Settings, engine: Engine | None = None) -> AsyncIt
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         yield client
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import httpx
 import pytest
@@ -55,10 +56,11 @@ async def test_the_model_is_listed(settings: Settings, engine: ScriptedEngine) -
     }
 
 
-async def test_the_service_lives_before_its_engine_does() -> None:
-    app = create_app(Settings(engine="scripted:A"))
+async def test_the_service_lives_before_its_engine_does(tmp_path: Path) -> None:
+    app = create_app(Settings(engine="scripted:A", data_dir=tmp_path))
+    app.state.service.records.open()
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/health")).json() == {"status": "ok"}
         for path in ("/ready", "/v1/models", "/v1/strategies"):
             response = await client.get(path)

@@ -9,9 +9,10 @@ from collections import Counter
 
 import pytest
 
-from app.caller import Caller, Quota
+from app.caller import Caller
 from app.errors import Busy, Draining
 from app.gate import Gate
+from app.quota import Quota
 
 pytestmark = pytest.mark.anyio
 

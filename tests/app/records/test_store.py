@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from app.records import VERSION, KeyRecord, Records, RecordsDown, WrongVersion
+from app.records import VERSION, KeyRecord, Records, RecordsDown, RecordsFull, WrongVersion
 
 pytestmark = pytest.mark.anyio
 
@@ -98,10 +99,30 @@ async def test_tables_of_another_version_are_refused_and_left_alone(tmp_path: Pa
     await records.write(lambda session: session.execute(text(f"UPDATE version SET version = {VERSION + off}")))
     await records.write(lambda session: session.execute(text("DROP TABLE keys")))
     records.close()
-    with pytest.raises(WrongVersion, match=f"form {VERSION + off}.*{advice}"):
+    with pytest.raises(WrongVersion, match=f"version {VERSION + off},.*{advice}"):
         records.open()
     with pytest.raises(RecordsDown):
         await records.read(lambda session: session.scalar(select(KeyRecord)))
+
+
+async def test_a_bug_of_ours_stays_one(tmp_path: Path) -> None:
+    records = records_in(tmp_path)
+    with pytest.raises(OperationalError):
+        await records.read(lambda session: session.execute(text("SELECT * FROM nothing")))
+    records.close()
+
+
+async def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
+    records = records_in(tmp_path)
+
+    def fill(session: Session) -> None:
+        session.execute(text("PRAGMA max_page_count = 1"))
+        session.add(key("k", note="x" * 100_000))
+        session.flush()
+
+    with pytest.raises(RecordsFull):
+        await records.write(fill)
+    records.close()
 
 
 async def test_a_place_that_cannot_be_opened_is_the_operators_matter(tmp_path: Path) -> None:
