@@ -34,7 +34,7 @@ from agents.engines.remote.server import Refused, Server
 from agents.engines.spellings import spellings
 from tools.frame import Frame
 
-_OPTIONS = frozenset({"answers", "model", "dialect", "side", "timeout"})
+OPTIONS = frozenset({"answers", "model", "dialect", "side", "timeout"})
 _DIALECTS: Mapping[str, Dialect] = {"openai": "openai", "vllm": "vllm"}
 _SIDE = 448  # pixels: what Qwen-, InternVL- and SigLIP-type models are at ease with
 _FRAME = 1024  # tokens: more than any of them spends on a frame of that size; measured by `probe`
@@ -44,8 +44,8 @@ _QUESTION = "\nReply with the letter A or the letter B only."
 
 def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) -> OpenAIEngine:
     """An engine for the server at a base URL. Nothing is sent yet. Raises EngineError."""
-    if unknown := sorted(options.keys() - _OPTIONS):
-        raise EngineError(f"unknown option {unknown[0]!r}: an openai engine has {', '.join(sorted(_OPTIONS))}")
+    if unknown := sorted(options.keys() - OPTIONS):
+        raise EngineError(f"unknown option {unknown[0]!r}: an openai engine has {', '.join(sorted(OPTIONS))}")
     url = httpx.URL(place)
     if url.scheme not in ("http", "https") or not url.host:
         raise EngineError(f"the engine's address must be like openai:http://host:port/v1, not openai:{place}")
