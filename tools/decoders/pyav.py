@@ -110,7 +110,7 @@ class _Reader:
     def _add(self, target: int, frame: VideoFrame, errors: int) -> None:
         pose = self._film.pose
         width, height = pose.stored(frame.width, frame.height, self._side)
-        image = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA)
+        image = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
         timeline = self._film.timeline
         time = (int(frame.pts or 0) - timeline.start) * float(timeline.tick)
         self.frames[target] = Frame(time, pose.upright(np.asarray(image.to_ndarray(), np.uint8)))

@@ -1,0 +1,10 @@
+"""Decoding in confined processes: a hostile film costs a worker, not the service.
+
+One process with everything imported (`server`) forks a worker for each task; `fence` says what a worker may do;
+`Sandbox` is the decoder that the rest of the house sees.
+"""
+
+from tools.sandbox.sandbox import Sandbox
+from tools.sandbox.worker import Report
+
+__all__ = ["Report", "Sandbox"]

@@ -1,0 +1,139 @@
+"""The process that makes workers: it has everything imported, never reads a film, and forks one worker a task.
+
+It ends when the service does, whose end of the control socket then closes, and takes all workers along.
+"""
+
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+from tools.sandbox import kernel
+from tools.sandbox.fence import Allowance, Fence, leave_namespaces
+from tools.sandbox.warm import warm
+from tools.sandbox.wire import Line, Message
+from tools.sandbox.worker import Report, try_out, work
+
+TRIAL = Allowance(memory=256 << 20, seconds=5.0)
+OPENERS = frozenset({"decord"})
+"""Libraries that open their file by themselves and start threads."""
+
+_HIGHEST = 1 << 20
+
+
+class Server:
+    """Forks workers for the service at the other end of `control`."""
+
+    def __init__(self, control: socket.socket, fence: Fence) -> None:
+        self._control = control
+        self._fence = fence
+        self._leashes: dict[int, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._ended, self._wake = socket.socketpair()
+        for end in (self._ended, self._wake):
+            end.setblocking(False)
+        self._selector.register(control, selectors.EVENT_READ)
+        self._selector.register(self._ended, selectors.EVENT_READ)
+
+    def report(self, means: tuple[str, ...]) -> None:
+        """Tell the service what the fence holds back, by having a worker try it."""
+        here, there = socket.socketpair()
+        child = os.fork()
+        if child == 0:
+            film = os.open(sys.executable, os.O_RDONLY)
+            there.send(try_out(self._fence, TRIAL, film).model_dump_json().encode())
+            os._exit(0)
+        there.close()
+        with here:
+            told = here.recv(1 << 16)
+        os.waitpid(child, 0)
+        found = Report.model_validate_json(told) if told else Report(means=(), open=("anything",))
+        whole = found.model_copy(update={"means": means + found.means})
+        Line(self._control).send(Message(whole.model_dump_json().encode()))
+
+    def serve(self) -> None:
+        """Until the service ends."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._ended:
+                    self._bury()
+                elif key.fileobj is not self._control:
+                    self._kill(key.data)
+                elif not self._hire():
+                    for child in self._leashes:
+                        os.kill(child, signal.SIGKILL)
+                    return
+
+    def _hire(self) -> bool:
+        """Fork a worker for a film, a stream and a leash; False when the service has ended."""
+        said, handles, _, _ = socket.recv_fds(self._control, 1, 3)
+        if not said:
+            return False
+        film, stream, leash = handles
+        server = os.getpid()
+        child = os.fork()
+        if child == 0:
+            self._become_worker(server, film, stream)
+        os.close(film)
+        os.close(stream)
+        self._leashes[child] = socket.socket(fileno=leash)
+        self._leashes[child].setblocking(False)
+        self._selector.register(leash, selectors.EVENT_READ, child)
+        return True
+
+    def _become_worker(self, server: int, film: int, stream: int) -> None:
+        """In the child: keep two descriptors, do the work and end, whatever happens."""
+        try:
+            signal.set_wakeup_fd(-1)
+            with suppress(OSError):
+                kernel.die_with_parent(signal.SIGKILL)
+            if os.getppid() != server:
+                return
+            os.dup2(1, 2)  # what crashing libraries print belongs into no log
+            low, high = sorted((film, stream))
+            for first, end in ((3, low), (low + 1, high), (high + 1, _HIGHEST)):
+                os.closerange(first, end)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, stream) as line:
+                work(line, film, self._fence)
+        finally:
+            os._exit(0)
+
+    def _kill(self, child: int) -> None:
+        """End a worker whose leash the service let go: nobody waits for it. It may have ended just now."""
+        if child in self._leashes:
+            self._selector.unregister(self._leashes[child].fileno())
+            os.kill(child, signal.SIGKILL)
+
+    def _bury(self) -> None:
+        """Reap the workers that have ended, and tell the service how, if it still listens."""
+        with suppress(BlockingIOError):
+            self._ended.recv(1 << 12)
+        while self._leashes:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if child == 0:
+                return
+            with self._leashes.pop(child) as leash:
+                with suppress(KeyError):
+                    self._selector.unregister(leash.fileno())
+                with suppress(OSError):
+                    leash.send(status.to_bytes(4, "little"))
+
+
+def main() -> None:
+    """Entry point: the number of the control socket's descriptor and the library to decode with."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # whoever stops the service may still want to see its last answers
+    control = socket.socket(fileno=int(sys.argv[1]))
+    library = sys.argv[2]
+    warm(library)
+    means = leave_namespaces()
+    server = Server(control, Fence.make(opens=library in OPENERS))
+    gc.collect()
+    gc.freeze()
+    server.report(means)
+    server.serve()
