@@ -28,6 +28,16 @@ class Footage(Protocol):
     def span(self) -> Span:
         """From the first second to the end."""
 
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+
+    def second(self, rank: int) -> float:
+        """When the n-th picture, from 0, is shown."""
+
+    def held(self, span: Span) -> int:
+        """How many pictures begin within a span, at least one."""
+
     def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 

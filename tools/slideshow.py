@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,6 +66,19 @@ class Slideshow:
     def span(self) -> Span:
         """From the first picture to the end of the last, which is shown as long as most are."""
         return Span(self.times[0], self.times[-1] + median([b - a for a, b in pairwise(self.times)] or [_SHOWN]))
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self.times)
+
+    def second(self, rank: int) -> float:
+        """When the n-th picture, from 0, is shown."""
+        return self.times[rank]
+
+    def held(self, span: Span) -> int:
+        """How many pictures begin within a span, at least one."""
+        return max(1, bisect_left(self.times, span.end) - bisect_left(self.times, span.start))
 
     def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments; see `Footage.look`.

@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.moment import Moment
+from tools.moment import Moment, Span
 
 Ticks = NDArray[np.int64]
 
@@ -107,6 +107,10 @@ class Timeline:
     def seconds(self, position: int) -> float:
         """Presentation time of a packet in seconds since the first picture."""
         return (int(self.pts[position]) - self.start) * float(self.tick)
+
+    def count(self, span: Span) -> int:
+        """How many pictures begin within a span of seconds."""
+        return self._rank(span.end, late=False) - self._rank(span.start, late=False)
 
     def showing(self, time: float) -> int:
         """Position of the picture on screen at a second: the last with a time <= it, at least the first."""

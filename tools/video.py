@@ -69,6 +69,19 @@ class Video:
         """The whole film, in seconds."""
         return Span(0.0, self.info.duration)
 
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self.film.timeline)
+
+    def second(self, rank: int) -> float:
+        """When the n-th picture, from 0, is shown."""
+        return self.film.timeline.seconds(self.film.timeline.at_rank(rank))
+
+    def held(self, span: Span) -> int:
+        """How many pictures begin within a span, at least one."""
+        return max(1, self.film.timeline.count(span))
+
     def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 

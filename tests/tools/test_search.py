@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+from tests.tools.stage import line, scene
+from tools.index import Line
+from tools.scene import Scene, ViewLimits
+from tools.search import ReadSubtitles, SearchClips, SearchSubtitles
+from tools.tool import ToolError
+from tools.video import Video
+
+CAPTIONS = [
+    line(0, 10, "a red star crosses the field"),
+    line(10, 20, "an empty grey field"),
+    line(40, 50, "a red star and a blue square"),
+    line(50, 60, "a green circle turns"),
+]
+SPOKEN = [line(12, 14, "my name is Anna", "subtitle"), line(44, 46, "look at the star", "subtitle")]
+
+
+@pytest.fixture(scope="module")
+def video(film: Path) -> Video:
+    return Video.open(film)
+
+
+@pytest.fixture
+def known(video: Video) -> Scene:
+    return scene(video, [*CAPTIONS, *SPOKEN])
+
+
+def test_hits_come_in_order_of_time_with_their_scores(known: Scene) -> None:
+    seen = SearchClips(query="red star", top_k=2).apply(known)
+    assert [(fact.start, fact.origin) for fact in seen.data] == [(0, "caption"), (40, "caption")]
+    assert all(fact.score and 0 < fact.score <= 1 for fact in seen.data)
+    assert seen.summary == "2 lines"
+
+
+def test_how_much_of_the_film_has_captions_is_said(known: Scene) -> None:
+    assert "captions_cover_57%" in SearchClips(query="red star").apply(known).warnings
+
+
+def test_weak_hits_are_called_weak(video: Video) -> None:
+    some = scene(video, CAPTIONS, limits=ViewLimits(weak=0.999))
+    assert "all_hits_weak" in SearchClips(query="star").apply(some).warnings
+
+
+def test_nothing_in_the_range_is_looked_for_everywhere(known: Scene) -> None:
+    seen = SearchClips(query="circle", top_k=1, start=0, end=9).apply(known)
+    assert "nothing_in_range" in seen.warnings
+    assert (seen.data[0].start, seen.data[0].end) == (50, 60)
+
+
+def test_what_is_not_there_at_all_brings_an_even_overview(known: Scene) -> None:
+    seen = SearchClips(query="?!", top_k=2).apply(known)
+    assert "nothing_found_overview_instead" in seen.warnings
+    assert len(seen.data) == 2
+    assert all(fact.score is None for fact in seen.data)
+
+
+def test_a_level_that_is_not_there_is_left_out(video: Video) -> None:
+    some = scene(video, [*CAPTIONS, line(0, 60, "shapes move over a field", level=60)])
+    assert [f.end for f in SearchClips(query="shapes on the field", level=60).apply(some).data] == [60]
+    assert "no_such_level" in SearchClips(query="star", level=30).apply(some).warnings
+
+
+def test_a_film_of_which_nothing_is_known_is_not_searched(video: Video) -> None:
+    with pytest.raises(ToolError) as caught:
+        SearchClips(query="star").apply(scene(video))
+    assert caught.value.code == "no_index"
+
+
+def test_what_is_said_is_found_and_read(known: Scene) -> None:
+    assert [fact.text for fact in SearchSubtitles(query="name Anna", top_k=1).apply(known).data] == ["my name is Anna"]
+    assert [fact.text for fact in ReadSubtitles(start=40, end=50).apply(known).data] == ["look at the star"]
+
+
+def test_where_nobody_speaks_the_nearest_lines_come(known: Scene) -> None:
+    seen = ReadSubtitles(start=20, end=22).apply(known)
+    assert "nobody_speaks_nearest_lines_instead" in seen.warnings
+    assert [fact.start for fact in seen.data] == [12, 44]
+
+
+def test_a_film_without_subtitles_says_so(video: Video) -> None:
+    silent = scene(video, CAPTIONS)
+    for tool in (ReadSubtitles(start=0, end=5), SearchSubtitles(query="name")):
+        with pytest.raises(ToolError, match="no subtitles"):
+            tool.apply(silent)
+
+
+def test_not_more_lines_than_allowed(video: Video) -> None:
+    many: list[Line] = [line(i, i + 1, "so he said", "subtitle") for i in range(60)]
+    seen = ReadSubtitles(start=0, end=60).apply(scene(video, many, limits=ViewLimits(facts=5)))
+    assert (len(seen.data), seen.warnings) == (5, ("cut",))

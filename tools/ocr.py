@@ -1,0 +1,61 @@
+"""Read writing in the pictures: an extra, for which something that reads must be installed."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from tools.frame import Frame
+from tools.ranges import settle, spread
+from tools.scene import Scene, TextReader, Word
+from tools.seconds import Seconds
+from tools.tool import Applied, Fact, Observation, Tool, ToolError
+
+_FPS = 0.5  # frames a second that are read
+_SIDE = 1280  # pixels
+
+
+class Ocr(Tool):
+    """Read the writing in the pictures from `start` to `end`, in seconds."""
+
+    name: Literal["ocr"] = "ocr"
+    start: Seconds = Field(description="First second.")
+    end: Seconds = Field(description="Last second.")
+
+    def apply(self, scene: Scene) -> Observation:
+        if scene.reader is None:
+            raise ToolError("not_installed", "Nothing here reads writing.", "Use view or zoom.")
+        place = settle(scene, self.start, self.end)
+        count = max(1, min(scene.limits.frames, round(place.span.length * _FPS)))
+        lines: dict[str, Fact] = {}
+        for frame in scene.frames(spread((place.span,), count), _SIDE):
+            for word in scene.reader.read(frame):
+                known = lines.get(word.text)
+                first = frame.time if known is None else known.start
+                score = round(min(max(word.score, 0.0), 1.0), 2)
+                lines[word.text] = Fact(start=first, end=frame.time, text=word.text, origin="ocr", score=score)
+        kept = tuple(lines.values())[: scene.limits.facts]
+        applied = Applied(ranges=((place.span.start, place.span.end),), frames=count, side=_SIDE)
+        return Observation(summary=f"{len(kept)} lines", data=kept, applied=applied, warnings=place.warnings)
+
+
+class RapidReader:
+    """RapidOCR's models, which are part of its package. Safe under threads as far as ONNX Runtime is."""
+
+    def __init__(self) -> None:
+        self._engine: Any = import_module("rapidocr_onnxruntime").RapidOCR()
+
+    def read(self, frame: Frame) -> tuple[Word, ...]:
+        """All lines of writing, from top to bottom."""
+        found, _ = self._engine(np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)))
+        return tuple(Word(str(text), float(score)) for _, text, score in found or ())
+
+
+def reader() -> TextReader | None:
+    """What reads writing here: None unless the `ocr` extra is installed. Loading takes a second."""
+    return RapidReader() if find_spec("rapidocr_onnxruntime") else None

@@ -1,0 +1,140 @@
+"""Find the seconds of a film by words: in its captions and in what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from tools.index import Hit, Line, Source
+from tools.moment import Span
+from tools.ranges import settle
+from tools.scene import Scene
+from tools.seconds import Seconds
+from tools.tool import Applied, Fact, Observation, Tool, ToolError
+
+_LINES = 30
+"""Subtitles found where a call names no number: VideoDeepResearch's."""
+_NEAREST = 3
+_SPOKEN: tuple[Source, ...] = ("subtitle",)
+
+
+class SearchClips(Tool):
+    """Find clips of the film whose captions or subtitles fit a query of a few words."""
+
+    name: Literal["search_clips"] = "search_clips"
+    query: str = Field(min_length=1, description="What is seen or said there, in a few words.")
+    top_k: int | None = Field(None, ge=1, le=300, description="Most clips to find.")
+    start: Seconds | None = Field(None, description="Search from this second on.")
+    end: Seconds | None = Field(None, description="Search up to this second.")
+    level: float | None = Field(None, gt=0, description="Length of the clips, in seconds.")
+
+    def apply(self, scene: Scene) -> Observation:
+        if not scene.indexed:
+            raise ToolError("no_index", "Nothing is known of this film in words.", "Look at it with another tool.")
+        place = settle(scene, self.start, self.end)
+        hits, said = self._ladder(scene, place.span)
+        return found(scene, hits, (*place.warnings, *said, *_coverage(scene)))
+
+    def _ladder(self, scene: Scene, span: Span) -> tuple[Sequence[Line], tuple[str, ...]]:
+        """What fits well in the range; else anywhere in time; else at any length; else what fits weakly."""
+        k, index = self.top_k or scene.limits.hits, scene.index
+        level = self.level if self.level in {line.level for line in index.lines(scene.span)} else None
+        said: tuple[str, ...] = () if self.level == level else ("no_such_level",)
+        rungs = [(span, level, said), (scene.span, level, (*said, "nothing_in_range"))]
+        rungs += [(scene.span, None, (*said, "nothing_at_level"))] if level is not None else []
+        return climb([(index.search(self.query, k, span=s, level=x), told) for s, x, told in rungs], scene, k)
+
+
+class SearchSubtitles(Tool):
+    """Find what is said in the film by a query of a few words."""
+
+    name: Literal["search_subtitles"] = "search_subtitles"
+    query: str = Field(min_length=1, description="What is said, in a few words.")
+    top_k: int | None = Field(None, ge=1, le=300, description="Most lines to find.")
+    start: Seconds | None = Field(None, description="Search from this second on.")
+    end: Seconds | None = Field(None, description="Search up to this second.")
+
+    def apply(self, scene: Scene) -> Observation:
+        place, k = settle(scene, self.start, self.end), self.top_k or _LINES
+        _must_speak(scene)
+        rungs = [(place.span, ()), (scene.span, ("nothing_in_range",))]
+        searched = [(scene.index.search(self.query, k, span=span, sources=_SPOKEN), told) for span, told in rungs]
+        hits, said = climb(searched, scene, k, sources=_SPOKEN)
+        return found(scene, hits, (*place.warnings, *said))
+
+
+class ReadSubtitles(Tool):
+    """Read what is said in the film from `start` to `end`, in seconds."""
+
+    name: Literal["read_subtitles"] = "read_subtitles"
+    start: Seconds = Field(description="First second.")
+    end: Seconds = Field(description="Last second.")
+
+    def apply(self, scene: Scene) -> Observation:
+        place = settle(scene, self.start, self.end)
+        _must_speak(scene)
+        said = place.warnings
+        if not (lines := scene.index.subtitles(place.span)):
+            near = sorted(scene.index.subtitles(scene.span), key=lambda line: _distance(line, place.span))
+            lines, said = tuple(near[:_NEAREST]), (*said, "nobody_speaks_nearest_lines_instead")
+        return found(scene, lines, said)
+
+
+def found(scene: Scene, lines: Sequence[Line], said: tuple[str, ...]) -> Observation:
+    """Lines in order of time as an observation; weak hits are named as such."""
+    kept = sorted(lines, key=lambda line: (line.start, line.end))[: scene.limits.facts]
+    facts = tuple(_fact(line) for line in kept)
+    weak = [each for each in facts if each.score is not None and each.score < scene.limits.weak]
+    if weak:
+        said = (*said, "all_hits_weak" if len(weak) == len(facts) else "some_hits_weak")
+    if len(kept) < len(lines):
+        said = (*said, "cut")
+    ranges = tuple((each.start, each.end) for each in facts)
+    noun = "line" if len(facts) == 1 else "lines"
+    return Observation(summary=f"{len(facts)} {noun}", data=facts, applied=Applied(ranges=ranges), warnings=said)
+
+
+def climb(
+    rungs: Sequence[tuple[Sequence[Hit], tuple[str, ...]]],
+    scene: Scene,
+    k: int,
+    sources: Collection[Source] = (),
+) -> tuple[Sequence[Line], tuple[str, ...]]:
+    """The first rung with a hit that fits well, else the first with any, else an even overview; and what to say."""
+    for hits, said in rungs:
+        if any(hit.score >= scene.limits.weak for hit in hits):
+            return hits, said
+    for hits, said in rungs:
+        if hits:
+            return hits, said
+    overview = even(scene.index.lines(scene.span, sources=sources), k)
+    return overview, ("nothing_found_overview_instead",)
+
+
+def even(lines: Sequence[Line], count: int) -> Sequence[Line]:
+    """`count` lines evenly over all of them."""
+    if len(lines) <= count:
+        return lines
+    return [lines[(2 * i + 1) * len(lines) // (2 * count)] for i in range(count)]
+
+
+def _fact(line: Line) -> Fact:
+    score = round(line.score, 2) if isinstance(line, Hit) else None
+    return Fact(start=line.start, end=line.end, text=line.text, origin=line.source, score=score)
+
+
+def _coverage(scene: Scene) -> tuple[str, ...]:
+    """How much of the film has captions at all, if not all of it."""
+    part = scene.index.coverage(scene.level, scene.span)
+    return () if part >= 1 else (f"captions_cover_{part:.0%}",)
+
+
+def _must_speak(scene: Scene) -> None:
+    if not scene.index.subtitles(scene.span):
+        raise ToolError("no_subtitles", "This film has no subtitles.", "Look at it, or search its captions.")
+
+
+def _distance(line: Line, span: Span) -> float:
+    return max(line.start - span.end, span.start - line.end, 0.0)
