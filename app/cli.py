@@ -18,6 +18,7 @@ from app.auth import is_loopback
 from app.caller import LOCAL
 from app.cards import StrategyList
 from app.catalog import cards
+from app.decoding import at_work, decoder_for
 from app.demo import DEMO_SEED, perform
 from app.errors import BadRequest, Exposed
 from app.key_commands import keys
@@ -164,8 +165,9 @@ def _check_exposure(settings: Settings) -> bool:
 
 async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> AnswerResponse:
     with progress(f"Loading {settings.engine}", trace) as listener:
-        async with opened(settings) as engine:
-            answers = Answers(settings, Catalogue.load(), Videos(settings), engine)
+        decoder = decoder_for(settings)
+        async with at_work(decoder, settings), opened(settings) as engine:
+            answers = Answers(settings, Catalogue.load(), Videos(settings, decoder), engine)
             return await answers.answer(request, LOCAL, listener)
 
 

@@ -24,6 +24,7 @@ from app.schemas import AnswerRequest, AnswerResponse, Report
 from app.settings import Settings
 from app.terminal import percent
 from app.videos import Videos
+from tools.decoders import InProcess
 
 DEMO_SEED = 1_000_000_007
 """A film of the test range: the demo model has never seen it."""
@@ -55,7 +56,7 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
             encode(film, path)
             _introduce(console, film, keep)
             inside = settings.model_copy(update={"video_dir": path.parent})
-            answers = Answers(inside, Catalogue.load(), Videos(inside), engine)
+            answers = Answers(inside, Catalogue.load(), Videos(inside, InProcess(settings.decoder)), engine)
             takes: list[Take] = []
             for question in ask_about(film, count):
                 for strategy in STRATEGIES:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from agents.engine import Engine, EngineError
 from agents.presets import Catalogue
 from app.answers import Answers
+from app.decoding import at_work, decoder_for
 from app.errors import NotReady
 from app.gate import Gate
 from app.keys import Keys
@@ -32,7 +33,8 @@ class Service:
         self.records = Records(settings.records_url)
         secret = settings.api_key.get_secret_value() if settings.api_key else None
         self.keys = Keys(self.records, settings.quota, secret)
-        self.videos = Videos(settings)
+        self.decoder = decoder_for(settings)
+        self.videos = Videos(settings, self.decoder)
         self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
         self.started = int(time.time())
         self._engine = engine
@@ -59,7 +61,8 @@ class Service:
         self.videos.sweep()
         holding = asyncio.ensure_future(self._hold())
         try:
-            yield
+            async with at_work(self.decoder, self.settings):
+                yield
         finally:
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)

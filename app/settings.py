@@ -34,6 +34,11 @@ class Settings(BaseSettings):
     records: str | None = Field(None, description="Database, as URL of SQLAlchemy; none: SQLite in data_dir.")
     video_dir: Path | None = Field(None, description='Directory that {"path": …} may read.')
     decoder: Literal["pyav", "decord"] = Field("pyav", description="What decodes the videos.")
+    sandbox: Literal["on", "off", "required"] = Field(
+        "on", description="Decode in confined processes; required: do not start where they are not wholly confined."
+    )
+    decode_workers: int = Field(2, ge=1, description="Most such processes at once.")
+    decode_bytes: int = Field(3 * GIB // 2, ge=1, description="Memory that one of them may take.")
     strategy: str = Field("auto", description="Strategy of a request that names none.")
 
     max_runs: int = Field(4, ge=1, description="Questions answered at once; the next one waits.")
@@ -57,6 +62,8 @@ class Settings(BaseSettings):
     max_video_pixels: int = Field(8192 * 4320, ge=1, description="Largest picture, width times height.")
     max_video_frames: int = Field(2_000_000, ge=1, description="Most frames in a film.")
     max_video_work: int = Field(200_000_000_000, ge=1, description="Pixels decoded for one look.")
+    max_look_seconds: float = Field(60.0, gt=0, description="Seconds that one look may decode.")
+    max_open_seconds: float = Field(10.0, gt=0, description="Seconds to open a film, and one for every 20 MB.")
 
     @property
     def records_url(self) -> str:
@@ -77,4 +84,5 @@ class Settings(BaseSettings):
             max_pixels=self.max_video_pixels,
             max_frames=self.max_video_frames,
             max_work=self.max_video_work,
+            max_look_seconds=self.max_look_seconds,
         )

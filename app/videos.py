@@ -21,6 +21,7 @@ from app.errors import BadRequest, Forbidden, Missing, TooLarge
 from app.schemas import Source
 from app.settings import Settings
 from tools.cache import FrameCache
+from tools.decoders import Decoder
 from tools.film import stamp
 from tools.video import Video
 
@@ -32,8 +33,9 @@ _STALE_SECONDS = 24 * 3600.0
 class Videos:
     """Stores and opens videos. Names that clients give are never used as paths."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder) -> None:
         self._settings = settings
+        self._decoder = decoder
         self._cache = FrameCache(settings.cache_bytes)
         self._kept = settings.data_dir / "videos"
         self._incoming = settings.data_dir / "incoming"
@@ -94,8 +96,7 @@ class Videos:
 
     def _probe(self, path: Path, _: tuple[int, int]) -> Video:
         """Read a film's facts. The stamp makes a file that changed another one."""
-        settings = self._settings
-        return Video.open(path, decoder=settings.decoder, cache=self._cache, limits=settings.limits)
+        return Video.open(path, decoder=self._decoder, cache=self._cache, limits=self._settings.limits)
 
     def _allowed(self, given: str) -> Path:
         """The file behind a path under the operator's directory, symbolic links followed before the check."""

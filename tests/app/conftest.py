@@ -55,6 +55,7 @@ def anyio_backend() -> str:
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SECONDLOOK_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("SECONDLOOK_SANDBOX", "off")  # starting processes for every test takes too long
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from app.multipart import FilePart
 from app.settings import Settings
 from app.videos import Videos
 from tests.app.conftest import body, over_asgi, over_socket
+from tools.decoders import InProcess
 
 pytestmark = pytest.mark.anyio
 TYPE = {"content-type": "multipart/form-data; boundary=cut"}
@@ -178,5 +179,5 @@ def test_what_dead_processes_left_is_swept(settings: Settings) -> None:
     new.touch()
     yesterday = time.time() - 25 * 3600
     os.utime(old, (yesterday, yesterday))
-    Videos(settings).sweep()
+    Videos(settings, InProcess()).sweep()
     assert left(settings) == [new]

@@ -14,6 +14,7 @@ from app.schemas import Source
 from app.settings import Settings
 from app.videos import Videos
 from tests.app.conftest import body, over_asgi
+from tools.decoders import InProcess
 from tools.video import Video
 
 
@@ -66,7 +67,7 @@ async def opened(videos: Videos, source: Source) -> Video:
 
 @pytest.mark.anyio
 async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path) -> None:
-    videos = Videos(settings.model_copy(update={"cache_bytes": 12345}))
+    videos = Videos(settings.model_copy(update={"cache_bytes": 12345}), InProcess())
     first, second = [await opened(videos, Source(path=str(film))) for _ in range(2)]
     assert first.cache is second.cache
     assert first.cache is not None
@@ -81,7 +82,7 @@ async def test_a_known_video_is_not_read_again_unless_it_changed(
     for path in paths:
         path.write_bytes(film.read_bytes())
     one, two = (Source(path=str(path)) for path in paths)
-    videos = Videos(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}))
+    videos = Videos(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}), InProcess())
     first = await opened(videos, one)
     assert await opened(videos, one) is first
     os.utime(paths[0], (1, 1))
