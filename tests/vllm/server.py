@@ -18,7 +18,7 @@ import httpx
 _SECONDS = 240.0  # until a server must be up; 40 to 70 on two idle cores
 _GRACE = 20.0  # seconds to end by itself
 _TAIL = 4000  # characters of the log that a failure shows
-_SAMPLE = re.compile(r"^(?P<name>[\w:]+)(?:\{.*\})? (?P<value>\S+)$", re.MULTILINE)
+_SAMPLE = re.compile(r"^(?P<name>[\w:]+)(?P<labels>\{.*\})? (?P<value>\S+)$", re.MULTILINE)
 
 FLAGS: Mapping[str, str | None] = {
     "--enforce-eager": None,
@@ -114,12 +114,13 @@ class Server:
         self.wait()
 
     def metrics(self) -> dict[str, float]:
-        """Its counters and gauges by name, without their labels; samples of one name are added up."""
+        """Its counters and gauges, by name with labels as they stand there, and by name alone, added up."""
         response = httpx.get(f"{self.root}/metrics", timeout=10)
         response.raise_for_status()
         found: dict[str, float] = {}
         for sample in _SAMPLE.finditer(response.text):
-            found[sample["name"]] = found.get(sample["name"], 0.0) + float(sample["value"])
+            for key in {sample["name"], sample["name"] + (sample["labels"] or "")}:
+                found[key] = found.get(key, 0.0) + float(sample["value"])
         return found
 
     def ask(self, body: Mapping[str, Any]) -> dict[str, Any]:

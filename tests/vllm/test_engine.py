@@ -1,0 +1,142 @@
+"""What the engine for servers promises, kept on a real vLLM."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agents.conversation import compose
+from agents.demo.questions import DemoQuestion
+from agents.engine import Engine, Picture, Prompt, Sampling, Tool
+from agents.engines import open_engine
+from agents.prompts import ask
+from tests.bench.scaling import posed
+from tests.vllm.server import Server
+from tests.vllm.service import engine_url
+from tests.vllm.spent import Spent, measured
+from tools.moment import Span, grid
+from tools.video import Video
+
+pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
+
+FRAMES = 16
+COLOUR = {
+    "type": "object",
+    "properties": {"colour": {"enum": ["red", "blue"]}, "sure": {"type": "boolean"}},
+    "required": ["colour", "sure"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture
+async def engine(demo: Server) -> AsyncIterator[Engine]:
+    """The engine, probed, so that what a test measures is what it asked."""
+    opened = open_engine(engine_url(demo))
+    await opened.probe()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def film(films: list[tuple[Path, list[DemoQuestion]]]) -> Video:
+    return Video.open(films[0][0])
+
+
+@pytest.fixture(scope="session")
+def words(films: list[tuple[Path, list[DemoQuestion]]]) -> str:
+    return ask(posed(next(each for each in films[0][1] if each.options)), "think", "text")
+
+
+def shown(video: Video, tenant: str = "", frames: int = FRAMES) -> tuple[Picture, ...]:
+    """Frames of a film, evenly. Another `tenant` makes other keys of the same pictures."""
+    look = video.look(grid(Span(0.0, video.info.duration), frames), 84)
+    return tuple(Picture(frame, f"{tenant}{video.id}:{frame.time:.6f}:84") for frame in look.frames)
+
+
+async def test_finds_out_what_the_server_is_and_can(engine: Engine) -> None:
+    assert engine.model == "demo"
+    assert engine.offers == {"logprobs", "choices", "schema", "tools", "beam"}
+    assert engine.context == 2048
+    assert 9 < engine.frame_tokens(84) <= 16
+
+
+async def test_json_keeps_to_its_schema(engine: Engine, film: Video, words: str) -> None:
+    prompt = compose(shown(film), words)
+    generation = await engine.generate(prompt, Sampling(max_tokens=128, schema=COLOUR, temperature=1.0, seed=1), 3)
+    for reply in generation.replies:
+        found = json.loads(reply.text)
+        assert found.keys() == {"colour", "sure"} and found["colour"] in ("red", "blue")
+
+
+async def test_a_tool_is_called_with_arguments_that_fit(engine: Engine, film: Video, words: str) -> None:
+    tool = Tool("look_closer", "Look at one moment again.", COLOUR)
+    prompt = compose(shown(film), words)
+    generation = await engine.generate(prompt, Sampling(max_tokens=256, tools=(tool,)), 1)
+    (reply,) = generation.replies
+    (call,) = reply.calls
+    assert reply.finish == "calls" and call.name == "look_closer" and call.id
+    assert json.loads(call.arguments).keys() == {"colour", "sure"}
+
+
+async def test_eight_samples_are_one_request_and_one_prefill(
+    engine: Engine, demo: Server, film: Video, words: str
+) -> None:
+    prompt = compose(shown(film, frames=32), words)
+    with measured(demo) as spent:
+        generation = await engine.generate(prompt, Sampling(temperature=1.0, max_tokens=32, seed=1), 8)
+    assert len(generation.replies) == 8 and spent.requests == 1
+    assert generation.completion_tokens == spent.written
+    assert spent.prefilled + spent.cached == 8 * generation.prompt_tokens
+    assert spent.prefilled < 2 * generation.prompt_tokens, "only whole blocks of 32 tokens are shared"
+
+
+async def test_a_beam_returns_the_likeliest_replies_each_once(engine: Engine, film: Video, words: str) -> None:
+    generation = await engine.generate(compose(shown(film), words), Sampling(max_tokens=24, beam=True), 3)
+    texts = [reply.text for reply in generation.replies]
+    assert len(set(texts)) == 3 and not any(reply.tokens for reply in generation.replies)
+    greedy = await engine.generate(compose(shown(film), words), Sampling(max_tokens=24), 1)
+    assert greedy.replies[0].text in texts
+
+
+async def test_frames_are_sent_once_and_again_after_a_restart(
+    engine: Engine, demo: Server, film: Video, words: str
+) -> None:
+    tenant = engine.scoped("someone new")
+    prompt, sampling = compose(shown(film), words), Sampling(max_tokens=16)
+    first, first_cost = await _asked(tenant, demo, prompt, sampling)
+    again, again_cost = await _asked(tenant, demo, prompt, sampling)
+    assert again == first
+    assert first_cost.bytes_received > 10 * again_cost.bytes_received
+    assert (again_cost.pictures, again_cost.known, again_cost.requests) == (FRAMES, FRAMES, 1)
+    demo.restart()
+    after, after_cost = await _asked(tenant, demo, prompt, sampling)
+    assert after == first
+    assert after_cost.requests == 2, "one without the bytes, refused, and one with them"
+    assert after_cost.bytes_received > first_cost.bytes_received
+
+
+async def test_new_frames_are_sent_old_ones_are_not(engine: Engine, demo: Server, film: Video, words: str) -> None:
+    tenant = engine.scoped("who looks denser")
+    _, few = await _asked(tenant, demo, compose(shown(film, frames=8), words), Sampling(max_tokens=4))
+    _, more = await _asked(tenant, demo, compose(shown(film, frames=16), words), Sampling(max_tokens=4))
+    assert (few.pictures, few.known) == (8, 0)
+    assert (more.pictures, more.known) == (16, 8), "a nested grid keeps every old frame"
+    assert more.bytes_received < 1.5 * few.bytes_received
+
+
+async def test_tenants_share_no_cache(engine: Engine, demo: Server, film: Video, words: str) -> None:
+    prompt, sampling = compose(shown(film), words), Sampling(max_tokens=4)
+    costs = [
+        (await _asked(engine.scoped(tenant), demo, prompt, sampling))[1] for tenant in ("one", "one", "other", "other")
+    ]
+    assert [cost.known for cost in costs] == [0, FRAMES, 0, FRAMES]
+    assert [cost.cached > 0 for cost in costs] == [False, True, False, True]
+
+
+async def _asked(engine: Engine, server: Server, prompt: Prompt, sampling: Sampling) -> tuple[str, Spent]:
+    with measured(server) as spent:
+        generation = await engine.generate(prompt, sampling, 1)
+    return generation.replies[0].text, spent
