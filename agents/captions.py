@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from agents.engine import Picture, Reply, Sampling
@@ -41,13 +41,13 @@ class Captions:
         *,
         span: Span | None = None,
         level: float | None = None,
-        sources: Collection[Source] = (),
+        sources: tuple[Source, ...] = (),
     ) -> tuple[Hit, ...]:
         """Search what is there, off the event loop. See `Index.search`."""
         return await asyncio.to_thread(self.index.search, query, k, span=span, level=level, sources=sources)
 
     async def lines(
-        self, span: Span | None = None, *, level: float | None = None, sources: Collection[Source] = ()
+        self, span: Span | None = None, *, level: float | None = None, sources: tuple[Source, ...] = ()
     ) -> tuple[Line, ...]:
         """All lines that fit, in order of time: captions of a level, or what is said (`sources=("subtitle",)`)."""
         return await asyncio.to_thread(self.index.lines, span, level=level, sources=sources)

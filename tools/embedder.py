@@ -27,6 +27,8 @@ class Embedder(Protocol):
 
 def words(text: str) -> tuple[str, ...]:
     """The words and numbers of a text in small letters, without accents, in order."""
+    if text.isascii():
+        return tuple(_WORD.findall(text.lower()))
     plain = unicodedata.normalize("NFKD", text).casefold()
     return tuple(_WORD.findall("".join(letter for letter in plain if not unicodedata.combining(letter))))
 
@@ -47,13 +49,19 @@ class HashedEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One vector a text."""
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for vector, text in zip(vectors, texts, strict=True):
-            for word in set(words(text)):
-                places, weights = self._word(word)
-                np.add.at(vector, places, weights)
+        parts = [np.zeros((0, self.dimension), np.float32)]
+        parts += [self._embed(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
+        return np.concatenate(parts)
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        hashed = [(row, *self._word(word)) for row, text in enumerate(texts) for word in dict.fromkeys(words(text))]
+        vectors = np.zeros((len(texts), self.dimension))
+        if hashed:
+            rows, places, weights = zip(*hashed, strict=True)
+            cells = np.repeat(rows, [len(each) for each in places]) * self.dimension + np.concatenate(places)
+            vectors += np.bincount(cells, np.concatenate(weights), vectors.size).reshape(vectors.shape)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(np.divide(vectors, lengths, out=vectors, where=lengths > 0), np.float32)
+        return np.divide(vectors, lengths, out=vectors, where=lengths > 0).astype(np.float32)
 
     def _hash(self, word: str) -> tuple[NDArray[np.intp], Vectors]:
         """Where a word goes, and how much: half for itself, half for its pieces together."""
@@ -61,13 +69,16 @@ class HashedEmbedder:
         hashes = [int.from_bytes(blake2b(each.encode(), digest_size=8).digest(), "little") for each in (word, *pieces)]
         places = np.array([each % self.dimension for each in hashes], np.intp)
         signs = np.array([1.0 if each >> 63 else -1.0 for each in hashes], np.float32)
-        shares = np.array([1.0, *[len(pieces) ** -0.5] * len(pieces)], np.float32)
+        shares = np.array([1.0, *[max(len(pieces), 1) ** -0.5] * len(pieces)], np.float32)
         return places, signs * shares
 
 
 _VERSION = 1
 """Raise this with every change of what a text's vector is."""
 _REMEMBERED = 65_536
+"""Words whose hashes are kept."""
+_AT_ONCE = 1024
+"""Texts."""
 _WORD = re.compile(r"\w+", re.UNICODE)
 
 
