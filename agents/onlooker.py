@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
 from agents.budget import Meter
 from agents.engine import Engine, Picture, Reply, Sampling
 from agents.ledger import Ledger
+from agents.looking import look
 from agents.metered import MeteredEngine
 from agents.trace import Trace
 from tools.footage import Footage
@@ -27,10 +27,10 @@ class Onlooker:
     async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
         """Decode frames off the event loop, in order of time. Raises BadVideo."""
         began, side = perf_counter(), self._engine.side
-        look = await asyncio.to_thread(self._video.look, moments, side)
+        seen = await look(self._video, moments, side)
         self._ledger.seconds["decode"] += perf_counter() - began
-        self._ledger.degrade(*look.degraded)
-        frames = {frame.time: frame for frame in look.frames}
+        self._ledger.degrade(*seen.degraded)
+        frames = {frame.time: frame for frame in seen.frames}
         return tuple(Picture(frames[time], f"{self._video.id}:{time:.6f}:{side}") for time in sorted(frames))
 
     async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Reply:

@@ -1,0 +1,55 @@
+"""A look that nobody waits for stops in its thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from agents.looking import look
+from tools.decoders import Reading
+from tools.film import Film
+from tools.limits import Limits, Stopped
+from tools.moment import Moment, grid
+from tools.video import Video
+
+
+class Endless:
+    """A decoder that only ends when told to; it decodes nothing."""
+
+    name = "endless"
+
+    def __init__(self) -> None:
+        self.stopped = Event()
+
+    def probe(self, path: Path, limits: Limits, stop: Event | None = None) -> Film:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def read(self, film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
+        """Wait to be stopped."""
+        assert (film, wanted, side) and stop is not None
+        assert stop.wait(10)
+        self.stopped.set()
+        raise Stopped
+
+
+def test_a_cancelled_look_stops_decoding(film: Path) -> None:
+    decoder = Endless()
+    video = Video(Video.open(film).film, decoder)
+
+    async def leave() -> None:
+        async with asyncio.timeout(0.1):
+            await look(video, grid(video.span, 2), 64)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(leave())
+    assert decoder.stopped.wait(1)
+
+
+def test_a_look_that_is_awaited_comes_whole(film: Path) -> None:
+    seen = asyncio.run(look(Video.open(film), [Moment.at(2.0), Moment.at(5.0)], 64))
+    assert [frame.time for frame in seen.frames] == [2.0, 5.0]
