@@ -61,6 +61,15 @@ class Question(BaseModel):
         """All values an answer can have, when they can be listed: option letters, or yes and no."""
         return ("yes", "no") if self.kind == "yesno" else self.letters
 
+    def rotated(self, by: int) -> tuple[Question, dict[str, str]]:
+        """The question with its options rotated, and the original value behind each value shown."""
+        values, options = self.values, self.options
+        if not options:
+            return self, {value: value for value in values}
+        by %= len(options)
+        shown = self.model_copy(update={"options": options[by:] + options[:by]})
+        return shown, dict(zip(values, values[by:] + values[:by], strict=True))
+
     def show(self, value: str) -> str:
         """The words a person reads for a value: the option's text, or the value itself."""
         return self.options[self.letters.index(value)] if self.kind == "choice" else value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from json import dumps
 from time import perf_counter
 
 from agents.budget import Cost, Meter
@@ -65,8 +66,15 @@ class MeteredEngine:
         self._trace.add(_asked(pictures, generation, purpose, seconds))
         return generation
 
+    def affords(self, prompt: Prompt, sampling: Sampling, times: int) -> bool:
+        """Whether the budget has room for so many calls like this one."""
+        cost = self._price(prompt, sampling, 1)
+        wanted = {"frames": cost.frames, "tokens": cost.tokens, "calls": cost.calls}
+        return all(times * wanted[each] <= self._meter.left(each) for each in ("frames", "tokens", "calls"))
+
     def _price(self, prompt: Prompt, sampling: Sampling, n: int) -> Cost:
-        tokens = reserve(self._engine, prompt) + n * sampling.max_tokens
+        told = sum(len(dumps(asdict(tool))) for tool in sampling.tools)
+        tokens = reserve(self._engine, prompt) + told + n * sampling.max_tokens
         return Cost(frames=len(pictures_of(prompt)), tokens=tokens, calls=1)
 
     def _fit(

@@ -51,6 +51,20 @@ class Asked(_Event):
     seconds: float
 
 
+class Used(_Event):
+    """A tool was applied. What it found in the film is told as data, its pictures by their seconds."""
+
+    event: Literal["used"] = "used"
+    tool: str
+    arguments: dict[str, Any]
+    summary: str
+    data: tuple[dict[str, Any], ...] = Field(default=(), description="Lines about some seconds: start, end, text.")
+    times: tuple[float, ...] = Field(default=(), description="Seconds of the pictures it shows: their thumbnails.")
+    warnings: tuple[str, ...] = ()
+    error: str | None = Field(default=None, description="Code of what went wrong.")
+    seconds: float
+
+
 class Proposed(_Event):
     """The best answer so far, which is returned if time or money runs out now."""
 
@@ -74,7 +88,7 @@ class Stopped(_Event):
     reason: str
 
 
-Event = Annotated[Began | Ended | Looked | Asked | Proposed | Noted | Stopped, Field(discriminator="event")]
+Event = Annotated[Began | Ended | Looked | Asked | Used | Proposed | Noted | Stopped, Field(discriminator="event")]
 Listener = Callable[[Event], None]
 
 

@@ -1,0 +1,154 @@
+"""What is said between a question and a model: metered, traced, read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import TypeVar
+
+from agents import prompts
+from agents.answer import Question
+from agents.confidence import normalise
+from agents.conversation import compose, opening
+from agents.engine import Engine, Generation, Picture, Prompt, Reply, Sampling
+from agents.ledger import Ledger
+from agents.metered import MeteredEngine
+from agents.parse import read
+from agents.sample import Sample, chosen, sample
+from agents.slots import Slots, fill
+from agents.trace import Noted, Trace
+
+S = TypeVar("S", bound=Slots)
+
+_REPAIR_HEAT = 0.7  # temperature at which slots are filled again that could not be read
+
+
+class Talk:
+    """One question and one model. `opening` is what every prompt begins with: instructions and earlier turns."""
+
+    def __init__(
+        self, question: Question, engine: Engine, metered: MeteredEngine, ledger: Ledger, trace: Trace, seed: int
+    ) -> None:
+        self.question = question
+        self.opening = opening(question)
+        self.ledger = ledger
+        self.trace = trace
+        self.random = Random(seed)
+        self._engine = engine
+        self._metered = metered
+        self._words: dict[str, str] = {}
+
+    async def ask(
+        self, pictures: Sequence[Picture], sampling: Sampling, n: int = 1, style: prompts.Style = "direct"
+    ) -> list[Sample]:
+        """Ask the question in one call, draw n replies and read them."""
+        text = prompts.ask(self.question, style, self._engine.manner)
+        if self.question.kind == "open" and style == "think":  # what strategies allow is for the thinking alone
+            sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.length)
+        sampling = replace(sampling, think=style == "think")
+        generation = await self._generate(pictures, text, sampling, n, style)
+        return [self._remembered(sample(self.question, reply)) for reply in generation.replies]
+
+    async def choose(self, pictures: Sequence[Picture], rotation: int = 0) -> Sample:
+        """Answer directly, by option probabilities where the options can be listed, else greedily.
+
+        `rotation` shows the options rotated by so many places; the value returned is that of the original order.
+        """
+        probabilities = await self.weigh(pictures, rotation)
+        if probabilities is None:
+            return (await self.ask(pictures, Sampling(max_tokens=self.question.length)))[0]
+        return chosen(probabilities, self.question)
+
+    async def weigh(self, pictures: Sequence[Picture], rotation: int = 0) -> dict[str, float] | None:
+        """Probability of every value of the question; None if they cannot be listed or the engine does not say."""
+        values = self.question.values
+        if not values or "choices" not in self._engine.offers:
+            return None
+        shown, original = self.question.rotated(rotation)
+        words = self._worded(shown)
+        text = prompts.ask(shown, "direct", self._engine.manner)
+        known = await self._choose_one(pictures, text, words, "choose")
+        return known and {original[value]: known[word] for value, word in zip(values, words, strict=True)}
+
+    async def verify(self, pictures: Sequence[Picture], value: str) -> float:
+        """P(yes) of a fresh question whether a proposed answer is right; one half if the engine cannot say."""
+        text = prompts.verify(self.question, self.show(value))
+        known = await self._choose_one(pictures, text, ("yes", "no"), "verify")
+        if known is None:
+            self.ledger.degrade("the engine gave no probability for a verdict, which counts as undecided")
+        return 0.5 if known is None else known["yes"]
+
+    async def judge(self, pictures: Sequence[Picture], text: str, purpose: str = "verify") -> float | None:
+        """P(yes) of a question in any words: 1 or 0 if the engine only writes, None if it writes neither."""
+        sampling = Sampling(max_tokens=1 if "choices" in self._engine.offers else 8, choices=("yes", "no"))
+        reply = (await self._generate(pictures, text, sampling, 1, purpose)).replies[0]
+        if reply.probabilities is not None:
+            return normalise({each: reply.probabilities.get(each, 0.0) for each in sampling.choices})["yes"]
+        said = read(Question(text=text, kind="yesno"), reply.text)
+        return None if said is None else float(said == "yes")
+
+    async def converse(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
+        """Send a whole conversation and draw one reply. `opening` belongs before it."""
+        seeded = replace(sampling, seed=self.random.randrange(2**31))
+        return (await self._metered.send(prompt, seeded, 1, purpose=purpose)).replies[0]
+
+    async def conclude(self, prompt: Prompt) -> Sample:
+        """The answer at the end of a conversation whose last words ask for it, read as that of `choose`."""
+        values, words = self.question.values, self._worded(self.question)
+        listed = bool(values) and "choices" in self._engine.offers
+        sampling = Sampling(max_tokens=1, choices=words) if listed else Sampling(max_tokens=self.question.length)
+        reply = await self.converse(prompt, sampling, "conclude")
+        if listed and reply.probabilities is not None:
+            known = normalise({v: reply.probabilities.get(w, 0.0) for v, w in zip(values, words, strict=True)})
+            return chosen(known, self.question)
+        return self._remembered(sample(self.question, reply))
+
+    async def fill(
+        self, slots: type[S], text: str, pictures: Sequence[Picture] = (), *, purpose: str, max_tokens: int = 512
+    ) -> S | None:
+        """Ask for slots to be filled, a second time with some heat; None if the model does not fill them."""
+        schema = slots.wire() if "schema" in self._engine.offers else None
+        prompt = compose(pictures, text if schema else f"{text}\n{slots.shape()}", self.opening)
+        for heat in (0.0, _REPAIR_HEAT):
+            reply = await self.converse(
+                prompt, Sampling(temperature=heat, max_tokens=max_tokens, schema=schema), purpose
+            )
+            if reply.finish != "length" and (filled := fill(slots, reply.text)) is not None:
+                return filled
+        self.trace.add(Noted(text=f"the model did not fill the slots of: {purpose}"))
+        return None
+
+    def affords(self, prompt: Prompt, sampling: Sampling, times: int = 1) -> bool:
+        """Whether the budget has room for so many calls like this one."""
+        return self._metered.affords(prompt, sampling, times)
+
+    def show(self, value: str) -> str:
+        """The words a person reads for a value."""
+        written = self.question.kind in ("text", "open")
+        return self._words.get(value, value) if written else self.question.show(value)
+
+    async def _choose_one(
+        self, pictures: Sequence[Picture], text: str, choices: tuple[str, ...], purpose: str
+    ) -> dict[str, float] | None:
+        sampling = Sampling(max_tokens=1, choices=choices)
+        reply = (await self._generate(pictures, text, sampling, 1, purpose)).replies[0]
+        if reply.probabilities is None:
+            return None
+        return normalise({each: reply.probabilities.get(each, 0.0) for each in choices})
+
+    async def _generate(
+        self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int, purpose: str
+    ) -> Generation:
+        seeded = replace(sampling, seed=self.random.randrange(2**31))
+        shrink = self.ledger.calls == 0  # a first answer, however small, is worth more than none
+        return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink)
+
+    def _remembered(self, said: Sample) -> Sample:
+        if said.value is not None:
+            self._words.setdefault(said.value, said.words)
+        return said
+
+    def _worded(self, question: Question) -> tuple[str, ...]:
+        """The question's values in the words in which the model chooses among them."""
+        return question.options if self._engine.manner == "text" and question.options else question.values

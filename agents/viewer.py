@@ -1,0 +1,68 @@
+"""Looks at a film for one run: every picture is decoded once, off the event loop, billed and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from agents.engine import Picture
+from agents.ledger import Ledger
+from agents.looking import look
+from agents.trace import Looked, Trace
+from tools.footage import Footage
+from tools.limits import BadVideo
+from tools.moment import Moment
+from tools.tool import Box
+
+_CLOSEST = 4096  # pixels; the longest side to which a picture is decoded to see a part of it
+
+
+class Viewer:
+    """One film, seen at most `side` pixels large."""
+
+    def __init__(self, video: Footage, side: int, ledger: Ledger, trace: Trace) -> None:
+        self._video = video
+        self._side = side
+        self._ledger = ledger
+        self._trace = trace
+        self._pictures: dict[Moment, Picture] = {}
+
+    async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
+        """Pictures of these moments, in order of time. Raises BadVideo."""
+        began = perf_counter()
+        missing = [moment for moment in dict.fromkeys(moments) if moment not in self._pictures]
+        if missing:
+            await self._decode(missing)
+        found = {p.key: p for moment in moments if (p := self._pictures.get(moment)) is not None}
+        pictures = tuple(sorted(found.values(), key=lambda picture: picture.time))
+        if moments and not pictures:
+            raise BadVideo("None of the frames that were asked for can be read.")
+        self._tell(pictures, began)
+        return pictures
+
+    async def closer(self, moment: Moment, box: Box) -> Picture:
+        """One part of one picture, decoded as large as it takes to fill a frame. Raises BadVideo."""
+        began = perf_counter()
+        left, top, right, bottom = box
+        side = min(_CLOSEST, round(self._side / max(right - left, bottom - top)))
+        seen = await look(self._video, [moment], side)
+        self._ledger.degrade(*seen.degraded)
+        part = seen.frames[0].cropped(left, top, right, bottom).resized(self._side)
+        name = "-".join(f"{edge:.4f}" for edge in box)
+        picture = Picture(part, f"{self._video.id}:{part.time:.6f}:{self._side}:{name}")
+        self._tell((picture,), began)
+        return picture
+
+    def _tell(self, pictures: Sequence[Picture], began: float) -> None:
+        seconds = perf_counter() - began
+        self._ledger.seconds["decode"] += seconds
+        self._trace.add(Looked(times=tuple(round(each.time, 3) for each in pictures), seconds=seconds))
+
+    async def _decode(self, moments: Sequence[Moment]) -> None:
+        seen = await look(self._video, moments, self._side)
+        self._ledger.degrade(*seen.degraded)
+        whole = len(seen.frames) == len(moments)
+        for index, frame in enumerate(seen.frames):
+            # Of a damaged film some moments bring no frame: then each frame belongs to the moment nearest to it.
+            moment = moments[index] if whole else min(moments, key=lambda each: abs(each.time - frame.time))
+            self._pictures[moment] = Picture(frame, f"{self._video.id}:{frame.time:.6f}:{self._side}")
