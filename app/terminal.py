@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.trace import Asked, Began, Event, Listener, Looked, Noted, Proposed, Stopped
+from agents.trace import Asked, Began, Event, Listener, Looked, Noted, Proposed, Stopped, Used
 from app.cards import StrategyCard
 from app.errors import BUG, Failure
 from app.schemas import AnswerResponse
@@ -59,6 +59,8 @@ def describe(event: Event) -> str:
         case Asked():
             said = " | ".join(_short(reply) for reply in event.replies)
             return f"asked ({event.purpose}) with {_frames(event.times)}: {said}"
+        case Used():
+            return _call(event)
         case Proposed():
             return f"best answer so far: {event.answer} ({percent(event.confidence)})"
         case Began():
@@ -122,6 +124,14 @@ def show_card(console: Console, card: StrategyCard) -> None:
 def percent(value: float | None) -> str:
     """A probability for a person."""
     return "unknown" if value is None else f"{value:.0%}"
+
+
+def _call(event: Used) -> str:
+    """A tool's call as it would be written, what it brought, and the first of its lines."""
+    arguments = " ".join(f"{name}={_short(json.dumps(value))}" for name, value in event.arguments.items())
+    first = f": {_short(str(event.data[0]['text']))}" if event.data else ""
+    seen = f", {_frames(event.times)}" if event.times else ""
+    return f"{event.tool} {arguments} → {event.summary}{first}{seen}"
 
 
 def _frames(times: tuple[float, ...]) -> str:
