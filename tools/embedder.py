@@ -61,7 +61,7 @@ class HashedEmbedder:
             cells = np.repeat(rows, [len(each) for each in places]) * self.dimension + np.concatenate(places)
             vectors += np.bincount(cells, np.concatenate(weights), vectors.size).reshape(vectors.shape)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.divide(vectors, lengths, out=vectors, where=lengths > 0).astype(np.float32)
+        return np.asarray(np.divide(vectors, lengths, out=vectors, where=lengths > 0), np.float32)
 
     def _hash(self, word: str) -> tuple[NDArray[np.intp], Vectors]:
         """Where a word goes, and how much: half for itself, half for its pieces together."""

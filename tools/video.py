@@ -1,5 +1,6 @@
 """A film one can look at: give it moments, get frames."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from tools.footage import Look
 from tools.frame import Frame
 from tools.limits import BadVideo, Limits
 from tools.moment import Moment, Span
+from tools.subtitles import Cue, beside, decoded
 
 __all__ = ["BadVideo", "Info", "Limits", "Look", "Video"]
 
+_LOG = logging.getLogger("secondlook.video")
 _NAMED = 5
 """Seconds named one by one in a sentence about lost pictures."""
 
@@ -81,6 +84,21 @@ class Video:
     def held(self, span: Span) -> int:
         """How many pictures begin within a span, at least one."""
         return max(1, self.film.timeline.count(span))
+
+    def subtitles(self, given: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+        """What is said: in the text of an .srt or .vtt file, else in one beside the film, else in the film itself.
+
+        Blocks, for as long as it takes to read the file once. Raises BadSubtitles for those given, BadVideo, Stopped.
+        """
+        if given is not None:
+            return self.decoder.hear(self.film, given, stop)
+        if file := beside(self.path):
+            try:
+                return self.decoder.hear(self.film, decoded(file.read_bytes()), stop)
+            except (BadVideo, OSError) as error:
+                _LOG.warning("the subtitles in %s are passed over: %s", file, error)
+        self.film.check_unchanged()
+        return self.decoder.hear(self.film, None, stop) if self.info.subtitle_streams else ()
 
     def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.

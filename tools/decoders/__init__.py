@@ -10,6 +10,7 @@ from typing import Protocol, cast
 from tools.film import Film, digest, probe, stamp
 from tools.frame import Frame
 from tools.limits import Limits, Stopped
+from tools.subtitles import Cue, hear, read
 
 NAMES = ("pyav", "decord")
 """pyav is always there; decord needs the extra of that name."""
@@ -51,6 +52,9 @@ class Decoder(Protocol):
     def read(self, film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
         """See `Library.read`."""
 
+    def hear(self, film: Film, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+        """A film's subtitles, or those of a text in their format. Raises BadVideo, Stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
@@ -71,6 +75,12 @@ class InProcess:
     def read(self, film: Film, wanted: Sequence[int], side: int, stop: Event | None = None) -> Reading:
         """See `Library.read`."""
         return load(self.name).read(film, wanted, side, stop)
+
+    def hear(self, film: Film, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+        """See `Decoder.hear`. Is not stopped once it has begun."""
+        if stop is not None and stop.is_set():
+            raise Stopped
+        return hear(film) if beside is None else read(beside, film.info.duration)
 
 
 def load(name: str) -> Library:

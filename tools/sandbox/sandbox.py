@@ -1,5 +1,6 @@
 """A decoder whose work is done by confined processes, one for each task."""
 
+import hashlib
 import logging
 import os
 import pickle
@@ -18,9 +19,10 @@ from tools.limits import BadVideo, Limits, Stopped
 from tools.sandbox.fence import Allowance
 from tools.sandbox.launcher import Launcher, Worker
 from tools.sandbox.quarantine import Quarantine
-from tools.sandbox.tasks import Probe, Read, Task
+from tools.sandbox.tasks import Hear, Probe, Read, Task
 from tools.sandbox.wire import TICK_SECONDS, Broken, Late, Line, Message
 from tools.sandbox.worker import Failed, Order, Report
+from tools.subtitles import Cue
 
 R = TypeVar("R")
 
@@ -93,6 +95,12 @@ class Sandbox:
         """See `Library.read`."""
         task = Read(self._library, film, tuple(wanted), side)
         return self.run(task, film.path, film.id, film.limits.max_look_seconds + _GRACE_SECONDS, stop)
+
+    def hear(self, film: Film, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+        """See `Decoder.hear`."""
+        content = film.id if beside is None else hashlib.sha256(beside.encode("utf-8", "replace")).hexdigest()
+        seconds = self._open_seconds + film.info.bytes / _BYTES_PER_SECOND
+        return self.run(Hear(film, beside), film.path, content, seconds, stop)
 
     def run(self, task: Task[R], path: Path, film: str, seconds: float, stop: Event | None = None) -> R:
         """Have a worker do a task with a file whose content has the id `film`. Raises BadVideo, Stopped."""

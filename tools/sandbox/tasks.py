@@ -17,6 +17,7 @@ from tools.frame import Frame
 from tools.limits import Limits
 from tools.pose import Pose
 from tools.sandbox.wire import Bytes, Message
+from tools.subtitles import MOST_CHARACTERS, MOST_LINES, Cue, hear, read
 from tools.timeline import Timeline
 
 R_co = TypeVar("R_co", covariant=True)
@@ -156,6 +157,37 @@ class Read:
                 raise ValueError("a picture that nobody asked for")
             frames[position] = Frame(time, pixels.reshape(height, width, 3))
         return Reading(frames, frozenset(said.damaged) & frames.keys(), said.exhausted)
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Read a film's subtitles, or those of a text in their format."""
+
+    film: Film
+    beside: str | None
+
+    @property
+    def most(self) -> int:
+        """See Task."""
+        return _TEXT + MOST_LINES * (4 * MOST_CHARACTERS + _TEXT_PER_FRAME)
+
+    def do(self, file: Path) -> Message:
+        """See Task."""
+        film = replace(self.film, path=file)
+        cues = hear(film) if self.beside is None else read(self.beside, film.info.duration)
+        return Message(_Cues(cues=list(cues)).model_dump_json().encode())
+
+    def read(self, message: Message) -> tuple[Cue, ...]:
+        """See Task."""
+        return tuple(Cue(*each) for each in _Cues.model_validate_json(message.text).cues)
+
+
+class _Cues(BaseModel):
+    """Subtitles on their way out of a worker."""
+
+    model_config = ConfigDict(allow_inf_nan=False, strict=True)
+
+    cues: list[tuple[NonNegativeFloat, float, str]]
 
 
 class _Said(BaseModel):
