@@ -29,6 +29,7 @@ class Price(_Part):
 
     Either every frame costs the same, `each`, or a square of `patch` pixels becomes one token, at least `least` a frame
     because smaller ones are enlarged. `merge` frames of a video become one, and `around` tokens stand around that.
+    `factor` is what was seen to be missing.
     """
 
     each: int | None = Field(default=None, ge=1)
@@ -36,6 +37,7 @@ class Price(_Part):
     least: int = Field(default=1, ge=1)
     merge: int = Field(default=1, ge=1)
     around: int = Field(default=0, ge=0)
+    factor: float = Field(default=1.0, ge=1)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -45,7 +47,7 @@ class Price(_Part):
 
     def tokens(self, side: int, frames: int = 1) -> int:
         """For so many frames whose longest side is so many pixels: a square one costs the most."""
-        return ceil(frames / self.merge) * (self._frame(side) + self.around)
+        return ceil(ceil(frames / self.merge) * (self._frame(side) + self.around) * self.factor)
 
     def _frame(self, side: int) -> int:
         if self.patch is None:

@@ -2,223 +2,182 @@
 
 from __future__ import annotations
 
-import asyncio
+import logging
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from math import log
 from random import Random
-from typing import Any
 
 import httpx
-import numpy as np
 
 from agents.answer import Manner
-from agents.engine import (
-    EngineError,
-    Generation,
-    Message,
-    Offer,
-    Picture,
-    Prompt,
-    Reply,
-    Sampling,
-    Token,
-    labelled,
-    one_by_one,
-)
-from agents.engines.manner import manner
-from agents.engines.remote.completion import Completion, completion
+from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, TooLong, reserve
+from agents.engines.remote.abilities import Abilities
+from agents.engines.remote.completion import Completion
 from agents.engines.remote.distribution import distribution
-from agents.engines.remote.request import Dialect, Request
+from agents.engines.remote.host import Host
+from agents.engines.remote.messages import in_words
+from agents.engines.remote.options import NAMES, Options, options_of
+from agents.engines.remote.packing import packed, shown_in
+from agents.engines.remote.refusal import excess
+from agents.engines.remote.request import Request
 from agents.engines.remote.server import Refused, Server
 from agents.engines.spellings import spellings
-from tools.frame import Frame
+from agents.profiles import Profiles
 
-OPTIONS = frozenset({"answers", "model", "dialect", "side", "timeout"})
-_DIALECTS: Mapping[str, Dialect] = {"openai": "openai", "vllm": "vllm"}
-_SIDE = 448  # pixels: what Qwen-, InternVL- and SigLIP-type models are at ease with
-_FRAME = 1024  # tokens: more than any of them spends on a frame of that size; measured by `probe`
-_SECONDS = 600.0
-_QUESTION = "\nReply with the letter A or the letter B only."
+_LOG = logging.getLogger("secondlook.engine")
+OPTIONS = frozenset(NAMES)
+_NOT_FOUND = 404
 
 
 def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) -> OpenAIEngine:
     """An engine for the server at a base URL. Nothing is sent yet. Raises EngineError."""
-    if unknown := sorted(options.keys() - OPTIONS):
-        raise EngineError(f"unknown option {unknown[0]!r}: an openai engine has {', '.join(sorted(OPTIONS))}")
+    chosen = options_of(options)
     url = httpx.URL(place)
     if url.scheme not in ("http", "https") or not url.host:
         raise EngineError(f"the engine's address must be like openai:http://host:port/v1, not openai:{place}")
     if url.userinfo:
         raise EngineError("put no password in the engine's address: it is logged. Use the API key setting")
-    if (dialect := options.get("dialect")) not in (None, *_DIALECTS):
-        raise EngineError(f"dialect must be one of {', '.join(_DIALECTS)}, not {dialect!r}")
-    server = Server(place, api_key, seconds=_number(options, "timeout", _SECONDS))
-    side = int(_number(options, "side", _SIDE))
-    return OpenAIEngine(server, options.get("model"), _DIALECTS.get(dialect or ""), side, manner(options))
-
-
-def _number(options: Mapping[str, str], name: str, usual: float) -> float:
-    try:
-        value = float(options.get(name, usual))
-    except ValueError:
-        value = 0
-    if not 0 < value < 1e6:
-        raise EngineError(f"{name} must be a positive number, not {options[name]!r}")
-    return value
+    return OpenAIEngine(Server(place, api_key, seconds=chosen.timeout), chosen)
 
 
 class OpenAIEngine:
-    """A model behind `/chat/completions`. Frames are sent as pictures, each after its time label.
+    """A model behind `/chat/completions`.
 
-    `probe` asks the server once what it is and what it can do; before that the engine offers nothing. `generate`
-    probes by itself if nobody has. Log-probabilities are those of the server, in nats: of the model's own distribution
-    unless it was started to report them otherwise (vLLM's `--logprobs-mode`).
-    Option probabilities come from the first token's likely alternatives. vLLM (dialect `vllm`, found out if not given)
-    is held to the options, and their probabilities are exact with `--logprobs-mode processed_logprobs`.
+    `probe` asks the server what it is and what it can do; before that the engine offers nothing. `generate` probes by
+    itself if nobody has, and again when the server comes back as another model.
+
+    Log-probabilities are those of the server, in nats: of the model's own distribution unless it was started to report
+    them otherwise (vLLM's `--logprobs-mode`). Option probabilities come from the first token's likely alternatives.
+    vLLM (dialect `vllm`, found out if not given) is held to the options, and their probabilities are exact with
+    `--logprobs-mode processed_logprobs`. vLLM is sent the bytes of a frame once, and then its name.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        model: str | None,
-        dialect: Dialect | None = None,
-        side: int = _SIDE,
-        manner: Manner = "letter",
-    ) -> None:
-        self.offers: frozenset[Offer] = frozenset()
-        self.model = model or "unknown"
-        self.manner = manner
-        self.side = side
-        self.least_side = side
-        self.context: int | None = None
+    def __init__(self, server: Server, options: Options | None = None) -> None:
         self.problem: str | None = None  # a server that is down says so when it is asked
-        self._frame_tokens = _FRAME
-        self._server = server
-        self._named = model is not None
-        self._dialect = dialect
-        self._probed = False
-        self._probing = asyncio.Lock()
-        self._closed = False
+        self._options = options or Options()
+        self._host = Host(server, self._options)
+        self._tenant = self._host.tenant(None)
 
-    async def probe(self) -> None:
-        """Find out the model's name, what it offers and what a frame costs. Asks twice, once. Raises EngineError."""
-        async with self._probing:
-            if not self._probed:
-                await self._introduce()
-                bare = await self._find_offers()
-                await self._measure(bare)
-                self._probed = True
+    @property
+    def model(self) -> str:
+        """Name of the model, as the server calls it."""
+        known = self._host.abilities
+        return known.card.id if known else self._options.model or "unknown"
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
-        """Draw n replies to one prompt. Raises EngineError."""
-        if self._closed:
-            raise EngineError(f"{self.model} was closed")
-        await self.probe()
-        if sampling.choices and "choices" in self.offers:
-            return await self._choose(prompt, sampling, n)
-        return await self._write(prompt, sampling, n)
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """What the server was seen to do."""
+        return self._host.abilities.offers if self._host.abilities else frozenset()
 
-    def frame_tokens(self, side: int) -> int:  # noqa: ARG002
-        """Upper bound of prompt tokens for one frame and its time label."""
-        return self._frame_tokens
+    @property
+    def manner(self) -> Manner:
+        """How the model states its choice among options."""
+        known = self._host.abilities
+        return known.profile.manner if known else self._options.answers or "letter"
+
+    @property
+    def side(self) -> int:
+        """Longest side, in pixels, at which frames should be sent."""
+        known = self._host.abilities
+        return known.profile.side if known else self._options.side or Profiles.load().of().side
+
+    @property
+    def least_side(self) -> int:
+        """Longest side, in pixels, below which nothing is gained."""
+        return self._host.abilities.profile.least_side if self._host.abilities else self.side
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that it reads and writes in one call; None if unknown."""
+        return self._host.abilities.context if self._host.abilities else self._options.context
+
+    def frame_tokens(self, side: int) -> int:
+        """Upper bound of prompt tokens for one frame as a picture, with its time label."""
+        known = self._host.abilities
+        return known.tariff.frame(side) if known else 1
 
     def picture_tokens(self, prompt: Prompt) -> int:
-        """Each for itself."""
-        return one_by_one(self, prompt)
+        """Upper bound of prompt tokens for all its pictures and their time labels, in the way they are shown."""
+        known = self._host.abilities
+        if known is None:
+            return 0
+        messages = in_words(prompt)
+        parts = packed(messages) if known.packing == "video" else tuple(each.parts for each in messages)
+        return sum(known.tariff.tokens(shown) for each in parts for shown in shown_in(each))
 
     async def count(self, text: str) -> int:
-        """One token a byte: an upper bound."""
-        return len(text.encode())
+        """Tokens of a text; one a byte where the server does not count. Raises EngineError."""
+        return await self._host.count(text)
 
-    def scoped(self, tenant: str) -> OpenAIEngine:  # noqa: ARG002
-        """Nothing is cached here."""
-        return self
+    def scoped(self, tenant: str) -> OpenAIEngine:
+        """The same engine for one tenant: what the server caches for it is found by no other."""
+        view = copy(self)
+        view._tenant = self._host.tenant(tenant)
+        return view
+
+    async def probe(self) -> None:
+        """Find out what the model is, offers and costs. Raises EngineError."""
+        await self._host.ready()
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+        """Draw n replies to one prompt. Raises EngineError, TooLong."""
+        try:
+            known = await self._host.ready()
+            try:
+                return await self._generate(known, prompt, sampling, n)
+            except Refused as refusal:
+                if refusal.status != _NOT_FOUND or (now := await self._host.renewed(known)) is known:
+                    raise
+                return await self._generate(now, prompt, sampling, n)
+        except EngineError as error:
+            _LOG.warning("%s", error.detail)
+            raise
 
     async def close(self) -> None:
         """Close all connections."""
-        self._closed = True
-        await self._server.close()
+        await self._host.close()
 
-    async def _introduce(self) -> None:
-        if self._named and self._dialect:
-            return
+    async def _generate(self, known: Abilities, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+        if missing := sorted(sampling.needs - known.offers):
+            raise EngineError(f"{known.card.id} cannot do what was asked for: {', '.join(missing)}.")
+        request = Request.about(prompt, known, sampling, self._tenant)
         try:
-            models = _models(await self._server.get("/models"))
-        except Refused:
-            models = {}
-        if not self._named:
-            if not models:
-                raise EngineError(f"{self._server.base} lists no models: add ?model=NAME to the engine's address")
-            self.model, self._named = next(iter(models)), True
-        owner = models.get(self.model, "")
-        self._dialect = self._dialect or ("vllm" if owner == "vllm" else "openai")
+            if sampling.choices and "choices" in known.offers:
+                return await self._choose(request, n)
+            return await self._write(request, n)
+        except Refused as refusal:
+            if (found := excess(refusal.words)) is None:
+                raise
+            pictures = self.picture_tokens(prompt)
+            self._host.learn(found, pictures, reserve(self, prompt) - pictures)
+            told = f"{self.context} tokens that {self.model} reads" if self.context else f"{self.model} reads"
+            raise TooLong(f"The question with its frames is longer than the {told}.") from refusal
 
-    async def _find_offers(self) -> Completion:
-        offers: set[Offer] = {"logprobs"}
-        prompt: Prompt = (Message("user", (_QUESTION,)),)
-        sampling = Sampling(max_tokens=1, choices=("A", "B"))
-        try:
-            answer = await self._ask(prompt, sampling, 1, weighing=True)
-        except Refused:  # servers that cannot give log-probabilities say so, or ignore the wish
-            answer = await self._ask(prompt, Sampling(max_tokens=1), 1)
-        if not answer.choices[0].positions:
-            offers = set()
-        elif _weighed(answer, sampling) is not None:
-            offers.add("choices")
-        self.offers = frozenset(offers)
-        return answer
-
-    async def _measure(self, bare: Completion) -> None:
-        late = 99_999.9
-        blank = Picture(Frame(late, np.zeros((self.side, self.side, 3), np.uint8)), "blank")
-        shown = await self._ask((Message("user", (blank, _QUESTION)),), Sampling(max_tokens=1), 1)
-        self._frame_tokens = max(1, shown.usage.prompt_tokens - bare.usage.prompt_tokens)
-
-    async def _write(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def _write(self, request: Request, n: int) -> Generation:
         """Servers that know no `n` send one reply however many were asked for: ask again until there are enough.
 
-        A greedy reply is drawn once: vLLM refuses to draw it several times.
+        A greedy reply is drawn once: vLLM refuses to draw it several times. A beam is as wide as it is long.
         """
-        wanted = n if sampling.temperature > 0 else 1
+        sampling = request.sampling
+        wanted = n if sampling.temperature > 0 or sampling.beam else 1
         answers: list[Completion] = []
         replies: list[Reply] = []
         while len(replies) < wanted:
-            answer = await self._ask(prompt, sampling, wanted - len(replies), after=len(replies))
+            answer = await self._host.ask(replace(request, n=wanted - len(replies), after=len(replies)))
             answers.append(answer)
-            replies += [choice.reply() for choice in answer.choices]
+            replies += [choice.reply(request.to.profile.thinking.tags) for choice in answer.choices]
         return _billed((replies[:wanted] * n)[:n], answers)
 
-    async def _choose(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
-        answer = await self._ask(prompt, sampling, 1, weighing=True)
-        probabilities = _weighed(answer, sampling)
-        if probabilities is None:
-            said = answer.choices[0].reply()
+    async def _choose(self, request: Request, n: int) -> Generation:
+        answer = await self._host.ask(replace(request, weighing=True))
+        positions, sampling = answer.choices[0].positions, request.sampling
+        weighed = distribution(positions[0].top_logprobs, sampling.choices) if positions else None
+        if weighed is None:
+            said = answer.choices[0].reply(request.to.profile.thinking.tags)
             return _billed([replace(said, text=_stated(said.text, sampling))] * n, [answer])
-        return _billed(_drawn(probabilities, sampling, n), [answer])
-
-    async def _ask(
-        self, prompt: Prompt, sampling: Sampling, n: int, *, after: int = 0, weighing: bool = False
-    ) -> Completion:
-        logprobs = "logprobs" in self.offers
-        shown, dialect = labelled(prompt), self._dialect or "openai"
-        request = Request(self.model, dialect, shown, sampling, n, after, logprobs, weighing)
-        body = await asyncio.to_thread(request.body)  # off the event loop: frames become JPEG and base64
-        return completion(await self._server.post("/chat/completions", body))
-
-
-def _models(data: Any) -> dict[str, str]:
-    """Names of the models that a server lists, each with its owner."""
-    listed = data.get("data") if isinstance(data, dict) else None
-    models = listed if isinstance(listed, list) else []
-    return {
-        str(each["id"]): str(each.get("owned_by", "")) for each in models if isinstance(each, dict) and "id" in each
-    }
-
-
-def _weighed(answer: Completion, sampling: Sampling) -> dict[str, float] | None:
-    positions = answer.choices[0].positions
-    return distribution(positions[0].top_logprobs, sampling.choices) if positions else None
+        return _billed(_drawn(weighed, sampling, n), [answer])
 
 
 def _stated(text: str, sampling: Sampling) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from agents.engine import EngineError, Reply, Token
-
-_PARTIAL = "\ufffd"  # what servers show for bytes that are no whole character
-_GAP = 16  # characters between two tokens that can be found, at most
+from agents.engine import EngineError, Reply, ToolCall
+from agents.engines.remote.spelling import spelled
+from agents.engines.remote.thought import TAGS, thought_and_said
 
 
 class _Part(BaseModel):
@@ -35,8 +33,20 @@ class _Logprobs(_Part):
     content: list[Position] | None = None
 
 
+class _Function(_Part):
+    name: str
+    arguments: str | None = None
+
+
+class _Call(_Part):
+    id: str = ""
+    function: _Function
+
+
 class _Message(_Part):
     content: str | None = None
+    thought: str | None = Field(default=None, validation_alias=AliasChoices("reasoning", "reasoning_content"))
+    tool_calls: list[_Call] | None = None
 
 
 class Choice(_Part):
@@ -51,10 +61,23 @@ class Choice(_Part):
         """Its tokens, where the server sends them."""
         return (self.logprobs and self.logprobs.content) or ()
 
-    def reply(self) -> Reply:
-        """The sample in our terms."""
-        text = self.message.content or ""
-        return Reply(text, _spelled(self.positions, text), "length" if self.finish_reason == "length" else "stop")
+    def reply(self, tags: tuple[str, str] = TAGS) -> Reply:
+        """The sample in our terms. `tags` are around what this model thinks, where the server leaves that in its text.
+
+        A call without a name of its own gets one, because its result must say whose it is.
+        """
+        text = thought_and_said(self.message.thought, self.message.content or "", tags)
+        calls = tuple(
+            ToolCall(each.id or f"call_{place}", each.function.name, each.function.arguments or "{}")
+            for place, each in enumerate(self.message.tool_calls or [])
+        )
+        tokens = spelled([(position.token, position.logprob) for position in self.positions], text)
+        return Reply(text, tokens, self._finish(), calls=calls)
+
+    def _finish(self) -> Literal["stop", "length", "calls"]:
+        if self.message.tool_calls:
+            return "calls"
+        return "length" if self.finish_reason == "length" else "stop"
 
 
 class _Details(_Part):
@@ -86,32 +109,4 @@ def completion(data: Any) -> Completion:
         return Completion.model_validate(data)
     except ValidationError as error:
         where = ".".join(str(each) for each in error.errors()[0]["loc"])
-        raise EngineError(f"the model server sent no chat completion: {where}: {error.errors()[0]['msg']}") from None
-
-
-def _spelled(positions: Sequence[Position], text: str) -> tuple[Token, ...]:
-    """Tokens whose texts joined are the reply.
-
-    A token that is no whole characters is shown in as many ways as there are servers. Such a token gets whatever
-    stands before the next one that can be found. What comes after the reply, such as the mark that ends a turn, is no
-    part of it.
-    """
-    tokens: list[Token] = []
-    read = 0
-    for position in positions:
-        if read >= len(text):
-            break
-        piece = position.token
-        found = text.find(piece, read, read + len(piece) + _GAP) if piece and _PARTIAL not in piece else -1
-        if found < 0:
-            tokens.append(Token("", position.logprob))
-            continue
-        if found > read and tokens:
-            tokens[-1] = replace(tokens[-1], text=tokens[-1].text + text[read:found])
-            read = found
-        end = found + len(piece)
-        tokens.append(Token(text[read:end], position.logprob))
-        read = end
-    if read < len(text) and tokens:
-        tokens[-1] = replace(tokens[-1], text=tokens[-1].text + text[read:])
-    return tuple(tokens)
+        raise EngineError(f"The model server sent no chat completion: {where}: {error.errors()[0]['msg']}") from None

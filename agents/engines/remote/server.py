@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from random import Random
 from typing import Any
@@ -14,11 +15,26 @@ from agents.engine import EngineError
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds, doubled each time, and up to twice that at random so that clients spread out
 _LONGEST_PAUSE = 20.0  # seconds; a server that asks for more is down as far as a waiting caller is concerned
+_CONNECTIONS = 256  # as many requests as vLLM works on at once unless told otherwise; the others wait here
 _BUSY = (429, 503)
+_WORDS = 500  # characters of what a server says that are kept
 
 
-class Refused(EngineError):
+class Declined(EngineError):
+    """The server answered, but not with what was asked for. `words` are its own."""
+
+    def __init__(self, message: str, detail: str, status: int, words: str) -> None:
+        super().__init__(message, detail)
+        self.status = status
+        self.words = words
+
+
+class Refused(Declined):
     """The server understood and declined (4xx): another wording of the request may do."""
+
+
+class Failed(Declined):
+    """The server broke on the request (5xx)."""
 
 
 class Server:
@@ -26,48 +42,58 @@ class Server:
 
     Requests are repeated only where the server cannot have worked on them: it was not reached, or it said that it is
     too busy (429, 503). After anything else the prompt may have been read, and reading it again costs as much.
+    `outages` counts how often it could not be reached: whoever keeps what it said should ask again after one.
+    Errors name neither its address nor its words to callers, only in their `detail`.
     """
 
     def __init__(
         self, base: str, api_key: str | None, *, seconds: float, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.base = base.rstrip("/")
+        self.outages = 0
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(seconds, connect=5.0, pool=None),
             # Shorter than the 5 seconds after which most servers hang up on an idle connection.
-            limits=httpx.Limits(max_connections=64, keepalive_expiry=3.0),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=64, keepalive_expiry=3.0),
             transport=transport,
         )
         self._seconds = seconds
         self._random = Random()
 
+    @property
+    def root(self) -> str:
+        """Where the server keeps what is not OpenAI's."""
+        return self.base.removesuffix("/v1")
+
     async def get(self, path: str) -> Any:
         """The JSON at a path. Raises EngineError."""
-        return await self._send("GET", path, None)
+        return await self._send("GET", self.base + path, None)
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def post(self, path: str, body: bytes) -> Any:
         """The JSON that answers a JSON body. Raises EngineError. Cancelling hangs up, which stops the server."""
-        return await self._send("POST", path, body)
+        return await self._send("POST", self.base + path, body)
+
+    async def ask_root(self, path: str, body: Mapping[str, Any]) -> Any:
+        """The JSON that answers a JSON body at a path that is not OpenAI's. Raises EngineError."""
+        return await self._send("POST", self.root + path, json.dumps(body).encode())
 
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
 
-    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    async def _send(self, method: str, url: str, body: bytes | None) -> Any:
+        headers = {"content-type": "application/json"} if body is not None else {}
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
-                response = await self._client.request(method, self.base + path, json=body)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if last:
-                    raise EngineError(f"nothing answers at {self.base}: is the model server running?") from error
+                response = await self._client.request(method, url, content=body, headers=headers)
+            except httpx.HTTPError as error:
+                problem = self._broken(error)
+                if last or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                    raise problem from error
                 await asyncio.sleep(self._pause(attempt))
                 continue
-            except httpx.TimeoutException as error:
-                raise EngineError(f"{self.base} did not answer within {self._seconds:g} s") from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise EngineError(f"the connection to {self.base} broke: {error}") from error
             pause = self._pause(attempt, response.headers.get("retry-after"))
             if response.status_code not in _BUSY or last or pause > _LONGEST_PAUSE:
                 return self._read(response)
@@ -81,23 +107,35 @@ class Server:
         except ValueError:  # a date: rare, and as good as no advice
             return own
 
+    def _broken(self, error: httpx.HTTPError) -> EngineError:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            self.outages += 1
+            return self._error("cannot be reached: it is down or restarting", "is it running?")
+        if isinstance(error, httpx.TimeoutException):
+            return self._error(f"did not answer within {self._seconds:g} s")
+        self.outages += 1
+        return self._error("broke the connection: it may be restarting", repr(error))
+
     def _read(self, response: httpx.Response) -> Any:
-        status = response.status_code
+        status, words = response.status_code, _words(response)
         if status in _BUSY:
-            raise EngineError(f"{self.base} is too busy or not ready ({status}): {_message(response)}")
+            raise self._error(f"is too busy or not ready ({status})", words)
         if status in (401, 403):
-            raise EngineError(f"{self.base} does not accept the key ({status}): {_message(response)}")
-        if 400 <= status < 500:
-            raise Refused(f"{self.base} refused the request ({status}): {_message(response)}")
+            raise self._error(f"does not accept the key ({status})", words)
         if not response.is_success:
-            raise EngineError(f"{self.base} failed ({status}): {_message(response)}")
+            refused = 400 <= status < 500
+            problem = self._error(f"refused the request ({status})" if refused else f"failed ({status})", words)
+            raise (Refused if refused else Failed)(str(problem), problem.detail, status, words)
         try:
             return response.json()
-        except ValueError as error:
-            raise EngineError(f"{self.base} sent something that is not JSON") from error
+        except ValueError:
+            raise self._error("sent something that is not JSON", words) from None
+
+    def _error(self, what: str, words: str = "") -> EngineError:
+        return EngineError(f"The model server {what}.", f"the model server at {self.base} {what}: {words}".rstrip(": "))
 
 
-def _message(response: httpx.Response) -> str:
+def _words(response: httpx.Response) -> str:
     """The server's own words, whichever of the customary forms it sends them in."""
     try:
         found = response.json()
@@ -106,4 +144,4 @@ def _message(response: httpx.Response) -> str:
     for key in ("error", "message", "detail"):
         if isinstance(found, dict) and key in found:
             found = found[key]
-    return str(found).strip()[:500] or response.reason_phrase
+    return str(found).strip()[:_WORDS] or response.reason_phrase

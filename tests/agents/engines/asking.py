@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.engine import Generation, Prompt, Sampling
 from agents.engines.openai import OpenAIEngine, open_at
-from tests.agents.engines.stub import Answer, Json, Stub, talkative
+from tests.agents.engines.stub import Answer, Json, Stub, is_probe, talkative
 
 
 def engine_of(stub: Stub, **options: str) -> OpenAIEngine:
@@ -34,10 +34,10 @@ def probed(engine: OpenAIEngine) -> OpenAIEngine:
 
 
 def after_probe(stub: Stub, answer: Any) -> None:
-    """Let the stub answer the two questions of the probe well, and the rest by `answer`."""
+    """Let the stub answer the questions of the probe well, and the rest by `answer`."""
 
     def answering(body: Json) -> Answer:
-        found = talkative(body) if len(stub.bodies) <= 2 else answer(body) if callable(answer) else answer
+        found = talkative(body) if is_probe(body) else answer(body) if callable(answer) else answer
         assert isinstance(found, Answer)
         return found
 

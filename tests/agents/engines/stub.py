@@ -13,6 +13,8 @@ from typing import Any
 
 import uvicorn
 
+from agents.engines.remote.probe import QUESTION
+
 Json = dict[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -31,9 +33,10 @@ class Answer:
 
 @dataclass
 class Stub:
-    """Answers `/v1/models` and `/v1/chat/completions`, the latter by a function of the request's body.
+    """Answers `/v1/models` and `/v1/chat/completions`, the latter by a function of the request's body, and `/tokenize`.
 
-    `bodies` are the chat requests in order; `left` is set when a client hangs up before its answer.
+    `bodies` are the chat requests in order, `asked` those that do not belong to a probe; `left` is set when a client
+    hangs up before its answer.
     """
 
     answer: Callable[[Json], Answer]
@@ -42,6 +45,12 @@ class Stub:
     keys: list[str | None] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
     url: str = ""
+    counting: Answer | None = None
+
+    @property
+    def asked(self) -> list[Json]:
+        """Chat requests of callers."""
+        return [body for body in self.bodies if not is_probe(body)]
 
     async def respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -52,6 +61,9 @@ class Stub:
         if scope["path"].endswith("/chat/completions"):
             self.bodies.append(json.loads(content))
             answer = self.answer(self.bodies[-1])
+        elif scope["path"].endswith("/tokenize"):
+            counted = Answer({"count": len(json.loads(content)["prompt"].split())})
+            answer = self.counting or counted
         if await self._stays(receive, answer.pause):
             await _send(send, answer)
 
@@ -120,9 +132,14 @@ class House:
             thread.join()
 
 
-def models(owner: str = "vllm") -> Json:
+def models(owner: str = "vllm", name: str = "stub-vl", **facts: Any) -> Json:
     """A list of one model."""
-    return {"object": "list", "data": [{"id": "stub-vl", "object": "model", "owned_by": owner}]}
+    return {"object": "list", "data": [{"id": name, "object": "model", "owned_by": owner, **facts}]}
+
+
+def is_probe(body: Json) -> bool:
+    """Whether this is what an engine asks to find out what a server can do."""
+    return QUESTION in [part.get("text") for part in _parts(body)] + [each["content"] for each in body["messages"]]
 
 
 def reply(*texts: str, prompt_tokens: int = 7, cached: int = 0, **logprobs: Any) -> Json:
@@ -155,8 +172,9 @@ def positions(text: str, likely: Mapping[str, float] | None = None) -> list[Json
 
 def talkative(body: Json) -> Answer:
     """A well-behaved server: certain of the first letter or word it is offered, else it says its seed."""
-    pictures = sum(part["type"] == "image_url" for part in _parts(body))
-    tokens = 20 + 60 * pictures
+    tokens = 20 + sum(60 * _frames(part) for part in _parts(body)) + 30 * len(body.get("tools", ()))
+    if "response_format" in body:
+        return Answer(reply('{"a": 1}', prompt_tokens=tokens))
     if body.get("top_logprobs"):
         asked = body.get("structured_outputs", {}).get("choice", ["A", "B"])
         likely = {ways: -0.25 if at == 0 else -2.5 - at for at, ways in enumerate(asked)}
@@ -165,6 +183,11 @@ def talkative(body: Json) -> Answer:
     return Answer(
         reply(*(f"{said} {index}" if body["temperature"] else said for index in range(body["n"])), prompt_tokens=tokens)
     )
+
+
+def _frames(part: Json) -> int:
+    url = (part.get("image_url") or part.get("video_url") or {"url": ""})["url"]
+    return 0 if part["type"] == "text" else 1 if url is None else len(url.split(",")) - 1
 
 
 def _parts(body: Json) -> list[Json]:

@@ -34,8 +34,11 @@ def test_only_vllm_is_sent_what_only_vllm_knows(serve: Serve) -> None:
     sampling = Sampling(temperature=1.0, top_k=5, seed=1)
     once(engine_of(stub), words("?"), sampling)
     once(engine_of(stub, dialect="openai"), words("?"), sampling)
-    once(engine_of(serve(owner="somebody")), words("?"), sampling)
-    assert [body.get("top_k") for body in stub.bodies] == [None, None, 5, None, None, None]
+    once(engine_of(stub, dialect="vllm"), words("?"), Sampling(temperature=1.0))
+    plain = serve(owner="somebody")
+    once(engine_of(plain), words("?"), sampling)
+    assert [body.get("top_k") for body in stub.asked] == [5, None, None] and len(plain.asked) == 1
+    assert all("uuid" not in str(body) and "chat_template" not in str(body) for body in plain.bodies)
 
 
 def test_the_probe_finds_name_offers_and_the_price_of_a_frame(serve: Serve) -> None:
@@ -43,10 +46,11 @@ def test_the_probe_finds_name_offers_and_the_price_of_a_frame(serve: Serve) -> N
     engine = engine_of(stub, side="64")
     assert engine.offers == frozenset()
     probed(engine)
-    assert (engine.model, engine.side, engine.frame_tokens(64)) == ("stub-vl", 64, 60)
-    assert engine.offers == {"logprobs", "choices"}
+    label = len("<99999.9s>")
+    assert (engine.model, engine.side, engine.frame_tokens(64)) == ("stub-vl", 64, 60 + label)
+    assert engine.offers == {"logprobs", "choices", "schema", "tools", "beam", "reuse"}
     assert stub.bodies[0]["structured_outputs"]["choice"] == ["A", " A", "B", " B"]
-    assert len(stub.bodies) == 2
+    assert len(stub.bodies) == 9 and all(body["max_tokens"] <= 8 for body in stub.bodies)
 
 
 def test_the_probe_is_made_once_however_many_ask_at_once(serve: Serve) -> None:
@@ -58,7 +62,7 @@ def test_the_probe_is_made_once_however_many_ask_at_once(serve: Serve) -> None:
         await engine.close()
 
     asyncio.run(act())
-    assert len(stub.bodies) == 2 + 5
+    assert len(stub.asked) == 5 and len(stub.bodies) == 9 + 5
 
 
 def test_a_server_without_logprobs_is_offered_as_that(serve: Serve) -> None:
@@ -74,7 +78,7 @@ def test_a_server_without_logprobs_is_offered_as_that(serve: Serve) -> None:
     for answer in (silent, refusing):
         stub = serve(answer)
         engine = probed(engine_of(stub))
-        assert engine.offers == frozenset()
+        assert not engine.offers & {"logprobs", "choices"}
         assert once(engine_of(stub), words("?"), Sampling()).replies[0].tokens == ()
         assert "logprobs" not in stub.bodies[-1]
 

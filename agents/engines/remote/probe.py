@@ -1,0 +1,192 @@
+"""Find out what a server is and what it can do, by asking it: a few requests of a few tokens."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+
+from agents.engine import EngineError, Message, Offer, Picture, Prompt, Sampling, Tool
+from agents.engines.remote.abilities import Abilities
+from agents.engines.remote.completion import Completion
+from agents.engines.remote.distribution import distribution
+from agents.engines.remote.exchange import Exchange
+from agents.engines.remote.models import Card, cards
+from agents.engines.remote.options import Options
+from agents.engines.remote.request import Request
+from agents.engines.remote.server import Declined, Refused, Server
+from agents.engines.remote.tariff import Tariff, dearest
+from agents.engines.remote.tenant import Tenant
+from agents.profiles import Price, Profile, Profiles
+from tools.frame import Frame
+
+_LOG = logging.getLogger("secondlook.engine")
+
+QUESTION = "\nReply with the letter A or the letter B only."
+_SHORT = Sampling(max_tokens=1)
+_LETTERS = Sampling(max_tokens=1, choices=("A", "B"))
+_OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+_TOOL = Tool("look", "Show a second of the film.", {"type": "object", "properties": {"second": {"type": "number"}}})
+_PROPORTIONS = (1.0, 0.75, 0.5625)  # models that cut pictures into tiles take more for some
+_MUCH = 2**20  # tokens: a price before there is one
+
+
+class Probe:
+    """Asks one server once. Nothing is assumed: what is not answered well is not offered."""
+
+    def __init__(self, server: Server, exchange: Exchange, options: Options, tenant: Tenant) -> None:
+        self._server = server
+        self._exchange = exchange
+        self._options = options
+        self._tenant = tenant
+
+    async def card(self) -> Card:
+        """What the server says about the model. Raises EngineError."""
+        try:
+            listed = cards(await self._server.get("/models"))
+        except Refused:
+            listed = []
+        wanted = self._options.model
+        if not listed and wanted is None:
+            raise EngineError("The model server lists no models: add ?model=NAME to the engine's address.")
+        return next((card for card in listed if card.id == (wanted or card.id)), Card(id=wanted or ""))
+
+    async def abilities(self, card: Card) -> Abilities:
+        """What the model offers, and what its pictures cost. Raises EngineError."""
+        profile = self._profile(card)
+        dialect = self._options.dialect or ("vllm" if card.owned_by == "vllm" else "openai")
+        context = self._options.context or card.context or profile.context
+        start = Abilities(card, dialect, profile, Tariff(Price(each=_MUCH)), context=context)
+        bare, found = await self._first(start)
+        tokens = bare.usage.prompt_tokens
+        found = await self._trusting(found)
+        found = replace(found, tariff=Tariff.of(profile, await self._image(found, tokens), None))
+        found = await self._reusing(found)
+        found = await self._schema(found)
+        found = await self._tools(found, tokens)
+        found = await self._beam(found)
+        found = await self._video(found, tokens)
+        found = replace(found, counts=found.dialect == "vllm")
+        _LOG.info("the model %s offers %s, with frames as %s", card.id, ", ".join(sorted(found.offers)), found.packing)
+        return found
+
+    def _profile(self, card: Card) -> Profile:
+        profiles, options = Profiles.load(), self._options
+        name = options.profile or profiles.named([card.id, card.root])
+        if name not in profiles.families:
+            raise EngineError(f"There is no profile {name!r}. There are: {', '.join(profiles.families)}.")
+        profile = profiles.families[name]
+        side = options.side or profile.side
+        asked = {
+            "side": side,
+            "least_side": min(profile.least_side, side),
+            **({"manner": options.answers} if options.answers else {}),
+            **({"packing": options.packing} if options.packing else {}),
+        }
+        return profile.model_copy(update=asked)
+
+    async def _first(self, start: Abilities) -> tuple[Completion, Abilities]:
+        """A question without pictures: log-probabilities, and the probability of each choice."""
+        request = self._request(start, (Message("user", (QUESTION,)),), _LETTERS)
+        try:
+            answer = await self._exchange.ask(replace(request, weighing=True))
+        except Refused:  # servers that cannot give log-probabilities say so, or ignore the wish
+            answer = await self._exchange.ask(self._request(start, (Message("user", (QUESTION,)),), _SHORT))
+        if not (positions := answer.choices[0].positions):
+            return answer, start
+        found = _with(start, "logprobs")
+        weighed = distribution(positions[0].top_logprobs, _LETTERS.choices)
+        return answer, _with(found, "choices") if weighed else found
+
+    async def _trusting(self, found: Abilities) -> Abilities:
+        """Whether the server takes arguments for its processor, where there are any that help."""
+        if found.dialect != "vllm" or not found.profile.processor:
+            return found
+        trying = replace(found, trusting=True)
+        return trying if await self._accepted(self._showing(trying, _blank(found.profile.side, 1.0))) else found
+
+    async def _image(self, found: Abilities, bare: int) -> Price:
+        """The price of a picture, no lower than that of any that was sent."""
+        price, side = found.profile.image, found.profile.side
+        for proportion in _PROPORTIONS[: 1 if price else None]:
+            answer = await self._exchange.ask(self._showing(found, _blank(side, proportion)))
+            price = dearest(price, answer.usage.prompt_tokens - bare, side)
+        assert price is not None
+        return price
+
+    async def _reusing(self, found: Abilities) -> Abilities:
+        """Whether a picture may be sent once and then be named: the same number of tokens says that it was seen."""
+        if found.dialect != "vllm":
+            return found
+        named = _with(found, "reuse")
+        request = self._showing(named, _blank(found.profile.side, 0.9))
+        first, again = await self._accepted(request), await self._accepted(request)
+        if first and again and first.usage.prompt_tokens == again.usage.prompt_tokens:
+            return named
+        return found
+
+    async def _schema(self, found: Abilities) -> Abilities:
+        """Whether the reply is held to a schema: nobody would answer this question with an object."""
+        sampling = Sampling(max_tokens=8, schema=_OBJECT)
+        answer = await self._accepted(self._request(found, (Message("user", (QUESTION,)),), sampling))
+        told = answer is not None and answer.choices[0].reply().text.lstrip().startswith("{")
+        return _with(found, "schema") if told else found
+
+    async def _tools(self, found: Abilities, bare: int) -> Abilities:
+        """Whether the model is told about tools: its prompt must then be longer."""
+        sampling = Sampling(max_tokens=1, tools=(_TOOL,))
+        answer = await self._accepted(self._request(found, (Message("user", (QUESTION,)),), sampling))
+        return _with(found, "tools") if answer is not None and answer.usage.prompt_tokens > bare else found
+
+    async def _beam(self, found: Abilities) -> Abilities:
+        if found.dialect != "vllm":
+            return found
+        sampling = Sampling(max_tokens=1, beam=True)
+        answer = await self._accepted(self._request(found, (Message("user", (QUESTION,)),), sampling, n=2))
+        return _with(found, "beam") if answer is not None and len(answer.choices) == 2 else found
+
+    async def _video(self, found: Abilities, bare: int) -> Abilities:
+        """Whether frames may be shown as a video that knows its seconds."""
+        profile = found.profile
+        if profile.packing != "video":
+            return found
+        if found.dialect == "vllm":
+            side, film = profile.side, (_blank(profile.side, 1.0), _blank(profile.side, 1.0, second=2.5))
+            trying = replace(found, packing="video", trusting=True)
+            answer = await self._accepted(self._showing(trying, *film))
+            if answer is not None and answer.usage.prompt_tokens > bare:
+                price = dearest(profile.video, answer.usage.prompt_tokens - bare, side, len(film))
+                tariff = Tariff.of(profile, found.tariff.image, price)
+                return _with(replace(trying, tariff=tariff), "video")
+        _LOG.warning(
+            "%s is best shown videos, but its server takes none with their seconds: frames are sent as pictures, which "
+            "cost more tokens. Start vLLM with --trust-request-mm-kwargs",
+            found.card.id,
+        )
+        return found
+
+    def _showing(self, to: Abilities, *pictures: Picture) -> Request:
+        return self._request(to, (Message("user", (*pictures, QUESTION)),), _SHORT)
+
+    def _request(self, to: Abilities, prompt: Prompt, sampling: Sampling, n: int = 1) -> Request:
+        return Request.about(prompt, to, sampling, self._tenant, n)
+
+    async def _accepted(self, request: Request) -> Completion | None:
+        """The answer; None if the server declines, or breaks."""
+        try:
+            return await self._exchange.ask(request)
+        except Declined as problem:
+            _LOG.debug("%s", problem.detail)
+            return None
+
+
+def _with(found: Abilities, *offers: Offer) -> Abilities:
+    return replace(found, offers=found.offers | set(offers))
+
+
+def _blank(side: int, proportion: float, second: float = 0.0) -> Picture:
+    """A black picture."""
+    height = ceil(side * proportion)
+    return Picture(Frame(second, np.zeros((height, side, 3), np.uint8)), f"blank:{side}x{height}:{second:g}")
