@@ -70,6 +70,10 @@ class Spent(Refused):
     """The key has used up what it has."""
 
 
+class CannotFetch(Refused):
+    """A video could not be brought from where the caller says it is."""
+
+
 class Busy(Refused):
     """As much is running as may run at once."""
 
@@ -113,6 +117,7 @@ TABLE: Mapping[type[Exception], Row] = {
     TooLarge: Row(413, "invalid_request_error", "too_large", 2),
     WrongType: Row(415, "invalid_request_error", "unsupported_media_type", 2),
     BadVideo: Row(422, "invalid_request_error", "unreadable_video", 3),
+    CannotFetch: Row(424, "invalid_request_error", "cannot_fetch", 3),
     Busy: Row(429, "rate_limit_error", "too_many_runs", 5),
     TooFast: Row(429, "rate_limit_error", "rate_limit_exceeded", 5),
     Spent: Row(429, "rate_limit_error", "insufficient_quota", 5),
