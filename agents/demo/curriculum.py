@@ -11,16 +11,17 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from agents.demo.batch import Batch, Tree, collate, padded_size, places_for, tree
+from agents.demo.draw import Pixels
 from agents.demo.film import make_film
 from agents.demo.lesson import Turn, describe, turn
 from agents.demo.questions import KINDS, ask_about
 from agents.demo.reply import known
 from agents.demo.seeds import DEV_FROM, for_training
-from agents.demo.sight import spoil, to_tensor, training_frame
+from agents.demo.sight import around, closer_look, spoil, to_tensor, training_frame
 from agents.demo.tokens import word_ids
-from agents.demo.view import View, random_times, view
+from agents.demo.view import Sight, View, random_times, view
 from agents.demo.wording import system_text
-from agents.demo.world import COLOURS, SHAPES
+from agents.demo.world import SEEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +93,18 @@ def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, picture
     pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     while True:
         frames, forms = rng.choice(phase.frames), _alike(phase.forms, rng)
-        views: list[View] = []
+        sights: list[Sight] = []
         trees: list[Tree] = []
         while padded_size(trees) <= phase.tokens:
             shown, turns = lesson(phase, frames, forms, rng)
             if not turns:
                 continue
-            views.append(shown)
+            sights += [*shown.sights, *(sight for turn in turns for sight in turn.sights)]
             trees.append(tree(places_for(shown), turns, system_text(rng), tokenizer))
         if pictures:
-            yield collate(trees, pad, pixels=to_tensor(photograph(views, rng)))
+            yield collate(trees, pad, pixels=to_tensor(photograph(sights, rng)))
         else:
-            yield collate(trees, pad, words=name(views, tokenizer))
+            yield collate(trees, pad, words=name(sights, tokenizer))
 
 
 def _alike(forms: dict[str, float], rng: Random) -> dict[str, float]:
@@ -125,14 +126,19 @@ def lesson(phase: Phase, frames: int, forms: dict[str, float], rng: Random) -> t
     return shown, asked or ([describe(shown, rng)] if "describe" in forms else [])
 
 
-def photograph(views: list[View], rng: Random) -> np.ndarray:
-    """All frames of all views, as the tower will see them."""
-    sights = [sight for shown in views for sight in shown.sights]
-    return np.stack([spoil(training_frame(sight.shot, sight.frame), rng) for sight in sights])
+def photograph(sights: list[Sight], rng: Random) -> Pixels:
+    """All frames, as the tower will see them."""
+    return np.stack([spoil(_picture(sight, rng), rng) for sight in sights])
 
 
-def name(views: list[View], tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """All frames of all views as the two words that say what they show."""
-    colours, shapes = word_ids(COLOURS, tokenizer), word_ids(SHAPES, tokenizer)
-    shots = [sight.shot for shown in views for sight in shown.sights]
-    return torch.tensor([(colours[COLOURS.index(s.colour)], shapes[SHAPES.index(s.shape)]) for s in shots])
+def _picture(sight: Sight, rng: Random) -> Pixels:
+    if sight.cell is None:
+        return training_frame(sight.shot, sight.frame)
+    return closer_look(sight.shot, sight.frame, around(sight.cell, rng))
+
+
+def name(sights: list[Sight], tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """All frames as the words that say what they show: ids (frames, 4), -1 where there are fewer."""
+    ids = dict(zip(SEEN, word_ids(SEEN, tokenizer), strict=True))
+    said = [[ids[word] for word in sight.words] for sight in sights]
+    return torch.tensor([[*words, *[-1] * (4 - len(words))] for words in said]).view(-1, 4)

@@ -44,9 +44,9 @@ def draw(shot: Shot, frame: int, side: int = SIDE) -> Pixels:
 
 
 def _write(canvas: Pixels, sign: Sign, side: int) -> None:
-    """A light plate of 28 pixels with a dark digit of 14 in a film of full size."""
+    """A light plate of 36 pixels with a dark digit of 18 in a film of full size."""
     left, top, right, bottom = (edge * side // SIDE for edge in sign.plate)
     cv2.rectangle(canvas, (left, top), (right, bottom), _PLATE, cv2.FILLED)
     scale = side / SIDE
-    at = round(left + 7 * scale), round(top + 21 * scale)
-    cv2.putText(canvas, sign.digit, at, cv2.FONT_HERSHEY_SIMPLEX, 0.65 * scale, _INK, max(1, round(2 * scale)))
+    at = round(left + 10 * scale), round(top + 27 * scale)
+    cv2.putText(canvas, sign.digit, at, cv2.FONT_HERSHEY_SIMPLEX, 0.85 * scale, _INK, max(1, round(2 * scale)))

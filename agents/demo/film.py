@@ -15,7 +15,7 @@ Look = tuple[str, str]  # colour and shape
 _SHORT = (10, 18)  # length in frames of a shot that a coarse look misses
 _LONG = (28, 60)
 CELL = SIDE // 3
-PLATE = 28
+PLATE = 36
 _RARE = 2  # shapes, and colours, that a long film shows only once
 
 

@@ -138,7 +138,9 @@ def _embed(model: LlavaForConditionalGeneration, batch: Batch, device: str) -> T
     if batch.pixels is not None:
         frames = torch.cat(list(model.model.get_image_features(batch.pixels.to(device)).pooler_output))
     elif batch.words is not None:
-        frames = table.weight.detach()[batch.words.to(device)].sum(1).repeat_interleave(TOKENS_PER_FRAME, 0)
+        words = batch.words.to(device)
+        told = (words >= 0).unsqueeze(-1)
+        frames = (table.weight.detach()[words.clamp(min=0)] * told).sum(1).repeat_interleave(TOKENS_PER_FRAME, 0)
         frames = frames + _BLUR * torch.randn_like(frames)
     else:
         return embedded

@@ -8,7 +8,7 @@ from random import Random
 from agents.answer import Question
 from agents.demo.questions import DemoQuestion
 from agents.demo.reply import conclusion, transcript
-from agents.demo.view import View
+from agents.demo.view import Sight, View
 from agents.demo.wording import describe_text, fact_text, question_text, verify_text
 from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
 
@@ -20,13 +20,15 @@ _THOUGHT = 0.25  # weight of a thought's words in the loss; the final answer's i
 class Turn:
     """What the user says after the frames, and what to reply: pieces with their weight in the loss.
 
-    `about` is the question within `ask` up to its question mark, and `value` the word that answers it.
+    `about` is the question within `ask` up to its question mark, and `value` the word that answers it. Pieces without
+    weight are what others say in between. `sights` are the pictures shown in this turn alone, in order.
     """
 
     ask: str
     reply: tuple[tuple[str, float], ...]
     about: str = ""
     value: str = ""
+    sights: tuple[Sight, ...] = ()
 
 
 def turn(question: DemoQuestion, view: View, form: str, rng: Random) -> Turn:

@@ -6,17 +6,32 @@ from dataclasses import dataclass
 from random import Random
 
 from agents.demo.film import FPS, Film, Shot
+from agents.demo.world import CELLS
 
 _VISIBLE = 24  # pixels of a film that a shape must move between two frames to show its direction
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One frame that is shown: its second, its shot, and which frame of the shot it is."""
+    """One frame that is shown: its second, its shot, and which frame of the shot it is; or a closer look at a cell."""
 
     time: float
     shot: Shot
     frame: int
+    cell: int | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it shows, as the words that it is to be read as.
+
+        A whole frame is its colour and shape, and where a sign is if there is one; a closer look at a cell is the
+        sign there with its digit, or nothing.
+        """
+        sign = self.shot.sign
+        if self.cell is not None:
+            return ("sign", sign.digit) if sign is not None and sign.cell == self.cell else ()
+        seen = (self.shot.colour, self.shot.shape)
+        return seen if sign is None else (*seen, "sign", CELLS[sign.cell])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 SHAPES = ("circle", "square", "triangle", "star", "cross", "diamond")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white")
 DIRECTIONS = ("left", "right", "up", "down")
+# Cells of a picture, row by row, in words that are one token each.
+CELLS = ("northwest", "north", "northeast", "west", "middle", "east", "southwest", "south", "southeast")
 DIGITS = tuple("0123456789")
+SEEN = (*COLOURS, *SHAPES, "sign", *CELLS, *DIGITS)  # every word that a frame may be read as
 NAMES = ("Ada", "Ben", "Cleo", "Dora", "Emil", "Finn", "Greta", "Hugo", "Ines", "Juri", "Karl", "Lena")
 
 RGB = {
