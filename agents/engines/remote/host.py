@@ -14,7 +14,7 @@ from agents.engines.remote.probe import Probe
 from agents.engines.remote.refusal import Excess
 from agents.engines.remote.request import Request
 from agents.engines.remote.sent import Sent
-from agents.engines.remote.server import Declined, Server
+from agents.engines.remote.server import Server
 from agents.engines.remote.tenant import Secret, Tenant
 
 
@@ -58,17 +58,9 @@ class Host:
 
     async def count(self, text: str) -> int:
         """Tokens of a text, or one a byte where the server does not count. Raises EngineError."""
-        abilities = await self.ready()
-        if abilities.counts:
-            asked = {"model": abilities.card.id, "prompt": text, "add_special_tokens": False}
-            try:
-                answer = await self._server.ask_root("/tokenize", asked)
-            except Declined:
-                answer = None
-            if isinstance(answer, dict) and isinstance(answer.get("count"), int):
-                return int(answer["count"])
-            self.abilities = replace(abilities, counts=False)
-        return len(text.encode())
+        known = await self.ready()
+        counted = await self._probe.count(known, text) if known.counts else None
+        return len(text.encode()) if counted is None else counted
 
     def learn(self, excess: Excess, pictures: int, others: int) -> None:
         """A prompt was too long, though its pictures and all else were thought to take no more than these tokens."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.engine import Picture, Prompt
 
+SECONDS = "Frames at the seconds {}:\n"
 _RATE = 100  # ticks a second: how exactly a video tells its seconds
 
 
@@ -39,7 +40,7 @@ class Clip:
     @property
     def seconds(self) -> str:
         """The words before it, where the video itself cannot tell them."""
-        return f"Frames at these seconds: {', '.join(f'{picture.time:.1f}' for picture in self.pictures)}\n"
+        return SECONDS.format(", ".join(f"{picture.time:.1f}" for picture in self.pictures))
 
 
 Shown = Picture | Clip

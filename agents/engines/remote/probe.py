@@ -15,6 +15,7 @@ from agents.engines.remote.distribution import distribution
 from agents.engines.remote.exchange import Exchange
 from agents.engines.remote.models import Card, cards
 from agents.engines.remote.options import Options
+from agents.engines.remote.packing import SECONDS
 from agents.engines.remote.request import Request
 from agents.engines.remote.server import Declined, Refused, Server
 from agents.engines.remote.tariff import Tariff, dearest
@@ -30,6 +31,7 @@ _LETTERS = Sampling(max_tokens=1, choices=("A", "B"))
 _OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 _TOOL = Tool("look", "Show a second of the film.", {"type": "object", "properties": {"second": {"type": "number"}}})
 _PROPORTIONS = (1.0, 0.75, 0.5625)  # models that cut pictures into tiles take more for some
+_LATE = 99_999.9  # seconds: its words are as long as any
 _MUCH = 2**20  # tokens: a price before there is one
 
 
@@ -62,15 +64,35 @@ class Probe:
         bare, found = await self._first(start)
         tokens = bare.usage.prompt_tokens
         found = await self._trusting(found)
-        found = replace(found, tariff=Tariff.of(profile, await self._image(found, tokens), None))
+        found = await self._words(found)
+        found = replace(found, tariff=replace(found.tariff, image=await self._image(found, tokens)))
         found = await self._reusing(found)
         found = await self._schema(found)
         found = await self._tools(found, tokens)
         found = await self._beam(found)
         found = await self._video(found, tokens)
-        found = replace(found, counts=found.dialect == "vllm")
         _LOG.info("the model %s offers %s, with frames as %s", card.id, ", ".join(sorted(found.offers)), found.packing)
         return found
+
+    async def _words(self, found: Abilities) -> Abilities:
+        """The price of the words that tell seconds: counted, or a token for each byte."""
+        written = found.profile.times == "written"
+        told = (found.profile.words(_LATE), *((f", {_LATE}", SECONDS) if written else ()))
+        counted = [await self.count(found, words) for words in told]
+        prices = [len(text.encode()) if count is None else count for text, count in zip(told, counted, strict=True)]
+        return replace(found, counts=None not in counted, tariff=Tariff(found.tariff.image, None, *prices))
+
+    async def count(self, found: Abilities, text: str) -> int | None:
+        """Tokens of a text; None if the server does not count. Raises EngineError."""
+        if found.dialect != "vllm":
+            return None
+        asked = {"model": found.card.id, "prompt": text, "add_special_tokens": False}
+        try:
+            answer = await self._server.ask_root("/tokenize", asked)
+        except Declined:
+            return None
+        counted = answer.get("count") if isinstance(answer, dict) else None
+        return counted if isinstance(counted, int) else None
 
     def _profile(self, card: Card) -> Profile:
         profiles, options = Profiles.load(), self._options
@@ -112,7 +134,7 @@ class Probe:
         price, side = found.profile.image, found.profile.side
         for proportion in _PROPORTIONS[: 1 if price else None]:
             answer = await self._exchange.ask(self._showing(found, _blank(side, proportion)))
-            price = dearest(price, answer.usage.prompt_tokens - bare, side)
+            price = dearest(price, answer.usage.prompt_tokens - bare - found.tariff.label, side)
         assert price is not None
         return price
 
@@ -153,13 +175,13 @@ class Probe:
         if profile.packing != "video":
             return found
         if found.dialect == "vllm":
-            side, film = profile.side, (_blank(profile.side, 1.0), _blank(profile.side, 1.0, second=2.5))
+            side, film = profile.side, (_blank(profile.side, 1.0), _blank(profile.side, 1.0, _LATE + 2.5))
             trying = replace(found, packing="video", trusting=True)
             answer = await self._accepted(self._showing(trying, *film))
             if answer is not None and answer.usage.prompt_tokens > bare:
-                price = dearest(profile.video, answer.usage.prompt_tokens - bare, side, len(film))
-                tariff = Tariff.of(profile, found.tariff.image, price)
-                return _with(replace(trying, tariff=tariff), "video")
+                words = found.tariff.words(len(film))
+                price = dearest(profile.video, answer.usage.prompt_tokens - bare - words, side, len(film))
+                return _with(replace(trying, tariff=replace(found.tariff, video=price)), "video")
         _LOG.warning(
             "%s is best shown videos, but its server takes none with their seconds: frames are sent as pictures, which "
             "cost more tokens. Start vLLM with --trust-request-mm-kwargs",
@@ -186,7 +208,7 @@ def _with(found: Abilities, *offers: Offer) -> Abilities:
     return replace(found, offers=found.offers | set(offers))
 
 
-def _blank(side: int, proportion: float, second: float = 0.0) -> Picture:
+def _blank(side: int, proportion: float, second: float = _LATE) -> Picture:
     """A black picture."""
     height = ceil(side * proportion)
     return Picture(Frame(second, np.zeros((height, side, 3), np.uint8)), f"blank:{side}x{height}:{second:g}")

@@ -6,26 +6,21 @@ from dataclasses import dataclass, replace
 
 from agents.engine import Picture
 from agents.engines.remote.packing import Shown
-from agents.profiles import Price, Profile
-
-_LATE = 99_999.9  # seconds: words for a second as long as any
-_CLIP = 48  # bytes of the words around the seconds of a clip
+from agents.profiles import Price
 
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """Upper bounds. `label` is for the words before a picture, `second` for those that tell a second of a clip."""
+    """Upper bounds. `label` is for the words before a picture.
+
+    `second` is for those that tell one second of a clip, and `seconds` for all around them: 0 where none are needed.
+    """
 
     image: Price
     video: Price | None = None
     label: int = 0
     second: int = 0
-
-    @classmethod
-    def of(cls, profile: Profile, image: Price, video: Price | None) -> Tariff:
-        """With the words of a profile, a token for each byte at most."""
-        second = len(f"{_LATE:.1f}, ") if profile.times == "written" else 0
-        return cls(image, video, len(profile.words(_LATE).encode()), second)
+    seconds: int = 0
 
     def frame(self, side: int) -> int:
         """One frame as a picture, with the words before it."""
@@ -36,7 +31,11 @@ class Tariff:
         if isinstance(shown, Picture):
             return self.frame(_side(shown))
         video = self.video or self.image
-        return video.tokens(_side(shown.pictures[0]), len(shown.pictures)) + _CLIP + self.second * len(shown.pictures)
+        return video.tokens(_side(shown.pictures[0]), len(shown.pictures)) + self.words(len(shown.pictures))
+
+    def words(self, frames: int) -> int:
+        """The words before a clip of so many frames."""
+        return self.second * frames + self.seconds
 
     def at_least(self, factor: float) -> Tariff:
         """Pictures cost more than was thought."""
