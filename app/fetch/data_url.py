@@ -1,0 +1,30 @@
+"""Videos that are written out in a data: URL."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+
+from app.errors import BadRequest, TooLarge
+
+_HEAD = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)?((?:;[a-z0-9-]+=[^;,]*)*)(;base64)?,", re.IGNORECASE | re.ASCII)
+_KINDS = re.compile(r"video/[a-z0-9.+-]+|application/(?:octet-stream|mp4|ogg|x-matroska)", re.IGNORECASE | re.ASCII)
+_LONGEST_HEAD = 1024
+
+
+def decode(url: str, largest: int) -> bytes:
+    """The content of a data: URL in base64; blocks for large ones. Raises BadRequest, TooLarge."""
+    head = _HEAD.match(url[:_LONGEST_HEAD])
+    if head is None or not head[3]:
+        raise BadRequest("Write a data: URL as data:video/mp4;base64,…", code="invalid_url")
+    if not _KINDS.fullmatch(head[1] or ""):
+        raise BadRequest(f"A data: URL of type {head[1] or 'text/plain'} is no video.", code="invalid_url")
+    written = url[head.end() :]
+    if len(written) * 3 // 4 > largest + 2:
+        raise TooLarge(f"The video is larger than {largest} bytes, the most that a data: URL may hold.")
+    try:
+        return base64.b64decode(unquote_to_bytes(written) if "%" in written else written, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest("What the data: URL holds is not base64.", code="invalid_url") from None
