@@ -2,6 +2,7 @@
 
 `scripted:` (replies with a fixed text, for trying the service without a model) ·
 `openai:http://host:port/v1?model=NAME` (any OpenAI-compatible server) ·
+`vllm:FOLDER-OR-ID?python=…&tensor-parallel-size=2` (a vLLM server that is started for this), or just `FOLDER/OR-ID` ·
 `transformers:FOLDER-OR-ID?device=cpu` (in process) · `demo:` (the model that this project ships, in process).
 """
 
@@ -18,7 +19,7 @@ from agents.engine import Engine, EngineError, Prompt, Sampling
 from agents.engines.scripted import Line, ScriptedEngine
 
 _LOCAL = frozenset({"torch", "transformers", "PIL", "tokenizers"})
-_SCHEMES = ("scripted", "openai", "transformers", "demo")
+_SCHEMES = ("scripted", "openai", "vllm", "transformers", "demo")
 
 
 def open_engine(url: str, *, api_key: str | None = None) -> Engine:
@@ -26,8 +27,7 @@ def open_engine(url: str, *, api_key: str | None = None) -> Engine:
 
     The key is for servers that want one. It is no part of the URL, because URLs are logged and reported.
     """
-    scheme, _, rest = url.partition(":")
-    place, _, query = rest.partition("?")
+    scheme, place, query = _split(url)
     if scheme not in _SCHEMES:
         known = ", ".join(f"{each}:" for each in _SCHEMES)
         raise EngineError(f"unknown engine {url!r}: it must begin with one of {known}")
@@ -39,13 +39,22 @@ def open_engine(url: str, *, api_key: str | None = None) -> Engine:
         return ScriptedEngine(_echo(place))
     if scheme == "openai":
         return _module("openai").open_at(place, options, api_key)  # type: ignore[no-any-return]
+    if scheme == "vllm" and place:
+        return _module("vllm").open_at(place, options, api_key)  # type: ignore[no-any-return]
     if scheme == "demo":
         place, options = place or str(WEIGHTS), {"answers": "text", "name": "demo", "threads": "1", **options}
         if not Path(place).is_dir():
             raise EngineError(f"the demo model is not in {place}: train it with `python -m agents.demo train`")
     if not place:
-        raise EngineError(f"the engine {url!r} names no model: write transformers:FOLDER-OR-ID")
+        raise EngineError(f"the engine {url!r} names no model: write {scheme}:FOLDER-OR-ID")
     return _module("transformers").open_at(place, options)  # type: ignore[no-any-return]
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Scheme, place and options. A model's id, which has a slash and no scheme, is served by vLLM."""
+    path, _, query = url.partition("?")
+    scheme, colon, place = path.partition(":")
+    return (scheme, place, query) if colon or "/" not in path else ("vllm", path, query)
 
 
 def _module(name: str) -> ModuleType:

@@ -49,8 +49,8 @@ def test_transformers_is_opened_from_a_folder(llava_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("", "must begin with one of scripted:, openai:, transformers:, demo:"),
-        ("vllm:model", "must begin with one of"),
+        ("", "must begin with one of scripted:, openai:, vllm:, transformers:, demo:"),
+        ("model", "must begin with one of"),
         ("transformers:", "names no model"),
         ("transformers:/no/such/folder", "cannot load the model /no/such/folder"),
         ("transformers:x?device=cpu&colour=red", "unknown option 'colour'"),
