@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from agents.engine import Generation, Picture
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """What one call shows: the exact seconds, and what the pictures are."""
+
+    times: tuple[float, ...]
+    keys: tuple[str, ...]
+
+
 class Ledger:
-    """Sums over the calls of one run. `frame_times` lists, call by call, the exact seconds the model saw."""
+    """Sums over the calls of one run."""
 
     def __init__(self) -> None:
-        self.frame_times: list[tuple[float, ...]] = []
-        self.calls = 0
+        self._views: list[View] = []
         self.paths = 0
         self.rounds = 0
         self.tool_calls = 0
@@ -21,7 +29,16 @@ class Ledger:
         self.completion_tokens = 0
         self.seconds = {"fetch": 0.0, "decode": 0.0, "model": 0.0}
         self.degraded: list[str] = []
-        self._seen: set[str] = set()
+
+    @property
+    def calls(self) -> int:
+        """Requests to the model."""
+        return len(self._views)
+
+    @property
+    def frame_times(self) -> list[tuple[float, ...]]:
+        """Call by call, the exact seconds that the model saw."""
+        return [view.times for view in self._views]
 
     @property
     def frames_viewed(self) -> int:
@@ -31,13 +48,18 @@ class Ledger:
     @property
     def frames_unique(self) -> int:
         """Different frames among those shown."""
-        return len(self._seen)
+        return len({key for view in self._views for key in view.keys})
 
-    def show(self, pictures: Sequence[Picture]) -> None:
+    def show(self, pictures: Sequence[Picture]) -> View:
         """Record that a call shows these pictures. It counts when it is made, whatever becomes of it."""
-        self.calls += 1
-        self.frame_times.append(tuple(round(picture.time, 3) for picture in pictures))
-        self._seen.update(picture.key for picture in pictures)
+        times = tuple(round(picture.time, 3) for picture in pictures)
+        view = View(times, tuple(picture.key for picture in pictures))
+        self._views.append(view)
+        return view
+
+    def withdraw(self, view: View) -> None:
+        """The call was refused unread: the model saw nothing."""
+        self._views.remove(view)
 
     def bill(self, generation: Generation, seconds: float) -> None:
         """Record what a call brought and cost."""

@@ -9,8 +9,8 @@ from time import perf_counter
 
 from agents.budget import Cost, Meter
 from agents.conversation import compose
-from agents.engine import Engine, Generation, Picture, Prompt, Sampling, pictures_of, reserve
-from agents.fitting import fit, thin
+from agents.engine import Engine, Generation, Picture, Prompt, Sampling, TooLong, pictures_of, reserve
+from agents.fitting import Fitted, fit, thin
 from agents.ledger import Ledger
 from agents.trace import Asked, Trace
 
@@ -48,17 +48,32 @@ class MeteredEngine:
     async def send(self, prompt: Prompt, sampling: Sampling, n: int, *, purpose: str) -> Generation:
         """Ask once. A prompt longer than the model reads is shown smaller, then fewer frames, and reported.
 
-        A call that fails or is cancelled keeps its reservation: what it really used is unknown.
+        A call that fails or is cancelled keeps its reservation: what it really used is unknown. A prompt that the
+        engine finds too long all the same is shown smaller once more: now it knows better.
         Raises BudgetExceeded, EngineError, TooLong.
         """
         fitted = await fit(self._engine, prompt, sampling)
-        self._ledger.degrade(*fitted.degraded)
+        try:
+            return await self._send(fitted, sampling, n, purpose)
+        except TooLong:  # what the engine has learned from this may be enough to make it fit
+            again = await fit(self._engine, prompt, sampling)
+            if _sizes(again.prompt) == _sizes(fitted.prompt):
+                raise
+            return await self._send(again, sampling, n, purpose)
+
+    async def _send(self, fitted: Fitted, sampling: Sampling, n: int, purpose: str) -> Generation:
         reserved = self._price(fitted.prompt, sampling, n)
         self._meter.charge(reserved)
         pictures = pictures_of(fitted.prompt)
-        self._ledger.show(pictures)
+        view = self._ledger.show(pictures)
         began = perf_counter()
-        generation = await self._engine.generate(fitted.prompt, sampling, n)
+        try:
+            generation = await self._engine.generate(fitted.prompt, sampling, n)
+        except TooLong:  # refused unread
+            self._meter.settle(reserved, Cost())
+            self._ledger.withdraw(view)
+            raise
+        self._ledger.degrade(*fitted.degraded)
         seconds = perf_counter() - began
         tokens = generation.prompt_tokens + generation.completion_tokens
         self._meter.settle(reserved, replace(reserved, tokens=tokens))
@@ -101,6 +116,10 @@ class MeteredEngine:
     def _tell(self, words: str, fitted: int, wanted: int) -> None:
         if fitted < wanted:
             self._ledger.degrade("budget: " + words.format(fitted, wanted))
+
+
+def _sizes(prompt: Prompt) -> list[tuple[int, int]]:
+    return [(picture.frame.width, picture.frame.height) for picture in pictures_of(prompt)]
 
 
 def _asked(pictures: Sequence[Picture], generation: Generation, purpose: str, seconds: float) -> Asked:

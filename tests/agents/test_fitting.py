@@ -3,11 +3,15 @@ import asyncio
 import pytest
 
 from agents.budget import Budget
-from agents.engine import Prompt, Sampling, TooLong, pictures_of, reserve
-from agents.engines.scripted import ScriptedEngine
+from agents.engine import Generation, Prompt, Sampling, TooLong, pictures_of, reserve
+from agents.engines.scripted import Call, ScriptedEngine
 from agents.fitting import Fitted, fit
+from agents.presets import Catalogue
+from agents.run import Run
+from agents.runner import conduct
 from tests.agents.engines.strip import strip
-from tests.agents.stage import Perform, sure
+from tests.agents.stage import COLOURS, Perform, sure
+from tools.video import Video
 
 SHORT = Sampling(max_tokens=10)
 
@@ -85,3 +89,39 @@ def test_a_run_reports_what_did_not_fit(perform: Perform) -> None:
 def test_a_question_too_long_for_the_model_is_the_callers(perform: Perform) -> None:
     with pytest.raises(TooLong):
         perform("direct", [sure("A", 0.9)], context=100, budget=Budget(calls=3))
+
+
+class Learner(ScriptedEngine):
+    """An engine that finds out how much it reads by being asked for more."""
+
+    reads = 400
+    refused = 0
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+        if reserve(self, prompt) + sampling.max_tokens > self.reads:
+            self.context, self.refused = self.reads, self.refused + 1
+            raise TooLong("too long")
+        return await super().generate(prompt, sampling, n)
+
+
+def test_what_an_engine_learns_by_refusing_is_used_at_once(video: Video) -> None:
+    engine = Learner([sure("A", 0.9)])
+    run = Run(COLOURS, video, engine, budget=Budget(calls=1))
+    outcome = asyncio.run(conduct(Catalogue.load().resolve("direct"), run))
+    assert engine.refused == 1 and outcome.answer.value == "A"
+    shown = len(run.ledger.frame_times[0])
+    assert run.ledger.calls == 1 and shown == engine.calls[0].frames < 32
+    assert run.ledger.degraded == [f"context: shown {shown} of 32 frames"]
+
+
+def test_a_prompt_is_not_sent_again_when_nothing_was_learned(video: Video) -> None:
+    class Stubborn(ScriptedEngine):
+        async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+            self.calls.append(Call(prompt, sampling, n))
+            raise TooLong("too long")
+
+    engine = Stubborn([])
+    run = Run(COLOURS, video, engine)
+    with pytest.raises(TooLong):
+        asyncio.run(conduct(Catalogue.load().resolve("direct"), run))
+    assert len(engine.calls) == 1 and run.ledger.calls == 0
