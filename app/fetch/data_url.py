@@ -22,9 +22,17 @@ def decode(url: str, largest: int) -> bytes:
     if not _KINDS.fullmatch(head[1] or ""):
         raise BadRequest(f"A data: URL of type {head[1] or 'text/plain'} is no video.", code="invalid_url")
     written = url[head.end() :]
-    if len(written) * 3 // 4 > largest + 2:
-        raise TooLarge(f"The video is larger than {largest} bytes, the most that a data: URL may hold.")
+    # Checked before it is decoded, so that decoding cannot take much more memory, and after, to the byte.
+    if len(written) > 4 * (largest + 3):
+        raise _too_large(largest)
     try:
-        return base64.b64decode(unquote_to_bytes(written) if "%" in written else written, validate=True)
+        data = base64.b64decode(unquote_to_bytes(written) if "%" in written else written, validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest("What the data: URL holds is not base64.", code="invalid_url") from None
+    if len(data) > largest:
+        raise _too_large(largest)
+    return data
+
+
+def _too_large(largest: int) -> TooLarge:
+    return TooLarge(f"The video is larger than {largest} bytes, the most that a data: URL may hold.")
