@@ -14,6 +14,7 @@ from tools.decoders import Reading
 from tools.film import Film
 from tools.limits import Limits, Stopped
 from tools.moment import Moment, grid
+from tools.subtitles import Cue
 from tools.video import Video
 
 
@@ -35,6 +36,10 @@ class Endless:
         assert stop.wait(10)
         self.stopped.set()
         raise Stopped
+
+    def hear(self, film: Film, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+        """Not asked for."""
+        raise NotImplementedError
 
 
 def test_a_cancelled_look_stops_decoding(film: Path) -> None:
