@@ -24,6 +24,7 @@ from app.errors import BadRequest, Exposed
 from app.key_commands import keys
 from app.key_commands import opened as opened_keys
 from app.loading import opened
+from app.logs import LOGGING
 from app.main import create_app
 from app.middleware import check_body
 from app.schemas import AnswerRequest, AnswerResponse
@@ -38,7 +39,9 @@ cli = typer.Typer(
     add_completion=False,
 )
 cli.add_typer(keys, name="keys")
-Engine = Annotated[str | None, typer.Option("--engine", "--model", metavar="URL", help="The model: demo:, openai:…")]
+Engine = Annotated[
+    str | None, typer.Option("--engine", "--model", metavar="URL", help="demo:, openai:…, or an id for vLLM.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the service sends it.")]
 _EXAMPLE = '{"video": "file_…", "question": "What happens first?"}'
 
@@ -70,6 +73,7 @@ def serve(
         service,
         host=settings.host,
         port=settings.port,
+        log_config=dict(LOGGING),
         timeout_graceful_shutdown=settings.drain_seconds,
     )
 

@@ -42,11 +42,13 @@ class Service:
 
     @property
     def engine(self) -> Engine:
-        """The engine. Raises NotReady before it is loaded."""
+        """The engine. Raises NotReady before it is loaded, and while its server is being started again."""
         if self._engine is None:
             if self._problem:
                 raise NotReady("The model cannot be loaded; the log says why.", code="engine_unavailable")
             raise NotReady("The model is still being loaded.")
+        if self._engine.problem is not None:
+            raise NotReady(self._engine.problem)
         return self._engine
 
     @property
@@ -71,13 +73,15 @@ class Service:
     async def _hold(self) -> None:
         """Load the engine, trying again while it cannot be, and hold it until cancelled."""
         while self._engine is None:
+            began = time.monotonic()
             try:
                 async with opened(self.settings) as engine:
                     self._engine = engine
                     await asyncio.Event().wait()
             except EngineError as error:
                 self._tell(str(error))
-                await asyncio.sleep(self.settings.retry_seconds)
+                # What takes long to fail costs much: it may take half of the time at most.
+                await asyncio.sleep(max(self.settings.retry_seconds, time.monotonic() - began))
             except Exception:
                 _LOG.exception("the engine %s cannot be loaded", self.settings.engine)
                 self._problem = "a bug"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agents.engines.scripted import ScriptedEngine
 from app.settings import Settings
+from tests.agents.engines.fake_vllm import Diary, interpreter
 from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
 from tests.app.conftest import body, over_asgi
 
@@ -50,3 +54,40 @@ async def test_the_service_is_ready_once_its_model_server_is(
     told = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
     assert len(told) == 1  # however often it was tried
     assert "loading weights" in told[0]
+
+
+async def test_while_its_model_server_is_started_again_the_service_says_so_at_once(
+    settings: Settings, film: Path, engine: ScriptedEngine
+) -> None:
+    async with over_asgi(settings, engine) as client:
+        assert (await client.get("/ready")).status_code == 200
+        engine.problem = "It is being started again."
+        for response in (await client.get("/ready"), await client.post("/v1/answers", json=body(film))):
+            assert response.status_code == 503
+            assert response.json()["error"]["message"] == engine.problem
+            assert int(response.headers["retry-after"]) > 0
+        assert (await client.get("/health")).status_code == 200
+        engine.problem = None
+        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+
+
+async def test_a_service_whose_vllm_dies_answers_again_after_its_restart(
+    settings: Settings, film: Path, tmp_path: Path
+) -> None:
+    diary = Diary(tmp_path / "diary")
+    address = f"some/model?python={interpreter(tmp_path)}&diary={diary.path}&name=stub-vl&pause=0.1&loading=0.3"
+    async with over_asgi(settings.model_copy(update={"engine": address})) as client, asyncio.timeout(120):
+
+        async def until_ready() -> None:
+            while (await client.get("/ready")).status_code == 503:
+                await asyncio.sleep(0.01)
+
+        await until_ready()
+        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        os.kill(diary.pids[0], signal.SIGKILL)
+        while (response := await client.get("/ready")).status_code == 200:
+            await asyncio.sleep(0.01)
+        assert "being started again" in response.json()["error"]["message"]
+        await until_ready()
+        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+    assert len(diary.read("born")) == 2
