@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from json import dumps
 
 from agents.engine import Engine, Message, Picture, Prompt, Sampling, TooLong, ladder, pictures_of, reserve, texts_of
 
@@ -16,6 +17,15 @@ class Fitted:
 
     prompt: Prompt
     degraded: tuple[str, ...] = ()
+
+
+async def fits(engine: Engine, prompt: Prompt, sampling: Sampling) -> bool:
+    """Whether a prompt as it is and its reply are within `engine.context` tokens. Raises EngineError."""
+    room = engine.context
+    if room is None or reserve(engine, prompt) + spoken_of(sampling) + sampling.max_tokens <= room:
+        return True
+    text_tokens = sum([await engine.count(text) for text in texts_of(prompt)])
+    return reserve(engine, prompt, text_tokens=text_tokens) + spoken_of(sampling) + sampling.max_tokens <= room
 
 
 async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
@@ -77,3 +87,8 @@ def thin(pictures: Sequence[Picture], count: int) -> Sequence[Picture]:
     if count >= len(pictures):
         return pictures
     return [pictures[(2 * i + 1) * len(pictures) // (2 * count)] for i in range(count)]
+
+
+def spoken_of(sampling: Sampling) -> int:
+    """Upper bound of prompt tokens in which a model is told of the tools that it may call."""
+    return sum(len(dumps(asdict(tool)).encode()) for tool in sampling.tools)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from json import dumps
+from dataclasses import replace
 from time import perf_counter
 
 from agents.budget import Cost, Meter
 from agents.conversation import compose
 from agents.engine import Engine, Generation, Picture, Prompt, Sampling, TooLong, pictures_of, reserve
-from agents.fitting import Fitted, fit, thin
+from agents.fitting import Fitted, fit, spoken_of, thin
 from agents.ledger import Ledger
 from agents.trace import Asked, Trace
 
@@ -88,8 +87,7 @@ class MeteredEngine:
         return all(times * wanted[each] <= self._meter.left(each) for each in ("frames", "tokens", "calls"))
 
     def _price(self, prompt: Prompt, sampling: Sampling, n: int) -> Cost:
-        told = sum(len(dumps(asdict(tool))) for tool in sampling.tools)
-        tokens = reserve(self._engine, prompt) + told + n * sampling.max_tokens
+        tokens = reserve(self._engine, prompt) + spoken_of(sampling) + n * sampling.max_tokens
         return Cost(frames=len(pictures_of(prompt)), tokens=tokens, calls=1)
 
     def _fit(
