@@ -1,9 +1,6 @@
 """The lines of one film: kept, found, and claimed by whoever writes them."""
 
-import logging
-import os
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Literal
@@ -11,19 +8,15 @@ from typing import Literal
 from tools.clips import Clip, clips
 from tools.embedder import Embedder, HashedEmbedder
 from tools.index.presence import Presence
-from tools.index.rows import Damaged, IndexDown, Rows
-from tools.index.vectors import Vectors, WrongVectors
-from tools.index.view import View
+from tools.index.store import Store
 from tools.line import Hit, Line, Source
 from tools.moment import Span
 
-_LOG = logging.getLogger("secondlook.index")
 _SPOKEN: tuple[Source, ...] = ("subtitle",)
-_ROWS, _VECTORS = "rows.sqlite", "vectors.faiss"
-_CHANGES = struct.Struct(">24xI")
-"""Where SQLite counts the changes of a file."""
 LONGEST = 2000
 """Characters of a line; what is longer is cut."""
+MOST = 200_000
+"""Lines of one film."""
 
 
 class IndexFull(Exception):
@@ -34,7 +27,8 @@ class Index:
     """What is known in words of one film. Safe under threads and processes; blocks for milliseconds.
 
     Without a folder it is in memory and ends with this object. In a folder, others may write into it at the same
-    time: each search sees what has been written so far. At most `most` lines. Raises IndexDown.
+    time: each search sees what has been written so far. It is opened when first used; what `hear` returns is added
+    to it once, ever. At most `most` lines. Every method raises IndexDown.
     """
 
     def __init__(
@@ -45,17 +39,17 @@ class Index:
         *,
         folder: Path | None = None,
         presence: Presence | None = None,
-        most: int = 200_000,
+        most: int = MOST,
+        hear: Callable[[], Sequence[Line]] | None = None,
     ) -> None:
         self.duration = duration
         self.embedder = embedder or HashedEmbedder()
         self._folder = folder
         self._presence = presence
         self._most = most
+        self._hear = hear
         self._lock = RLock()
-        self._changes = -1
-        self._unsaved = 0
-        self._rows, self._view = _read(folder)
+        self._store: Store | None = None
         self.add(lines)
 
     def search(
@@ -77,17 +71,16 @@ class Index:
         """
         vector = self.embedder.embed([query])[0] if by == "both" else None
         with self._lock:
-            self._refresh()
-            mask = self._view.table.mask(span, level, sources)
-            return self._view.search(query, vector, k, mask, distinct)
+            view = self._opened().view
+            return view.search(query, vector, k, view.table.mask(span, level, sources), distinct)
 
     def lines(
         self, span: Span | None = None, *, level: float | None = None, sources: tuple[Source, ...] = ()
     ) -> tuple[Line, ...]:
         """All lines that fit, in order of time. The same filters as `search`."""
         with self._lock:
-            self._refresh()
-            return tuple(self._view.table.lines(self._view.table.mask(span, level, sources)))
+            table = self._opened().view.table
+            return tuple(table.lines(table.mask(span, level, sources)))
 
     def subtitles(self, span: Span | None = None) -> tuple[Line, ...]:
         """What is said, in order of time."""
@@ -96,8 +89,8 @@ class Index:
     def missing(self, level: float, span: Span | None = None) -> tuple[Clip, ...]:
         """The clips of a level that have no caption, in order of time; those that failed count as missing too."""
         with self._lock:
-            self._refresh()
-            return tuple(clip for clip in clips(self.duration, level, span) if clip.id not in self._view.table)
+            table = self._opened().view.table
+            return tuple(clip for clip in clips(self.duration, level, span) if clip.id not in table)
 
     def coverage(self, level: float, span: Span | None = None) -> float:
         """Which part, in [0, 1], of a level's clips has captions."""
@@ -105,8 +98,13 @@ class Index:
 
     def __len__(self) -> int:
         with self._lock:
-            self._refresh()
-            return len(self._view.table)
+            return len(self._opened().view.table)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it takes while it is open, by estimate. Does not wait for whoever uses it."""
+        store = self._store
+        return store.view.memory if store else 0
 
     def add(self, lines: Sequence[Line], cost: Mapping[str, float] | None = None) -> None:
         """Keep some lines, all or none. A line whose id is known replaces the former one.
@@ -116,121 +114,86 @@ class Index:
         """
         if not lines:
             return
-        if self._with(lines) > self._most:
-            raise IndexFull(f"This video's index holds {self._most} lines at most.")
+        with self._lock:
+            table = self._opened().view.table
+            if len(table) + sum(line.id not in table for line in lines) > self._most:
+                raise IndexFull(f"This video's index holds {self._most} lines at most.")
         short = [_cut(line) for line in lines]
         vectors = self.embedder.embed([line.text for line in short])
         with self._lock:
-            self._rows.put(short, vectors, cost)
-            self._unsaved += len(short)
-            self._refresh()
+            self._opened().rows.put(short, vectors, cost)
 
     def claim(self, clip: Clip) -> bool:
         """Whether the caller is to write this clip now: it is not there, and nobody else is at it."""
         lives = self._presence.lives if self._presence else _nobody_dies
-        return self._rows.claim(clip.id, self._name, lives)
+        with self._lock:
+            return self._opened().rows.claim(clip.id, self._name, lives)
 
     def release(self, clip: Clip) -> None:
         """The caller is no longer at this clip."""
-        self._rows.release(clip.id, self._name)
+        with self._lock:
+            self._opened().rows.release(clip.id, self._name)
 
     def fail(self, clip: Clip, reason: str) -> None:
         """Note that nothing can be written about a clip, and why."""
-        self._rows.fail(clip.id, reason)
+        with self._lock:
+            self._opened().rows.fail(clip.id, reason)
 
     def failures(self) -> dict[str, str]:
         """Ids of clips that nothing could be written about, and why."""
-        return self._rows.failures()
+        with self._lock:
+            return self._opened().rows.failures()
 
     def forgive(self) -> None:
         """Forget all failures, to try again."""
-        self._rows.forgive()
+        with self._lock:
+            self._opened().rows.forgive()
 
     def cost(self) -> dict[str, float]:
         """What was spent on the lines, by the names given to `add`."""
-        return self._rows.cost()
+        with self._lock:
+            return self._opened().rows.cost()
 
     def facts(self) -> dict[str, str]:
         """What was noted about the whole."""
-        return self._rows.facts()
+        with self._lock:
+            return self._opened().rows.facts()
 
     def note(self, **facts: str) -> None:
         """Note something about the whole."""
-        self._rows.note(**facts)
+        with self._lock:
+            self._opened().rows.note(**facts)
 
     def save(self) -> None:
-        """Write the vectors as faiss's file, so that opening is quick. They are in the rows all along."""
+        """Make the next opening quick. What was added lasts without it."""
         with self._lock:
-            self._refresh()
-            if self._folder is None or self._view.vectors is None or not self._unsaved:
-                return
-            try:
-                digest = self._view.vectors.write(self._folder / _VECTORS)
-            except OSError as error:
-                raise IndexDown(f"The index cannot be written: {error}.") from error
-            self._rows.note(vectors=digest, vectors_until=str(self._view.last))
-            self._unsaved = 0
+            if self._store is not None:
+                self._store.save()
 
-    def _with(self, lines: Sequence[Line]) -> int:
-        """How many lines there will be with these."""
+    def forget(self) -> None:
+        """The folder is about to be removed: go on in memory, with nothing."""
         with self._lock:
-            self._refresh()
-            return len(self._view.table) + sum(line.id not in self._view.table for line in lines)
+            self._folder, self._store = None, Store()
 
     @property
     def _name(self) -> str:
         return self._presence.name if self._presence else "me"
 
-    def _refresh(self) -> None:
-        """Take in what others have written since."""
-        changes = _changes(self._folder)
-        if changes != self._changes or self._folder is None:
-            self._view.take(self._rows.after(self._view.last, self._view.last))
-            self._changes = changes
+    def _opened(self) -> Store:
+        """The store with all that was written so far."""
+        if self._store is None:
+            self._store = Store(self._folder)
+            self._listen()
+        self._store.refresh()
+        return self._store
 
-
-def _read(folder: Path | None) -> tuple[Rows, View]:
-    """The rows of a folder and a view of them. A damaged file is put aside and begun anew."""
-    if folder is None:
-        return Rows(), View()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return _viewed(folder)
-    except Damaged:
-        _LOG.exception("the index in %s is damaged: it is put aside and begun anew", folder)
-        (folder / _ROWS).replace(folder / f"{_ROWS}.damaged")
-        (folder / _VECTORS).unlink(missing_ok=True)
-        return _viewed(folder)
-
-
-def _viewed(folder: Path) -> tuple[Rows, View]:
-    rows = Rows(folder / _ROWS)
-    facts = rows.facts()
-    known, until = None, 0
-    if "vectors" in facts:
-        try:
-            known, until = Vectors.read(folder / _VECTORS, facts["vectors"]), int(facts["vectors_until"])
-        except WrongVectors as error:
-            _LOG.warning("%s: they are made again from the rows in %s", error, folder)
-    view = View(known)
-    view.take(rows.after(0, until))
-    view.tidy()
-    return rows, view
-
-
-def _changes(folder: Path | None) -> int:
-    """How often a database was changed; less than 0 if nobody can say."""
-    if folder is None:
-        return -1
-    try:
-        file = os.open(folder / _ROWS, os.O_RDONLY)
-    except OSError as error:
-        raise IndexDown("The index is no longer there.") from error
-    try:
-        head = os.pread(file, _CHANGES.size, 0)
-    finally:
-        os.close(file)
-    return int(_CHANGES.unpack(head)[0]) if len(head) == _CHANGES.size else -1
+    def _listen(self) -> None:
+        """Add what is said in the film, unless that was done before."""
+        if self._store is None or self._hear is None or "heard" in self._store.rows.facts():
+            return
+        said = [_cut(line) for line in self._hear()][: self._most]
+        self._store.rows.put(said, self.embedder.embed([line.text for line in said]))
+        self._store.rows.note(heard=str(len(said)))
 
 
 def _cut(line: Line) -> Line:

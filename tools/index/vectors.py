@@ -76,12 +76,11 @@ class Vectors:
         """Forget some vectors."""
         self._index.remove_ids(np.asarray(numbers, np.int64))
 
-    def search(self, vector: Rows, n: int, mask: Mask | None = None) -> Numbers:
+    def search(self, vector: Rows, n: int, mask: Mask | None = None) -> list[int]:
         """The numbers of the n vectors nearest to a vector, (dimension,), nearest first; of those in a mask."""
         wish = None if mask is None else faiss.SearchParameters(sel=_selector(mask))
         _, found = self._index.search(vector[None, :], max(1, min(n, len(self))), params=wish)
-        numbers: Numbers = found[0]
-        return numbers[numbers >= 0]
+        return [number for number in found[0].tolist() if number >= 0]
 
     def of(self, numbers: Numbers) -> Rows:
         """The vectors with these numbers, (n, dimension)."""

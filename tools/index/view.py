@@ -1,7 +1,6 @@
 """What a search looks at: the lines in memory, their words and their vectors."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,14 +18,9 @@ _SAME = 0.95
 _BREATH = 1.0
 """Seconds between two lines that still follow on each other."""
 _SPARE = 32
-
-
-class Found(NamedTuple):
-    """Lines in question, with their scores and vectors."""
-
-    numbers: Numbers
-    scores: Matrix
-    vectors: Matrix
+"""Candidates beyond four for each line wanted."""
+_BYTES = 600
+"""Memory of a line of usual length and its words."""
 
 
 class View:
@@ -60,33 +54,37 @@ class View:
             strays = [number for number in self._vectors.numbers.tolist() if not self.table.has(number)]
             self._vectors.remove(np.array(strays, np.int64))
 
+    @property
+    def memory(self) -> int:
+        """Bytes, by estimate."""
+        return len(self.table) * (_BYTES + 2 * (self._vectors.dimension if self._vectors else 0))
+
     def search(self, query: str, vector: Matrix | None, k: int, mask: Mask | None, distinct: bool) -> tuple[Hit, ...]:
         """The k best lines of a mask, best first. Without a vector, by words alone."""
-        found = self._candidates(query, vector, 4 * k + _SPARE, mask)
-        order = np.lexsort((found.numbers, -found.scores))
-        hits: list[Hit] = []
+        weights = self._words.weigh(query)
+        numbers = self._candidates(weights, vector, 4 * k + _SPARE, mask)
+        if self._vectors is None or not len(numbers):
+            return ()
+        vectors = self._vectors.of(numbers)
+        scores = np.array([share(weights, self.table[number].text) for number in numbers.tolist()], np.float32)
+        if vector is not None:
+            scores = _NEARNESS * np.clip(vectors @ vector, 0, 1) + (1 - _NEARNESS) * scores
         runs = _Runs()
-        for place in order.tolist():
-            line = self.table[int(found.numbers[place])]
-            if len(hits) == k or found.scores[place] <= 0:
+        hits: list[Hit] = []
+        for place in np.argsort(-scores, kind="stable").tolist():
+            line, score = self.table[int(numbers[place])], float(scores[place])
+            if len(hits) == k or score <= 0:
                 break
-            if not distinct or runs.begin(line, found.vectors[place]):
-                hits.append(_hit(line, float(found.scores[place])))
+            if not distinct or runs.begin(line, vectors[place]):
+                hits.append(_hit(line, score))
         return tuple(hits)
 
-    def _candidates(self, query: str, vector: Matrix | None, n: int, mask: Mask | None) -> Found:
-        weights = self._words.weigh(query)
-        spoken = self._words.find(weights, n, mask)
-        if self._vectors is None:
-            return Found(np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros((0, 0), np.float32))
-        near = [] if vector is None else self._vectors.search(vector, n, mask).tolist()
-        numbers = np.unique(np.array([*spoken, *near], np.int64))
-        vectors = self._vectors.of(numbers)
-        shares = np.array([share(weights, self.table[number].text) for number in numbers.tolist()], np.float32)
-        if vector is None:
-            return Found(numbers, shares, vectors)
-        nearness = np.clip(vectors @ vector, 0, 1)
-        return Found(numbers, _NEARNESS * nearness + (1 - _NEARNESS) * shares, vectors)
+    def _candidates(self, weights: Mapping[str, float], vector: Matrix | None, n: int, mask: Mask | None) -> Numbers:
+        """The n lines that share most words and the n nearest ones."""
+        found = self._words.find(weights, n, mask)
+        if vector is not None and self._vectors is not None:
+            found += self._vectors.search(vector, n, mask)
+        return np.unique(np.array(found, np.int64))
 
     def _add(self, rows: Sequence[Row]) -> None:
         if not rows:
@@ -103,19 +101,20 @@ class View:
 
 
 class _Runs:
-    """Lines that follow on each other and say the same count as one."""
+    """Lines that follow on each other and say the same count as one. A film's name may go before a line's id."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[float, float, Matrix]] = []
+        self._runs: list[tuple[str, float, float, Matrix]] = []
 
     def begin(self, line: Line, vector: Matrix) -> bool:
         """Whether a line begins a run of its own; if not, it prolongs one."""
-        for place, (start, end, known) in enumerate(self._runs):
-            touches = line.start <= end + _BREATH and line.end >= start - _BREATH
+        film = line.id.rpartition("/")[0]
+        for place, (other, start, end, known) in enumerate(self._runs):
+            touches = film == other and line.start <= end + _BREATH and line.end >= start - _BREATH
             if touches and float(vector @ known) >= _SAME:
-                self._runs[place] = (min(start, line.start), max(end, line.end), known)
+                self._runs[place] = (other, min(start, line.start), max(end, line.end), known)
                 return False
-        self._runs.append((line.start, line.end, vector))
+        self._runs.append((film, line.start, line.end, vector))
         return True
 
 

@@ -8,8 +8,8 @@ from math import log
 from tools.embedder import words
 from tools.index.table import Mask
 
-_COMMON = 1024
-"""Lines; a word in more of them finds none of them."""
+_COMMON, _SHARE, _FEW = 1024, 0.05, 16
+"""Lines: a word in more of them, or in a larger share of all, finds none, unless it is in few."""
 
 
 class Words:
@@ -19,17 +19,17 @@ class Words:
         self._lines: dict[str, list[int]] = {}
         self._count = 0
 
-    def add(self, id_: int, text: str) -> None:
+    def add(self, number: int, text: str) -> None:
         """Note a line's words."""
         self._count += 1
         for word in set(words(text)):
-            self._lines.setdefault(word, []).append(id_)
+            self._lines.setdefault(word, []).append(number)
 
-    def remove(self, id_: int, text: str) -> None:
+    def remove(self, number: int, text: str) -> None:
         """Forget a line that was added with this text."""
         self._count -= 1
         for word in set(words(text)):
-            self._lines[word].remove(id_)
+            self._lines[word].remove(number)
 
     def weigh(self, query: str) -> dict[str, float]:
         """How much each word of a query says, summing to 1: the rarer the more, as in BM25."""
@@ -38,14 +38,15 @@ class Words:
         return {word: weight / whole for word, weight in raw.items()}
 
     def find(self, weights: Mapping[str, float], n: int, mask: Mask | None = None) -> list[int]:
-        """At most n lines that hold most of the words, by weight; words in very many lines are not looked for."""
+        """At most n lines that hold most of the words, by weight. Common words are not looked for."""
+        common = max(_FEW, min(_COMMON, int(_SHARE * self._count)))
         found: dict[int, float] = defaultdict(float)
         for word, weight in weights.items():
             lines = self._lines.get(word, [])
-            for id_ in lines if len(lines) <= _COMMON else ():
-                if mask is None or mask[id_]:
-                    found[id_] += weight
-        return nlargest(n, found, key=lambda id_: (found[id_], -id_))
+            for number in lines if len(lines) <= common else ():
+                if mask is None or mask[number]:
+                    found[number] += weight
+        return nlargest(n, found, key=lambda number: (found[number], -number))
 
 
 def share(weights: Mapping[str, float], text: str) -> float:
