@@ -15,12 +15,14 @@ from agents.strategy import Strategy
 from agents.trace import Listener
 from app.caller import Caller
 from app.errors import BadRequest
-from app.report import respond
+from app.order import Order
+from app.report import new_id, respond
 from app.schemas import AnswerRequest, AnswerResponse
 from app.settings import Settings
 from app.videos import Videos
+from app.wishes import grant
+from tools.footage import Footage
 from tools.moment import Span
-from tools.video import Video
 
 
 class Answers:
@@ -32,20 +34,46 @@ class Answers:
         self._videos = videos
         self._engine = engine
 
-    async def answer(self, request: AnswerRequest, caller: Caller, listener: Listener | None = None) -> AnswerResponse:
+    async def answer(
+        self, order: Order, caller: Caller, listener: Listener | None = None, *, run_id: str | None = None
+    ) -> AnswerResponse:
         """Answer one request; the listener hears what happens on the way. Raises what app.errors lists."""
         began = perf_counter()
-        asked = request.strategy or {"name": self._settings.strategy}
+        request, engine = order.request, self._engine.scoped(caller.tenant)
+        asked = self._asked(request)
         strategy = self._strategy(asked)
-        if request.background:
-            raise BadRequest("Background runs are not supported yet.", param="background", code="unsupported")
         fetching = perf_counter()
-        async with self._videos.open(request.video, caller) as video:
-            run = self._run(request, caller, video, listener)
-            run.ledger.seconds["fetch"] += perf_counter() - fetching
+        async with self._videos.open(request.video, caller) as footage:
+            fetched = perf_counter() - fetching
+            run = self._run(request, caller, footage, engine, listener)
+            strategy, notes = grant(strategy, asked.keys() - {"name"}, order.wishes.over(run.span.length))
+            run.ledger.seconds["fetch"] += fetched
+            run.ledger.degrade(*order.notes, *notes)
             outcome = await conduct(strategy, run)
-        named = self._named(str(asked["name"]), outcome.strategy)
-        return respond(outcome, run, model=self._engine.model, strategy=named, total=perf_counter() - began)
+        _count_pictures(request, run)
+        return respond(
+            outcome,
+            run,
+            run_id=run_id or new_id(),
+            model=engine.model,
+            strategy=self._named(str(asked["name"]), outcome.strategy),
+            seed=request.seed,
+            total=perf_counter() - began,
+        )
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return self._engine.model
+
+    def check(self, order: Order) -> None:
+        """Raise now what can be known to be wrong before anything is looked at: BadStrategy, UnfitEngine."""
+        self._strategy(self._asked(order.request))
+
+    def _asked(self, request: AnswerRequest) -> Mapping[str, Any]:
+        """The strategy that was asked for, or what the operator chose for such a question."""
+        usual = self._settings.open_strategy if request.kind == "open" else self._settings.strategy
+        return request.strategy or {"name": usual}
 
     def _strategy(self, asked: Mapping[str, Any]) -> Strategy:
         try:
@@ -62,21 +90,27 @@ class Answers:
         preset = {"preset": name} if name in self._catalogue.presets else {}
         return {"name": used["name"], **preset, **used}
 
-    def _run(self, request: AnswerRequest, caller: Caller, video: Video, listener: Listener | None) -> Run:
-        span, span_notes = _span(request, video.info.duration)
+    def _run(
+        self, request: AnswerRequest, caller: Caller, footage: Footage, engine: Engine, listener: Listener | None
+    ) -> Run:
+        span, span_notes = _span(request, footage.span)
         budget, budget_notes = _budget(request.budget, self._settings.budget.capped(caller.quota.run))
-        run = Run(request.ask(), video, self._engine, span=span, budget=budget, seed=request.seed, listener=listener)
+        question = request.ask(self._settings.answer_tokens)
+        run = Run(question, footage, engine, span=span, budget=budget, seed=request.seed, listener=listener)
         run.ledger.degrade(*span_notes, *budget_notes)
         return run
 
 
-def _span(request: AnswerRequest, duration: float) -> tuple[Span, list[str]]:
+def _span(request: AnswerRequest, whole: Span) -> tuple[Span, list[str]]:
     """The part of the film that may be looked at, and in words what of the wish was not possible."""
-    start, end = request.start or 0.0, duration if request.end is None else request.end
-    if start >= duration:
-        raise BadRequest(f"start: {start:g} s is past the end of the film, {duration:.3f} s.", param="start")
-    if end > duration:
-        return Span(start, duration), [f"end: the film is over after {duration:.3f} s, before {end:g} s"]
+    start = whole.start if request.start is None else max(request.start, whole.start)
+    end = whole.end if request.end is None else request.end
+    if start >= whole.end:
+        raise BadRequest(f"start: {start:g} s is past the end of the film, {whole.end:.3f} s.", param="start")
+    if end <= start:
+        raise BadRequest(f"end: {end:g} s is before the film begins, at {whole.start:.3f} s.", param="end")
+    if end > whole.end:
+        return Span(start, whole.end), [f"end: the film is over after {whole.end:.3f} s, before {end:g} s"]
     return Span(start, end), []
 
 
@@ -89,3 +123,10 @@ def _budget(wanted: Budget, cap: Budget) -> tuple[Budget, list[str]]:
         for name in asked
         if given[name] < asked[name]
     ]
+
+
+def _count_pictures(request: AnswerRequest, run: Run) -> None:
+    """Pictures that a caller chose one by one are not left out in silence."""
+    given = len(request.video.pictures or ())
+    if run.ledger.frames_unique < given:
+        run.ledger.degrade(f"pictures: {run.ledger.frames_unique} of the {given} given were shown to the model")

@@ -27,6 +27,7 @@ from app.loading import opened
 from app.logs import LOGGING
 from app.main import create_app
 from app.middleware import check_body
+from app.order import Order
 from app.schemas import AnswerRequest, AnswerResponse
 from app.settings import Settings
 from app.terminal import failing, progress, show, show_card, show_cards
@@ -172,7 +173,7 @@ async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> An
         decoder = decoder_for(settings)
         async with at_work(decoder, settings), opened(settings) as engine:
             answers = Answers(settings, Catalogue.load(), Videos(settings, decoder), engine)
-            return await answers.answer(request, LOCAL, listener)
+            return await answers.answer(Order(request), LOCAL, listener)
 
 
 def _settings(**given: Any) -> Settings:

@@ -20,6 +20,7 @@ from agents.presets import Catalogue
 from app.answers import Answers
 from app.caller import LOCAL
 from app.loading import opened
+from app.order import Order
 from app.schemas import AnswerRequest, AnswerResponse, Report
 from app.settings import Settings
 from app.terminal import percent
@@ -61,7 +62,7 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
             for question in ask_about(film, count):
                 for strategy in STRATEGIES:
                     waiting.update(f"{question.text} ({strategy})")
-                    response = await answers.answer(_request(path, question, strategy), LOCAL)
+                    response = await answers.answer(Order(_request(path, question, strategy)), LOCAL)
                     takes.append(Take(question, strategy, response))
                 console.print(_answers(takes[-len(STRATEGIES) :]))
     console.print(_totals(takes))

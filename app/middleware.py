@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -57,28 +58,35 @@ class Correlate:
 
 
 class BodyLimit:
-    """Reads bodies whole before their route, up to a limit. One route is left out: it streams its own."""
+    """Reads bodies whole before their route, up to a limit. One route is left out: it streams its own.
 
-    def __init__(self, app: ASGIApp, limit: int, streaming: tuple[str, str]) -> None:
+    `larger`: limits of paths that may read more, in bytes.
+    """
+
+    def __init__(
+        self, app: ASGIApp, limit: int, streaming: tuple[str, str], larger: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger or {}
         self._streaming = streaming
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (scope["method"], scope["path"]) != self._streaming:
-            receive = await self._whole(Headers(scope=scope), receive)
+            limit = self._larger.get(scope["path"], self._limit)
+            receive = await self._whole(Headers(scope=scope), receive, limit)
         await self._app(scope, receive, send)
 
-    async def _whole(self, headers: Headers, receive: Receive) -> Receive:
+    async def _whole(self, headers: Headers, receive: Receive, limit: int) -> Receive:
         declared = headers.get("content-length", "")
-        check_body(int(declared) if declared.isdecimal() else 0, self._limit)
+        check_body(int(declared) if declared.isdecimal() else 0, limit)
         body, more = bytearray(), True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 break
             body += message.get("body", b"")
-            check_body(len(body), self._limit)
+            check_body(len(body), limit)
             more = message.get("more_body", False)
         first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 

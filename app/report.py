@@ -12,17 +12,24 @@ from agents.runner import Outcome
 from app.schemas import AnswerResponse, Candidate, Evidence, Report, Took
 
 
-def respond(outcome: Outcome, run: Run, *, model: str, strategy: dict[str, Any], total: float) -> AnswerResponse:
+def new_id() -> str:
+    """A name for a run that nobody can guess."""
+    return f"run_{uuid4().hex}"
+
+
+def respond(
+    outcome: Outcome, run: Run, *, run_id: str, model: str, strategy: dict[str, Any], seed: int, total: float
+) -> AnswerResponse:
     """The answer with its evidence, its confidence and its bill."""
     answer = outcome.answer
     return AnswerResponse(
-        id=f"run_{uuid4().hex}",
+        id=run_id,
         answer=None if answer.value is None else run.show(answer.value),
         option=answer.value if run.question.kind == "choice" else None,
         confidence=answer.confidence,
         candidates=_candidates(answer),
         evidence=[Evidence(start=each.start, end=each.end, text=each.text) for each in answer.evidence],
-        report=_report(outcome, run, model, strategy, total),
+        report=_report(outcome, run, model, strategy, seed, total),
     )
 
 
@@ -31,11 +38,12 @@ def _candidates(answer: Answer) -> list[Candidate]:
     return [Candidate.model_validate(each.model_dump()) for each in ordered]
 
 
-def _report(outcome: Outcome, run: Run, model: str, strategy: dict[str, Any], total: float) -> Report:
+def _report(outcome: Outcome, run: Run, model: str, strategy: dict[str, Any], seed: int, total: float) -> Report:
     ledger = run.ledger
     return Report(
         strategy=strategy,
         model=model,
+        seed=seed,
         frames_viewed=ledger.frames_viewed,
         frames_unique=ledger.frames_unique,
         frame_times=[list(times) for times in ledger.frame_times],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -17,12 +18,14 @@ from pydantic import (
     model_validator,
 )
 
-from agents.answer import Kind, Question, Stop
+from agents.answer import Kind, Question, Stop, Turn
 from agents.budget import Budget
 from agents.strategies import AnyStrategy
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_FEW_WORDS = 32
+"""Tokens; enough for an answer in a few words."""
 Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 
 
@@ -30,17 +33,37 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Still(_Request):
+    """One picture and, if known, the second of the film that it shows."""
+
+    url: Words = Field(description="A data: or http(s): URL of a PNG, JPEG, WebP, GIF or BMP.")
+    time: Seconds | None = None
+
+
 class Source(_Request):
-    """Where the video is: an uploaded file, or a path on the server, or a URL."""
+    """Where the video is: an uploaded file, a path on the server, a URL, or single pictures of it."""
 
     file: Words | None = Field(None, description="Id of an uploaded file.")
     path: Words | None = Field(None, description="A file under the directory that the operator allowed.")
-    url: Words | None = Field(None, description="Not supported yet.")
+    url: Words | None = Field(None, description="A http(s): or data: URL.")
+    pictures: tuple[Still, ...] | None = Field(
+        None, min_length=1, description="In order; one picture a second unless each has its own time."
+    )
+
+    @field_validator("pictures")
+    @classmethod
+    def _times_increase(cls, pictures: tuple[Still, ...] | None) -> tuple[Still, ...] | None:
+        times = [each.time for each in pictures or () if each.time is not None]
+        if times and len(times) < len(pictures or ()):
+            raise ValueError("give every picture its time, or none")
+        if any(later <= earlier for earlier, later in pairwise(times)):
+            raise ValueError("each picture's time must come after that of the one before")
+        return pictures
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if sum(place is not None for place in (self.file, self.path, self.url)) != 1:
-            raise ValueError("give exactly one of file, path, url")
+        if sum(place is not None for place in (self.file, self.path, self.url, self.pictures)) != 1:
+            raise ValueError("give exactly one of file, path, url, pictures")
         return self
 
 
@@ -68,7 +91,22 @@ class AnswerRequest(_Request):
     video: Video = Field(description="A file id, or where else the video is.")
     question: Words
     options: tuple[Words, ...] = Field((), description="Makes the question multiple choice: 2 to 26 options.")
-    kind: Kind | None = Field(None, description='What is asked for; "choice" with options, else "text".')
+    kind: Kind | None = Field(
+        None,
+        description='What is asked for; "choice" with options, else "text", which is a few words. '
+        '"open" asks the question as it stands, for an answer of any form.',
+    )
+    instructions: str = Field("", description="What the model is told before anything else, as its system message.")
+    history: tuple[Turn, ...] = Field((), description="The conversation so far, oldest turn first.")
+    max_tokens: int | None = Field(
+        None, ge=1, le=32768, description="Longest text or open answer in tokens, thinking not counted."
+    )
+    json_schema: dict[str, Any] | None = Field(
+        None, description="The answer is also stated as JSON of this schema, if need be by one more call."
+    )
+    fps: float | None = Field(
+        None, gt=0, le=240, description="Frames for each second of the span, in place of the strategy's `frames`."
+    )
     start: Seconds | None = Field(None, description="Second from which on the video may be looked at.")
     end: Seconds | None = Field(None, description="Second until which the video may be looked at.")
     strategy: StrategySpec | None = Field(
@@ -103,10 +141,17 @@ class AnswerRequest(_Request):
             raise ValueError(f"the end ({end:g} s) must come after the start ({start:g} s)")
         return end
 
-    def ask(self) -> Question:
-        """The question in the words of the floor below."""
+    def ask(self, open_tokens: int = 512) -> Question:
+        """The question in the words of the floor below. `open_tokens`: length of an open answer, if not given."""
         kind = self.kind or ("choice" if self.options else "text")
-        return Question(text=self.question, options=self.options, kind=kind)
+        return Question(
+            text=self.question,
+            options=self.options,
+            kind=kind,
+            instructions=self.instructions,
+            history=self.history,
+            length=self.max_tokens or (open_tokens if kind == "open" else _FEW_WORDS),
+        )
 
 
 class Candidate(BaseModel):
@@ -140,6 +185,7 @@ class Report(BaseModel):
 
     strategy: dict[str, Any] = Field(description="Its name and all parameters as they were used.")
     model: str
+    seed: int
     frames_viewed: int
     frames_unique: int
     frame_times: list[list[float]] = Field(description="Call by call, the seconds that the model saw.")
@@ -165,4 +211,5 @@ class AnswerResponse(BaseModel):
     confidence: Rounded | None = Field(description="0 to 1; null when unknown.")
     candidates: list[Candidate]
     evidence: list[Evidence]
+    structured: Any = Field(None, description="The answer as JSON of the `json_schema`; null if that did not succeed.")
     report: Report

@@ -1,93 +1,71 @@
-"""A run as server-sent events: what happens as it happens, then the answer."""
+"""Server-sent events: sent as they come, the first one awaited before the headers, comments while it is quiet."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from agents.trace import Event, Listener
 from app.gate import unless_gone
 from app.middleware import observe
-from app.report import rounded
-from app.schemas import AnswerResponse
 
-Work = Callable[[Listener], Awaitable[AnswerResponse]]
 _PING = b": ping\n\n"
 
 
 class EventStream(Response):
-    """Runs some work and sends what it tells. A failure before the first event keeps its status code.
+    """Sends frames, and a comment for each None. What goes wrong before the first frame keeps its status code.
 
-    The work ends with the connection. After `quiet` seconds without an event, a comment keeps the line open.
+    `broken` makes the frame for what goes wrong later. `watch` is held until the last frame is sent or the client
+    is gone.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, work: Work, quiet: float) -> None:
-        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+    def __init__(
+        self,
+        frames: AsyncGenerator[bytes | None],
+        broken: Callable[[dict[str, Any]], bytes],
+        *,
+        watch: AbstractContextManager[None] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
         del self.headers["content-length"]
-        self._work = work
-        self._quiet = quiet
+        self._frames = frames
+        self._broken = broken
+        self._watch = watch or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await unless_gone(receive, self._pour(scope["state"]["request_id"], send))
+        with self._watch:
+            await unless_gone(receive, self._pour(scope["state"]["request_id"], send))
 
     async def _pour(self, request_id: str, send: Send) -> None:
         started = False
-        async with aclosing(follow(self._work, self._quiet)) as happenings:
+        async with aclosing(self._frames) as frames:
             try:
-                async for each in happenings:
-                    if not started and each is None:
+                async for frame in frames:
+                    if not started and frame is None:
                         continue
                     if not started:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         started = True
-                    await _send(send, _PING if each is None else _frame(each))
+                    await _send(send, _PING if frame is None else frame)
             except Exception as error:
                 if not started:
                     raise
-                await _send(send, sse("error", observe(error, request_id).body))
+                await _send(send, self._broken(observe(error, request_id).body))
         await _send(send, b"", more=False)
 
 
-async def follow(work: Work, quiet: float) -> AsyncGenerator[Event | AnswerResponse | None]:
-    """What a run tells, as it tells it, then its answer; None after each `quiet` seconds of silence.
-
-    Raises what the work raises. Closing the generator cancels the work and waits for its end.
-    """
-    told: asyncio.Queue[Event | None] = asyncio.Queue()
-    task = asyncio.ensure_future(work(told.put_nowait))
-    task.add_done_callback(lambda _: told.put_nowait(None))
-    try:
-        while True:
-            try:
-                event = await asyncio.wait_for(told.get(), quiet)
-            except TimeoutError:
-                yield None
-                continue
-            if event is None:
-                break
-            yield event
-        yield await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-def sse(name: str, data: dict[str, Any]) -> bytes:
-    """One named server-sent event."""
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
-
-
-def _frame(each: Event | AnswerResponse) -> bytes:
-    data = rounded(each.model_dump(mode="json"))
-    return sse("answer" if isinstance(each, AnswerResponse) else each.event, data)
+def sse(data: object, *, name: str | None = None, number: int | None = None) -> bytes:
+    """One server-sent event. Clients send the number of the last one that they have seen when they come back."""
+    event = "" if name is None else f"event: {name}\n"
+    mark = "" if number is None else f"id: {number}\n"
+    return f"{event}{mark}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
 async def _send(send: Send, body: bytes, more: bool = True) -> None:

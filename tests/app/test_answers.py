@@ -40,6 +40,7 @@ async def test_an_answer_comes_with_confidence_and_a_whole_bill(
             {"answer": "grey", "option": "D", "share": 0.01, "confidence": 0.01},
         ],
         "evidence": [],
+        "structured": None,
     }
     prompt_tokens = report.pop("prompt_tokens")
     assert prompt_tokens > 4 * engine.frame_tokens(engine.side)
@@ -48,6 +49,7 @@ async def test_an_answer_comes_with_confidence_and_a_whole_bill(
     assert report == {
         "strategy": {"name": "direct", "frames": 4, "rotations": 1},
         "model": "scripted",
+        "seed": 0,
         "frames_viewed": 4,
         "frames_unique": 4,
         "calls": 1,

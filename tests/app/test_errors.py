@@ -32,7 +32,18 @@ REFUSED: Mapping[str, tuple[dict[str, Any], int, str, str]] = {
     "a directory": ({"video": {"path": "."}}, 404, "not_found", "video.path"),
     "a path with a null": ({"video": {"path": "a\0b"}}, 404, "not_found", "video.path"),
     "an endless name": ({"video": {"path": "a" * 5000}}, 404, "not_found", "video.path"),
-    "background": ({"background": True}, 400, "unsupported", "background"),
+    "given pictures at one second": (
+        {"video": {"pictures": [{"url": "data:,", "time": 1}, {"url": "data:,", "time": 1}]}},
+        400,
+        "invalid_value",
+        "video.pictures",
+    ),
+    "a time for some pictures only": (
+        {"video": {"pictures": [{"url": "data:,", "time": 1}, {"url": "data:,"}]}},
+        400,
+        "invalid_value",
+        "video.pictures",
+    ),
     "a strategy that is a number": ({"strategy": 7}, 400, "invalid_value", "strategy"),
     "a strategy without a name": ({"strategy": {"frames": 7}}, 400, "invalid_value", "strategy"),
     "a strategy named by a list": ({"strategy": {"name": []}}, 400, "invalid_value", "strategy"),
@@ -89,7 +100,12 @@ async def test_what_is_no_json_object(settings: Settings, engine: ScriptedEngine
     assert response.json()["error"]["message"]
 
 
-async def test_a_body_without_a_length_is_bounded_too(settings: Settings, engine: ScriptedEngine) -> None:
+@pytest.mark.parametrize(
+    ("path", "most"), [("/v1/answers", 9000), ("/v1/chat/completions", 9000), ("/v1/runs/run_1/cancel", 6000)]
+)
+async def test_a_body_without_a_length_is_bounded_too(
+    settings: Settings, engine: ScriptedEngine, path: str, most: int
+) -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -99,9 +115,10 @@ async def test_a_body_without_a_length_is_bounded_too(settings: Settings, engine
             yield b" " * 1000
 
     headers = {"content-type": "application/json"}
-    async with over_asgi(settings.model_copy(update={"max_body_bytes": 5000}), engine) as client:
-        response = await client.post("/v1/answers", content=endless(), headers=headers)
-    assert (response.status_code, sent) == (413, 6000)
+    limits = {"max_body_bytes": 5000, "max_question_bytes": 8000}
+    async with over_asgi(settings.model_copy(update=limits), engine) as client:
+        response = await client.post(path, content=endless(), headers=headers)
+    assert (response.status_code, sent) == (413, most)
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("PUT", "/v1/answers", 405)])

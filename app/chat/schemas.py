@@ -1,0 +1,170 @@
+"""The wire of a chat request: OpenAI's, with one object of our own in it. Types only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+
+from agents.answer import Kind
+from agents.budget import Budget
+from app.schemas import Seconds, StrategySpec, Words
+
+
+class _Tolerant(BaseModel):
+    """Clients send more than is documented anywhere: what is unknown is let through."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class TextPart(_Tolerant):
+    """Words."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Link(_Tolerant):
+    """Where a picture or a film is."""
+
+    url: str | None = None
+
+
+Place = Annotated[
+    Link,
+    BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value, json_schema_input_type=Link),
+]
+
+
+class ImagePart(_Tolerant):
+    """A picture; several of them are the frames of one film."""
+
+    type: Literal["image_url"]
+    image_url: Place
+
+
+class VideoPart(_Tolerant):
+    """A film: http(s), data: or file: URL, or the id of an uploaded file."""
+
+    type: Literal["video_url"]
+    video_url: Place = Link()
+    uuid: str | None = Field(None, description="Accepted; content is known by its own hash.")
+
+
+class FileLink(_Tolerant):
+    """A file that was uploaded, or its content."""
+
+    file_id: str | None = None
+    file_data: str | None = Field(None, description="A data: URL, or base64.")
+    filename: str | None = None
+
+
+class FilePart(_Tolerant):
+    """A film or picture as OpenAI's clients send files."""
+
+    type: Literal["file"]
+    file: FileLink
+
+
+class AudioPart(_Tolerant):
+    """Sound, which is refused: nothing here can hear."""
+
+    type: Literal["input_audio", "audio_url"]
+
+
+Part = Annotated[TextPart | ImagePart | VideoPart | FilePart | AudioPart, Discriminator("type")]
+
+
+def _parts(value: Any) -> Any:
+    if value is None:
+        return []
+    return [{"type": "text", "text": value}] if isinstance(value, str) else value
+
+
+class Message(_Tolerant):
+    """One turn of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[tuple[Part, ...], BeforeValidator(_parts, json_schema_input_type=str | list[Part] | None)] = ()
+
+
+class JsonSchema(_Tolerant):
+    """The form that a reply must have."""
+
+    name: str = Field(min_length=1, max_length=64)
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(_Tolerant):
+    """Plain text, any JSON object, or JSON of a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _schema_is_given(self) -> Self:
+        if self.type == "json_schema" and (self.json_schema is None or self.json_schema.schema_ is None):
+            raise ValueError('type "json_schema" needs json_schema with a schema')
+        return self
+
+
+class StreamOptions(_Tolerant):
+    """What a stream tells of its cost: in a last chunk, or in every one."""
+
+    include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
+
+
+class VideoIO(_Tolerant):
+    """vLLM's wishes for the frames of a video. -1 leaves it to the strategy."""
+
+    num_frames: int | None = Field(None, ge=-1)
+    fps: float | None = Field(None, ge=-1, le=240, allow_inf_nan=False)
+
+
+class MediaIO(_Tolerant):
+    """vLLM's wishes for media."""
+
+    video: VideoIO | None = None
+
+
+class SecondLook(BaseModel):
+    """How to answer and what it may cost: all that is ours, in one object (`extra_body` of OpenAI's clients)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategy: StrategySpec | None = Field(
+        None, description="A name from GET /v1/strategies, or an object with that name and parameters."
+    )
+    budget: Budget = Field(Budget(), description="The most that this reply may spend, all choices together.")
+    start: Seconds | None = Field(None, description="Second from which on the video may be looked at.")
+    end: Seconds | None = Field(None, description="Second until which the video may be looked at.")
+    options: tuple[Words, ...] = Field((), description="Makes the question multiple choice: 2 to 26 options.")
+    kind: Kind | None = Field(
+        None, description='What is asked for. Without it: options or "yes or no" where the words name them, else open.'
+    )
+    steps: bool = Field(False, description="Send every step of a stream as `secondlook.step` of an empty delta.")
+
+
+class ChatRequest(BaseModel):
+    """A conversation about one video. Fields that are not listed are ignored, and reported if they say anything."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    model: str = Field(min_length=1, description="From GET /v1/models; `model:strategy` also chooses the strategy.")
+    messages: tuple[Message, ...] = Field(min_length=1)
+    n: int | None = Field(None, ge=1, description="Independent answers, with the seeds seed, seed + 1, …")
+    seed: int | None = Field(
+        None, ge=-(2**63), lt=2**63, description="The same seed draws the same frames and samples; else a new one."
+    )
+    max_tokens: int | None = Field(None, ge=1, le=32768, description="Longest open answer, thinking not counted.")
+    max_completion_tokens: int | None = Field(None, ge=1, le=32768, description="Longest single reply of the model.")
+    temperature: float | None = Field(None, ge=0, le=2, description="For strategies that draw samples.")
+    top_p: float | None = Field(None, gt=0, le=1, description="For strategies that have it.")
+    response_format: ResponseFormat | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    media_io_kwargs: MediaIO | None = Field(None, description="vLLM's: `video.num_frames` and `video.fps`.")
+    secondlook: SecondLook = SecondLook()

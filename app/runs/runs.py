@@ -1,0 +1,246 @@
+"""The one place where answers are made: every request of every face becomes a run here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+
+from sqlalchemy.exc import IntegrityError
+
+from agents.trace import Event, Noted
+from app.answers import Answers
+from app.caller import Caller
+from app.errors import Cancelled, Clash, Draining, Failure
+from app.gate import Gate
+from app.middleware import observe
+from app.records import Records, RecordsDown, RecordsFull
+from app.report import new_id, rounded
+from app.runs import archive
+from app.runs.book import Book, Change
+from app.runs.job import Job, Place
+from app.runs.live import OVER, LiveRun, Status
+from app.runs.registry import Registry
+from app.runs.ticket import Ticket
+from app.settings import Settings
+
+_LOG = logging.getLogger("secondlook")
+_DAY = 24 * 3600.0
+_INSTANT = 0.001
+"""Seconds for a run whose client has all but given up: enough to say so."""
+
+
+class Runs:
+    """Begins runs, one for each question however often it is sent, and brings each to an end that is written down.
+
+    `answers` gives the path to answers, or raises NotReady.
+    """
+
+    def __init__(self, settings: Settings, records: Records, gate: Gate, answers: Callable[[], Answers]) -> None:
+        self.live = Registry()
+        self.book = Book(records, settings.persist_seconds)
+        self._settings = settings
+        self._records = records
+        self._gate = gate
+        self._answers = answers
+
+    async def open(self) -> None:
+        """Mark what the last process left unfinished, and begin to work."""
+        left = await self._records.write(lambda session: archive.interrupt(session, self._settings.instance))
+        if left:
+            _LOG.warning("%d runs were interrupted by the end of the last process; they can be resumed", left)
+        self.book.open()
+
+    async def close(self, seconds: float) -> None:
+        """Take no more, let those at work end within so many seconds, interrupt the rest, write everything down."""
+        self._gate.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._gate.idle()
+        tasks = [live.task for live in self.live if live.task]
+        for live in self.live:
+            self._stop(live, "interrupted", Draining())
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.book.close()
+
+    async def sweep(self) -> None:
+        """Forget the runs whose time is over."""
+        seconds = self._settings.run_days * _DAY
+        await self._records.write(lambda session: archive.sweep(session, seconds))
+
+    async def start(self, job: Job, caller: Caller, ticket: Ticket) -> LiveRun:
+        """The run for a request: a new one, or that of the same request sent before. It may be over already.
+
+        Raises what is wrong with the request, Busy, NotReady, Draining, Clash; RecordsDown and RecordsFull where
+        it must not be begun without being written down.
+        """
+        job.check(self._answers())
+        live = LiveRun(
+            new_id(),
+            job,
+            caller,
+            ticket.request_id,
+            background=ticket.background,
+            digest=ticket.digest,
+            idempotency_key=ticket.idempotency_key,
+            deadline=ticket.deadline,
+        )
+        if ticket.idempotency_key is not None:
+            former = await self._former(live, ticket.idempotency_key)
+            if former is not None:
+                return former
+        elif ticket.retry and (twin := self.live.twin(caller.tenant, job.endpoint, ticket.digest)):
+            return twin
+        model = self._answers().model
+        await self._begin(
+            live,
+            archive.begun(live, instance=self._settings.instance, model=model, kept_bytes=self._settings.kept_bytes),
+        )
+        return live
+
+    async def resume(self, run: LiveRun) -> LiveRun:
+        """Begin a run again from its beginning, in the background: the same request, the same seed."""
+        run.job.check(self._answers())
+        await self._begin(run, archive.begun_again(run, instance=self._settings.instance))
+        return run
+
+    @contextmanager
+    def awaited(self, live: LiveRun, ticket: Ticket) -> Iterator[None]:
+        """A client waits for a run meanwhile. When the last one leaves, the run ends, unless a retry is expected."""
+        try:
+            with live.watched():
+                yield
+        except asyncio.CancelledError:
+            raise  # the server stops: `close` decides what becomes of the run
+        except BaseException:
+            self._left(live, ticket)
+            raise
+        self._left(live, ticket)
+
+    async def cancel(self, live: LiveRun) -> None:
+        """End a run now, and wait until that is written down."""
+        self._stop(live, "cancelled", Cancelled("This run was cancelled."))
+        if live.task is not None:
+            await asyncio.gather(live.task, return_exceptions=True)
+
+    async def _former(self, live: LiveRun, key: str) -> LiveRun | None:
+        """The run that this key has named before, begun again if it came to nothing. Raises Clash."""
+        tenant = live.caller.tenant
+        record = None
+        if (former := self.live.keyed(tenant, key)) is None:
+            record = await self._records.read(lambda session: archive.keyed(session, tenant, key))
+            former = self.live.keyed(tenant, key)
+        found = former or record
+        if found is None:
+            return None
+        endpoint = former.job.endpoint if former else record.endpoint if record else ""
+        if (found.digest, endpoint) != (live.digest, live.job.endpoint):
+            raise Clash("This Idempotency-Key was sent with another request.", code="idempotency_key_reused")
+        if former is not None:
+            return former
+        return await self._again(live, found.id)
+
+    async def _again(self, live: LiveRun, run_id: str) -> LiveRun:
+        record, told = await self._records.read(
+            lambda session: (archive.find(session, live.caller.tenant, run_id), archive.events(session, run_id))
+        )
+        if record is None:
+            raise Clash("The run of this Idempotency-Key was deleted just now.")
+        live.id, live.created_at = record.id, record.created_at
+        if record.status == "completed":
+            return live.restore(archive.heard(told), record.response or {})
+        live.first = told[-1].seq + 1 if told else 1
+        return await self.resume(live)
+
+    async def _begin(self, live: LiveRun, change: Change) -> None:
+        """Set a run going. What has to last before anything is done for it, lasts when this returns."""
+        self.live.add(live)
+        live.task = asyncio.create_task(self._work(live))
+        await asyncio.sleep(0)  # now it stands in the queue, or was turned away
+        try:
+            if live.error is not None:
+                raise live.error
+            if live.background or live.idempotency_key is not None:
+                await self._records.write(change)
+            else:
+                self.book.put(change)
+        except BaseException as error:
+            self._stop(live, "cancelled", error)
+            self._drop(live)
+            if isinstance(error, IntegrityError):
+                raise Clash("The same request is being answered by another process.") from None
+            raise
+        live.recorded.set()
+
+    async def _work(self, live: LiveRun) -> None:
+        status: Status = "completed"
+        try:
+            patience = math.inf if live.background else None
+            async with self._gate.enter(live.caller, patience):
+                await live.recorded.wait()
+                live.status = "running"
+                self.book.put(archive.started(live.id))
+                if live.first > 1:
+                    self._tell(live, Noted(text="The run begins again."), 0)
+                response = await live.job.perform(self._answers(), self._place(live), self._teller(live))
+            live.response = rounded(response.model_dump(mode="json"))
+        except asyncio.CancelledError:
+            status = live.stopping
+        except Draining as error:
+            status, live.error = "interrupted", error
+        except Exception as error:
+            status, live.error = "failed", error
+            if live.background:
+                observe(error, live.request_id)
+        await self._end(live, status)
+
+    async def _end(self, live: LiveRun, status: Status) -> None:
+        """Write the end down, then tell it. An answer that cannot be written down is still an answer."""
+        live.status = status
+        if live.recorded.is_set():
+            error = None if live.error is None else Failure.of(live.error).body["error"]
+            self.book.put(archive.ended(live, status, error))
+            try:
+                await self.book.flush()
+            except (RecordsDown, RecordsFull) as error_:
+                _LOG.error("the end of %s is not written down yet: %s", live.id, error_)
+        live.end(status)
+        self._drop(live)
+
+    def _drop(self, live: LiveRun) -> None:
+        self.live.remove(live)
+        if live.status == "completed":
+            asyncio.get_running_loop().call_later(self._settings.retry_grace_seconds, self.live.forget, live)
+        else:
+            self.live.forget(live)
+
+    def _stop(self, live: LiveRun, status: Status, error: BaseException) -> None:
+        if live.status not in OVER and live.task is not None:
+            live.stopping, live.error = status, live.error or error
+            live.task.cancel()
+
+    def _left(self, live: LiveRun, ticket: Ticket) -> None:
+        if live.background or live.over or live.watchers:
+            return
+        if ticket.timed_out:
+            grace = self._settings.retry_grace_seconds
+            asyncio.get_running_loop().call_later(grace, self._abandon, live)
+        else:
+            self._abandon(live)
+
+    def _abandon(self, live: LiveRun) -> None:
+        if not live.watchers:
+            self._stop(live, "cancelled", Cancelled("The client left before its answer was ready."))
+
+    def _place(self, live: LiveRun) -> Place:
+        seconds = None if live.deadline is None else max(_INSTANT, live.deadline - monotonic())
+        return Place(live.caller, live.id, live.created_at, seconds)
+
+    def _teller(self, live: LiveRun) -> Callable[[Event, int], None]:
+        return lambda event, choice: self._tell(live, event, choice)
+
+    def _tell(self, live: LiveRun, event: Event, choice: int) -> None:
+        self.book.put(archive.told(live.id, live.tell(event, choice)))
