@@ -6,7 +6,7 @@ SEEDS ?=
 QUESTIONS ?= 500
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-vllm check bench-decode scaling clean
+.PHONY: help demo test test-faults test-vllm check bench-decode scaling clean
 
 help:  ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo  ## Make a film, ask it questions with five strategies, show
 
 test: $(VENV)/.dev  ## The fast suite: no network, no GPU
 	@$(BIN)/python -m pytest
+
+test-faults: $(VENV)/.dev  ## Hostile videos and URLs, kills, full disks and slow clients against a real service
+	@$(BIN)/python -m pytest -m faults tests/faults
 
 test-vllm: $(VENV)/.dev  ## Against a real vLLM server (its CPU build, in .venv-vllm)
 	@$(BIN)/python tests/vllm/install.py
