@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.engine import Generation, Picture
@@ -17,7 +17,7 @@ class View:
 
 
 class Ledger:
-    """Sums over the calls of one run."""
+    """Sums over the calls of one run. `captions`: how much of them went into captions, by name."""
 
     def __init__(self) -> None:
         self._views: list[View] = []
@@ -28,6 +28,7 @@ class Ledger:
         self.cached_tokens = 0
         self.completion_tokens = 0
         self.seconds = {"fetch": 0.0, "decode": 0.0, "model": 0.0}
+        self.captions: dict[str, float] = {}
         self.degraded: list[str] = []
 
     @property
@@ -68,6 +69,11 @@ class Ledger:
         self.cached_tokens += generation.cached_tokens
         self.completion_tokens += generation.completion_tokens
         self.seconds["model"] += seconds
+
+    def caption(self, cost: Mapping[str, float]) -> None:
+        """Record that some of what was billed went into a caption."""
+        for name, amount in cost.items():
+            self.captions[name] = self.captions.get(name, 0.0) + amount
 
     def degrade(self, *reasons: str) -> None:
         """Record what could not be honoured, in words for the caller, each once."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from agents.budget import Meter
-from agents.engine import Engine, Picture, Reply, Sampling
+from agents.captions import Words
+from agents.engine import Engine, Picture, Sampling
 from agents.ledger import Ledger
 from agents.looking import look
 from agents.metered import MeteredEngine
@@ -33,7 +34,16 @@ class Onlooker:
         frames = {frame.time: frame for frame in seen.frames}
         return tuple(Picture(frames[time], f"{self._video.id}:{time:.6f}:{side}") for time in sorted(frames))
 
-    async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Reply:
+    async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Words:
         """The model's words about some pictures. Raises BudgetExceeded, EngineError, TooLong."""
+        began = perf_counter()
         generation = await self._metered.generate(pictures, text, sampling, 1, purpose=purpose, shrink=False)
-        return generation.replies[0]
+        cost = {
+            "calls": 1.0,
+            "frames": float(len(pictures)),
+            "prompt_tokens": float(generation.prompt_tokens),
+            "completion_tokens": float(generation.completion_tokens),
+            "seconds": perf_counter() - began,
+        }
+        self._ledger.caption(cost)
+        return Words(generation.replies[0].text, cost)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from agents.answer import Answer, Candidate, Evidence, Question, Stop
 from agents.applying import applied, told
 from agents.budget import Budget, BudgetExceeded, Meter
+from agents.captioning import Captioning
 from agents.captions import Captions
 from agents.conversation import opening
 from agents.engine import Engine, Picture, ladder
@@ -47,6 +48,7 @@ class Run(Talk):
         seed: int = 0,
         listener: Listener | None = None,
         index: Index | None = None,
+        captioning: Captioning | None = None,
     ) -> None:
         self.span = span or video.span
         self.budget = budget or Budget()
@@ -55,7 +57,7 @@ class Run(Talk):
         metered = MeteredEngine(engine, meter, ledger, trace, opening(question))
         super().__init__(question, engine, metered, ledger, trace, seed)
         eyes = Onlooker(video, engine, meter, ledger, trace)
-        self.captions = Captions(index or Index(video.span.end), eyes)
+        self.captions = Captions(Index(video.span.end) if index is None else index, eyes, captioning)
         self._video = video
         self._viewer = Viewer(video, engine.side, self.ledger, self.trace)
 

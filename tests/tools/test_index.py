@@ -95,7 +95,7 @@ def test_a_line_replaces_the_one_of_the_same_id(index: Index) -> None:
     index.add([caption(5, "a dog runs")])
     assert index.search("empty street", 1, level=10.0)[0].score < 0.5
     assert index.search("dog", 1)[0].id == "c:10:5"
-    assert len(index) == len(SHOTS)
+    assert index.size == len(SHOTS)
 
 
 def test_coverage_counts_clips(index: Index) -> None:
@@ -108,7 +108,7 @@ def test_an_index_holds_so_many_lines() -> None:
     index = Index(FILM, SHOTS, most=len(SHOTS))
     with pytest.raises(IndexFull, match="9 lines"):
         index.add([said(9, 1.0, "one more")])
-    assert len(index) == len(SHOTS)
+    assert index.size == len(SHOTS)
 
 
 def test_a_line_has_so_many_characters() -> None:
@@ -118,7 +118,7 @@ def test_a_line_has_so_many_characters() -> None:
 
 def test_a_text_without_words_can_be_kept() -> None:
     index = Index(FILM, [caption(0, "…"), caption(1, "")])
-    assert len(index) == 2
+    assert index.size == 2
     assert index.search("anything") == ()
 
 

@@ -96,7 +96,9 @@ class Index:
         """Which part, in [0, 1], of a level's clips has captions."""
         return 1 - len(self.missing(level, span)) / len(clips(self.duration, level, span))
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many lines there are."""
         with self._lock:
             return len(self._opened().view.table)
 
