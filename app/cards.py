@@ -33,16 +33,6 @@ class VideoInfo(BaseModel):
         return cls.model_validate({name: facts[name] for name in cls.model_fields})
 
 
-class StoredFile(BaseModel):
-    """An uploaded video."""
-
-    id: str
-    object: Literal["file"] = "file"
-    bytes: int
-    created_at: int
-    video: VideoInfo
-
-
 class Deleted(BaseModel):
     """A video that is no longer kept."""
 
@@ -73,17 +63,18 @@ class StrategyList(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """The model that answers."""
+    """A name under which the model answers."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "secondlook"
     offers: list[str]
+    strategy: str | None = Field(None, description="The strategy that this name chooses; null if the default.")
 
 
 class ModelList(BaseModel):
-    """All models, which is one."""
+    """All names of the model."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from fastapi.exceptions import RequestValidationError
@@ -12,8 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from agents.engine import EngineError
-from agents.fitting import TooLong
+from agents.engine import EngineError, TooLong
 from agents.presets import BadStrategy
 from agents.runner import UnfitEngine
 from app.records.store import RecordsDown, RecordsFull
@@ -54,6 +54,14 @@ class Missing(Refused):
     """There is no such thing."""
 
 
+class Clash(Refused):
+    """What is asked for contradicts what is there already."""
+
+
+class TooSlow(Refused):
+    """The client has stopped sending."""
+
+
 class TooLarge(Refused):
     """The body is larger than a limit."""
 
@@ -82,6 +90,14 @@ class NotReady(Refused):
     """The engine is not loaded yet, or could not be."""
 
 
+class StorageDown(Exception):
+    """The place where files are kept cannot be reached."""
+
+
+class StorageFull(Exception):
+    """The place where files are kept has no room left."""
+
+
 class Exposed(Exception):
     """The operator would open the service to everybody."""
 
@@ -91,6 +107,10 @@ class Draining(NotReady):
 
     def __init__(self) -> None:
         super().__init__("The service is about to stop and takes no new questions.", code="draining")
+
+
+class Cancelled(Exception):
+    """Somebody has cancelled the run that this request waited for."""
 
 
 class Gone(Exception):
@@ -114,6 +134,9 @@ TABLE: Mapping[type[Exception], Row] = {
     Unauthorized: Row(401, "invalid_request_error", "invalid_api_key", 2),
     Forbidden: Row(403, "permission_error", "not_allowed", 2),
     Missing: Row(404, "not_found_error", "not_found", 3),
+    Cancelled: Row(409, "cancelled_error", "run_cancelled", 1),
+    Clash: Row(409, "invalid_request_error", "conflict", 2),
+    TooSlow: Row(408, "invalid_request_error", "request_timeout", 5),
     TooLarge: Row(413, "invalid_request_error", "too_large", 2),
     WrongType: Row(415, "invalid_request_error", "unsupported_media_type", 2),
     BadVideo: Row(422, "invalid_request_error", "unreadable_video", 3),
@@ -128,10 +151,14 @@ TABLE: Mapping[type[Exception], Row] = {
     Exposed: Row(503, "server_error", "exposed", 4),
     RecordsDown: Row(503, "server_error", "records_unavailable", 4),
     WrongVersion: Row(503, "server_error", "wrong_records", 4),
+    StorageDown: Row(503, "server_error", "storage_unavailable", 4),
+    StorageFull: Row(507, "server_error", "storage_full", 4),
     RecordsFull: Row(507, "server_error", "storage_full", 4),
 }
 BUG = Row(500, "server_error", "internal_error", 1)
 _RETRY_AFTER = 5
+_NO_RETRY = {"x-should-retry": "false"}
+"""OpenAI's clients would send the same again, and pay again, on statuses that are usually of no duration."""
 _KINDS = {
     "missing": ("missing_field", "This field is required."),
     "extra_forbidden": ("unknown_field", "There is no such field."),
@@ -158,9 +185,12 @@ class Failure:
             return cls._of_http(error)
         row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), BUG)
         if row is BUG:
-            return cls(BUG, "Something went wrong on our side. It is in the log under this request id.")
+            words = "Something went wrong on our side. It is in the log under this request id."
+            return cls(BUG, words, headers=_NO_RETRY)
         wait = getattr(error, "retry_after", None) or (_RETRY_AFTER if row.status in (429, 503) else None)
-        headers = {"retry-after": str(wait)} if wait else {}
+        headers = {"retry-after": str(wait), "retry-after-ms": str(wait * 1000)} if wait else {}
+        if row in (TABLE[Cancelled], TABLE[Clash], TABLE[Spent]):
+            headers |= _NO_RETRY
         if row.status == 401:
             headers["www-authenticate"] = "Bearer"
         return cls(row, str(error), getattr(error, "param", None), getattr(error, "code", None), headers)
@@ -186,7 +216,9 @@ def explain(problems: Sequence[Any]) -> BadRequest:
     first = problems[0]
     if first["type"] == "json_invalid":
         return BadRequest(f"The body is not JSON: {first['ctx']['error']}.", code="invalid_json")
-    param = ".".join(str(part) for part in first["loc"] if part != "body") or None
+    # A part of a union stands under its name twice: as the member and as the field.
+    path = [part for part, _ in groupby(str(part) for part in first["loc"] if part != "body")]
+    param = ".".join(path) or None
     code, words = _KINDS.get(first["type"], ("invalid_value", str(first["msg"])))
     words = words.removeprefix("Value error, ").replace("Input should be", "must be")
     return BadRequest(f"{param or 'The body'}: {words}", param=param, code=code)

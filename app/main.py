@@ -13,11 +13,19 @@ from starlette.middleware import Middleware
 
 from agents.engine import Engine
 from app.auth import PUBLIC, Authenticate
+from app.chat import routes as chat
+from app.chat.job import ChatJob
 from app.errors import Failure, WrongType
+from app.files import routes as files
 from app.middleware import BodyLimit, Correlate
-from app.routes import UPLOAD, public, router
+from app.routes import public, router
+from app.runs import routes as runs
+from app.runs.job import AnswerJob
 from app.service import Service
 from app.settings import Settings
+
+QUESTIONS = (AnswerJob.endpoint, ChatJob.endpoint)
+"""Where media may come with the question."""
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
@@ -38,13 +46,18 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             Middleware(
                 Authenticate, keys=service.keys, public=PUBLIC | ({"/metrics"} if settings.open_metrics else set())
             ),
-            Middleware(BodyLimit, limit=settings.max_body_bytes, streaming=UPLOAD),
+            Middleware(
+                BodyLimit,
+                limit=settings.max_body_bytes,
+                larger=dict.fromkeys(QUESTIONS, settings.max_question_bytes),
+                streaming=files.UPLOAD,
+            ),
         ],
         exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
     )
     app.state.service = service
-    app.include_router(router)
-    app.include_router(public)
+    for each in (runs.router, chat.router, router, files.router, public):
+        app.include_router(each)
     return app
 
 

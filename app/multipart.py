@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Collection
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.errors import BadRequest, TooLarge, WrongType
-
-_IGNORED = frozenset({"purpose"})
+from app.errors import BadRequest, TooLarge, TooSlow, WrongType
 
 
-class FilePart:
+class FileForm:
     """Give it the body piece by piece, get the pieces of the part named `file`. Raises BadRequest, WrongType.
 
-    `spare` is how many bytes all the rest of the body may have.
+    `spare` is how many bytes all the rest of the body may have, `known` what parts it may have. At the end,
+    `filename` is the client's name for the file, and `fields` has the other parts as text.
     """
 
-    def __init__(self, content_type: str, spare: int) -> None:
+    def __init__(self, content_type: str, spare: int, known: Collection[str]) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise WrongType('Send the video as multipart/form-data, in a part named "file".')
-        self.found = False
-        self.ended = False
-        self._reading = False
+        self.filename = ""
+        self._found = False
+        self._ended = False
+        self._name = ""
         self._spare = spare
+        self._known = frozenset(known)
         self._pieces: list[bytes] = []
+        self._texts: dict[str, bytearray] = {}
         self._header = (bytearray(), bytearray())
         self._disposition = b""
         try:
             self._parser = MultipartParser(options[b"boundary"], self._callbacks())  # type: ignore[arg-type]
         except FormParserError as error:
             raise _broken(error) from None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The parts beside the file."""
+        return {name: bytes(text).decode("utf-8", "replace") for name, text in self._texts.items()}
+
+    async def read(self, body: AsyncIterator[bytes], patience: float) -> AsyncIterator[bytes]:
+        """The file in a body, piece by piece. Raises TooSlow after so many seconds without any."""
+        while True:
+            try:
+                async with asyncio.timeout(patience):
+                    chunk = await anext(body)
+            except StopAsyncIteration:
+                break
+            except TimeoutError:
+                raise TooSlow(f"Nothing of the upload arrived for {patience:g} s.") from None
+            if piece := self.feed(chunk):
+                yield piece
+        self._check_whole()
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes of the file in this piece of the body."""
@@ -46,6 +68,13 @@ class FilePart:
         if self._spare < 0:
             raise TooLarge("The fields beside the file are too large.")
         return inside
+
+    def _check_whole(self) -> None:
+        """Raise BadRequest if there was no file, or half of one."""
+        if not self._found:
+            raise BadRequest('file: There is no part named "file".', param="file", code="missing_field")
+        if not self._ended:
+            raise BadRequest("The upload broke off before its end.", param="file", code="incomplete_upload")
 
     def _callbacks(self) -> dict[str, object]:
         return {
@@ -68,32 +97,28 @@ class FilePart:
         self._header = (bytearray(), bytearray())
 
     def _on_headers(self) -> None:
-        name = parse_options_header(self._disposition)[1].get(b"name", b"").decode("utf-8", "replace")
-        if name == "file" and self.found:
-            raise BadRequest("Send one file at a time.", param="file")
-        if name != "file" and name not in _IGNORED:
-            raise BadRequest(f"{name}: There is no such field.", param=name, code="unknown_field")
-        self._reading = name == "file"
-        self.found |= self._reading
+        options = parse_options_header(self._disposition)[1]
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        if self._name == "file":
+            if self._found:
+                raise BadRequest("Send one file at a time.", param="file")
+            self._found = True
+            self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+        elif self._name not in self._known:
+            raise BadRequest(f"{self._name}: There is no such field.", param=self._name, code="unknown_field")
+        elif self._name in self._texts:
+            raise BadRequest(f"{self._name}: Send this field once.", param=self._name)
+        else:
+            self._texts[self._name] = bytearray()
 
     def _on_data(self, data: bytes, start: int, end: int) -> None:
-        if self._reading:
+        if self._name == "file":
             self._pieces.append(data[start:end])
+        else:
+            self._texts[self._name] += data[start:end]
 
     def _on_end(self) -> None:
-        self.ended = True
-
-
-async def file_in(content_type: str, body: AsyncIterator[bytes], spare: int) -> AsyncIterator[bytes]:
-    """The file in a multipart body, piece by piece. Raises BadRequest if there is none, or half of one."""
-    part = FilePart(content_type, spare)
-    async for chunk in body:
-        if piece := part.feed(chunk):
-            yield piece
-    if not part.found:
-        raise BadRequest('file: There is no part named "file".', param="file", code="missing_field")
-    if not part.ended:
-        raise BadRequest("The upload broke off before its end.", param="file", code="incomplete_upload")
+        self._ended = True
 
 
 def _broken(error: FormParserError) -> BadRequest:

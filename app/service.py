@@ -7,17 +7,29 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, Request
 
 from agents.engine import Engine, EngineError
 from agents.presets import Catalogue
 from app.answers import Answers
+from app.chat.job import ChatJob
 from app.decoding import at_work, decoder_for
 from app.errors import NotReady
+from app.files.blobs import Blobs
+from app.files.incoming import Incoming
+from app.files.library import Library
+from app.files.shelf import open_shelf
 from app.gate import Gate
 from app.keys import Keys
 from app.loading import opened
 from app.records import Records
+from app.runs.history import History
+from app.runs.job import AnswerJob, Job
+from app.runs.runs import Runs
 from app.settings import Settings
+from app.sweeper import sweep
 from app.videos import Videos
 
 _LOG = logging.getLogger("secondlook")
@@ -34,8 +46,12 @@ class Service:
         secret = settings.api_key.get_secret_value() if settings.api_key else None
         self.keys = Keys(self.records, settings.quota, secret)
         self.decoder = decoder_for(settings)
-        self.videos = Videos(settings, self.decoder)
+        self.library = _library(settings, self.records)
+        self.videos = Videos(settings, self.decoder, self.library)
         self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
+        self.runs = Runs(settings, self.records, self.gate, lambda: self.answers)
+        kinds: list[type[Job]] = [AnswerJob, ChatJob]
+        self.history = History(self.records, self.runs.book, self.runs.live, {kind.endpoint: kind for kind in kinds})
         self.started = int(time.time())
         self._engine = engine
         self._problem: str | None = None
@@ -60,15 +76,27 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Open the records; load the engine in the background, unless one was given, and close it at the end."""
         await asyncio.to_thread(self.records.open)
-        self.videos.sweep()
         holding = asyncio.ensure_future(self._hold())
+        sweeping = asyncio.ensure_future(
+            sweep(self.settings.sweep_seconds, self.library.sweep, self.library.tidy, self.runs.sweep)
+        )
         try:
-            async with at_work(self.decoder, self.settings):
+            async with at_work(self.decoder, self.settings), self._at_work():
                 yield
         finally:
             holding.cancel()
-            await asyncio.gather(holding, return_exceptions=True)
+            sweeping.cancel()
+            await asyncio.gather(holding, sweeping, return_exceptions=True)
             await asyncio.to_thread(self.records.close)
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
+        """Let runs begin; at the end, let them end."""
+        await self.runs.open()
+        try:
+            yield
+        finally:
+            await self.runs.close(self.settings.drain_seconds)
 
     async def _hold(self) -> None:
         """Load the engine, trying again while it cannot be, and hold it until cancelled."""
@@ -91,3 +119,19 @@ class Service:
         if problem != self._problem:
             _LOG.error("the engine %s cannot be loaded: %s", self.settings.engine, problem)
         self._problem = problem
+
+
+def _library(settings: Settings, records: Records) -> Library:
+    shelf = open_shelf(settings.blobs, settings.data_dir / "videos")
+    blobs = Blobs(shelf, settings.data_dir / "cache", settings.blob_cache_bytes)
+    incoming = Incoming(settings.data_dir / "incoming", settings.min_free_bytes)
+    return Library(records, blobs, incoming, settings.max_upload_bytes)
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+At = Annotated[Service, Depends(_service)]
+"""The service, for routes."""

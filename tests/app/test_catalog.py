@@ -43,17 +43,34 @@ async def test_what_the_engine_cannot_do_is_told(settings: Settings) -> None:
     assert (cards["best_of_n"]["fits"], cards["direct"]["fits"]) == (False, True)
 
 
-async def test_the_model_is_listed(settings: Settings, engine: ScriptedEngine) -> None:
+async def test_the_model_is_listed_alone_and_with_every_strategy(settings: Settings, engine: ScriptedEngine) -> None:
     async with over_asgi(settings, engine) as client:
-        listed = (await client.get("/v1/models")).json()
-    (model,) = listed["data"]
-    assert model.pop("created") > 0
-    assert model == {
+        listed = (await client.get("/v1/models")).json()["data"]
+        first = (await client.get("/v1/models/scripted")).json()
+        named = (await client.get("/v1/models/scripted:auto")).json()
+        missing = await client.get("/v1/models/scripted:guess")
+    assert [card["id"] for card in listed] == ["scripted", *(f"scripted:{name}" for name in Catalogue.load().names)]
+    assert first == listed[0]
+    assert named in listed
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+    assert first.pop("created") > 0
+    assert first == {
         "id": "scripted",
         "object": "model",
         "owned_by": "secondlook",
         "offers": ["choices", "logprobs"],
+        "strategy": None,
     }
+    assert named["strategy"] == "auto"
+
+
+async def test_strategies_that_the_engine_cannot_run_are_no_models(settings: Settings) -> None:
+    async with over_asgi(settings, ScriptedEngine(always("A"), offers=frozenset())) as client:
+        names = [card["id"] for card in (await client.get("/v1/models")).json()["data"]]
+        refused = await client.get("/v1/models/scripted:best_of_n")
+    assert "scripted:direct" in names
+    assert "scripted:best_of_n" not in names
+    assert refused.status_code == 404
 
 
 async def test_the_service_lives_before_its_engine_does(tmp_path: Path) -> None:
@@ -91,10 +108,19 @@ async def test_the_documentation_describes_every_route(settings: Settings, engin
     assert routes == {
         "post /v1/answers",
         "post /v1/files",
+        "get /v1/files",
         "get /v1/files/{file_id}",
+        "get /v1/files/{file_id}/content",
         "delete /v1/files/{file_id}",
         "get /v1/strategies",
         "get /v1/models",
+        "get /v1/models/{model}",
+        "post /v1/chat/completions",
+        "get /v1/runs",
+        "get /v1/runs/{run_id}",
+        "get /v1/runs/{run_id}/events",
+        "post /v1/runs/{run_id}/cancel",
+        "post /v1/runs/{run_id}/resume",
         "get /health",
         "get /ready",
     }

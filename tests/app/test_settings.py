@@ -61,8 +61,9 @@ async def test_limits_of_a_video_reach_the_decoder(
 
 async def opened(videos: Videos, source: Source) -> Video:
     """The video, held and let go."""
-    async with videos.open(source, LOCAL) as video:
-        return video
+    async with videos.open(source, LOCAL) as footage:
+        assert isinstance(footage, Video)
+        return footage
 
 
 @pytest.mark.anyio

@@ -1,21 +1,18 @@
-"""Uploads: kept by content, bounded while they stream, and nothing stays of what is refused."""
+"""Uploads: bounded while they stream, and nothing stays of what is refused."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
+import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from agents.engines.scripted import ScriptedEngine
-from app.multipart import FilePart
+from app.multipart import FileForm
 from app.settings import Settings
-from app.videos import Videos
 from tests.app.conftest import body, over_asgi, over_socket
-from tools.decoders import InProcess
 
 pytestmark = pytest.mark.anyio
 TYPE = {"content-type": "multipart/form-data; boundary=cut"}
@@ -25,6 +22,16 @@ def form(content: bytes, name: str = "file", filename: str = "film.mp4") -> byte
     """A multipart body with one part."""
     head = f'--cut\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n\r\n'
     return head.encode() + content + b"\r\n--cut--\r\n"
+
+
+def field(name: str, value: str) -> bytes:
+    """A part of a form, to be followed by others."""
+    return f'--cut\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+
+
+def expiry(anchor: str, seconds: int) -> bytes:
+    """Two parts of a form that say when the file is to go."""
+    return field("expires_after[anchor]", anchor) + field("expires_after[seconds]", str(seconds))
 
 
 def left(settings: Settings) -> list[Path]:
@@ -44,8 +51,9 @@ async def test_an_upload_can_be_asked_about_and_forgotten(
     content = film.read_bytes()
     async with over_asgi(settings, engine) as client:
         stored = (await client.post("/v1/files", files={"file": ("x", content)}, data={"purpose": "vision"})).json()
-        assert stored["id"] == f"file_{hashlib.sha256(content).hexdigest()[:32]}"
-        assert (stored["object"], stored["bytes"]) == ("file", len(content))
+        assert re.fullmatch(r"file_[0-9a-f]{32}", stored["id"])
+        assert (stored["object"], stored["bytes"], stored["status"]) == ("file", len(content), "processed")
+        assert (stored["filename"], stored["purpose"]) == ("x", "vision")
         assert stored["video"]["duration"] == 64
         assert (stored["video"]["width"], stored["video"]["height"]) == (64, 48)
         assert (stored["video"]["codec"], stored["video"]["frame_count"]) == ("h264", 256)
@@ -61,21 +69,37 @@ async def test_an_upload_can_be_asked_about_and_forgotten(
     assert left(settings) == []
 
 
-async def test_the_same_video_twice_is_one_file(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    async with over_asgi(settings, engine) as client:
-        two = [await client.post("/v1/files", files={"file": film.read_bytes()}) for _ in range(2)]
-    assert two[0].json() == two[1].json()
-    assert len(left(settings)) == 2  # the video and its facts
+NAMES = {
+    "../../../escaped.mp4": "escaped.mp4",
+    "/etc/passwd": "passwd",
+    "C:\\films\\a.mp4": "a.mp4",
+    "..": "..",
+    "a\x00b\x07\u202ec.mp4": "abc.mp4",
+    "": "video",
+    "x" * 1000: "x" * 255,
+    "фильм 1.mp4": "фильм 1.mp4",
+}
 
 
-async def test_names_of_clients_are_no_paths(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+async def test_names_of_clients_are_no_paths(settings: Settings, engine: ScriptedEngine, film: Path, name: str) -> None:
+    before = set(settings.data_dir.parent.rglob("*"))
     async with over_asgi(settings, engine) as client:
-        content = form(film.read_bytes(), filename="../../../escaped.mp4")
+        content = form(film.read_bytes(), filename=name.replace("\\", "\\\\"))
         response = await client.post("/v1/files", content=content, headers=TYPE)
-        assert response.status_code == 200
-        for path in ("/v1/files/..%2f..%2fetc%2fpasswd", "/v1/files/file_..", "/v1/files/file_" + "A" * 32):
+        assert (response.status_code, response.json()["filename"]) == (200, NAMES[name])
+        saved = await client.get(f"/v1/files/{response.json()['id']}/content")
+        assert saved.headers["content-disposition"].startswith("attachment")
+    (path,) = left(settings)
+    assert re.fullmatch(r"[0-9a-f]{32}", path.name)
+    assert all(each.is_relative_to(settings.data_dir) for each in set(settings.data_dir.parent.rglob("*")) - before)
+
+
+@pytest.mark.parametrize("file_id", ["..%2f..%2fetc%2fpasswd", "file_..", "file_" + "A" * 32, "a%00b", "%ff"])
+async def test_ids_of_clients_are_no_paths(settings: Settings, engine: ScriptedEngine, file_id: str) -> None:
+    async with over_asgi(settings, engine) as client:
+        for path in (f"/v1/files/{file_id}", f"/v1/files/{file_id}/content"):
             assert (await client.get(path)).status_code == 404
-    assert all(path.name.startswith(response.json()["id"]) for path in left(settings))
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -134,6 +158,16 @@ BAD_FORMS: dict[str, tuple[bytes, dict[str, str], int, str | None]] = {
     "no boundary": (form(b"x"), {"content-type": "multipart/form-data"}, 415, None),
     "another type": (b"{}", {"content-type": "application/json"}, 415, None),
     "no type": (b"x", {}, 415, None),
+    "an unknown purpose": (field("purpose", "fun") + form(b"x"), TYPE, 400, "purpose"),
+    "a purpose twice": (field("purpose", "vision") * 2 + form(b"x"), TYPE, 400, "purpose"),
+    "an expiry too soon": (expiry("created_at", 1) + form(b"x"), TYPE, 400, "expires_after.seconds"),
+    "an expiry without an anchor": (
+        field("expires_after[seconds]", "3600") + form(b"x"),
+        TYPE,
+        400,
+        "expires_after.anchor",
+    ),
+    "an expiry in one piece": (field("expires_after", "3600") + form(b"x"), TYPE, 400, "expires_after"),
     "much beside the file": (form(bytes(2_000_000), name="purpose"), TYPE, 413, None),
 }
 
@@ -161,23 +195,38 @@ async def test_a_client_that_leaves_in_mid_upload_leaves_nothing(
     assert left(settings) == []
 
 
+async def test_an_upload_that_falls_silent_ends(settings: Settings, engine: ScriptedEngine) -> None:
+    impatient = settings.model_copy(update={"idle_seconds": 0.05})
+    headers = [
+        "POST /v1/files HTTP/1.1",
+        "host: localhost",
+        f"content-type: {TYPE['content-type']}",
+        "content-length: 9999",
+    ]
+    head = "\r\n".join([*headers, "", ""])
+    async with over_socket(impatient, engine) as client, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        writer.write(head.encode() + form(bytes(5000))[:2000])
+        response = await reader.readuntil(b"}}")
+        writer.close()
+        await writer.wait_closed()
+    assert response.startswith(b"HTTP/1.1 408")
+    assert b"request_timeout" in response
+    assert left(settings) == []
+
+
+async def test_fields_may_come_after_the_file(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    content = form(film.read_bytes()).replace(b"--cut--\r\n", field("purpose", "evals") + b"--cut--\r\n")
+    async with over_asgi(settings, engine) as client:
+        response = await client.post("/v1/files", content=content, headers=TYPE)
+    assert response.json()["purpose"] == "evals"
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_the_file_is_found_however_the_body_is_cut(size: int) -> None:
     content = b"\r\n--cu\r\n--cux no\r\n-\r\n" * 5
-    whole = form(content)
-    part = FilePart(TYPE["content-type"], spare=1000)
-    found = b"".join(part.feed(whole[start : start + size]) for start in range(0, len(whole), size))
+    whole = field("purpose", "vision") + form(content)
+    reader = FileForm(TYPE["content-type"], spare=1000, known=["purpose"])
+    found = b"".join(reader.feed(whole[start : start + size]) for start in range(0, len(whole), size))
     assert found == content
-    assert part.ended
-
-
-def test_what_dead_processes_left_is_swept(settings: Settings) -> None:
-    incoming = settings.data_dir / "incoming"
-    incoming.mkdir(parents=True)
-    old, new = incoming / "old.part", incoming / "new.part"
-    old.touch()
-    new.touch()
-    yesterday = time.time() - 25 * 3600
-    os.utime(old, (yesterday, yesterday))
-    Videos(settings, InProcess()).sweep()
-    assert left(settings) == [new]
+    assert (reader.filename, reader.fields) == ("film.mp4", {"purpose": "vision"})

@@ -1,0 +1,64 @@
+"""What is asked of a disk: that a write lasts, and that a full one says so."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.errors import StorageFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@contextmanager
+def full_disk_told() -> Iterator[None]:
+    """Turn the operating system's word for a full disk into StorageFull."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("There is no room left on this service's disk.") from error
+        raise
+
+
+def check_room(folder: Path, spare: int) -> None:
+    """Raise StorageFull if fewer than `spare` bytes are free where this folder is."""
+    if shutil.disk_usage(folder).free < spare:
+        raise StorageFull("There is too little room left on this service's disk.")
+
+
+def move(source: Path, target: Path) -> None:
+    """Move a file, which must have been flushed, so that it is at its place whole or not at all, and lasts."""
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy(source, target)
+        source.unlink()
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last through a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy to another file system, under a name that nobody looks for until it is whole."""
+    half = target.with_name(f".{target.name}")
+    try:
+        shutil.copyfile(source, half)
+        with half.open("rb") as file:
+            os.fsync(file.fileno())
+        half.replace(target)
+    finally:
+        half.unlink(missing_ok=True)
