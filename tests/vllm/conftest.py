@@ -35,7 +35,8 @@ def _starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     folder = tmp_path_factory.mktemp("vllm")
     save_tiny_qwen(folder / "qwen")
     demo = Server(python(), WEIGHTS, folder / "demo.log")
-    qwen = Server(python(), folder / "qwen", folder / "qwen.log", name="tiny-qwen", flags={"--max-model-len": "4096"})
+    flags = {"--max-model-len": "4096", "--enable-auto-tool-choice": None, "--tool-call-parser": "hermes"}
+    qwen = Server(python(), folder / "qwen", folder / "qwen.log", name="tiny-qwen3-vl", flags=flags)
     with _running(demo), _running(qwen):
         yield demo, qwen
 

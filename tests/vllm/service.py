@@ -26,7 +26,7 @@ def engine_url(server: Server) -> str:
 @asynccontextmanager
 async def serving(server: Server, films: Path, data: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the service, once it is ready. It may read the films and keeps its own files under `data`."""
-    chosen = Settings(engine=engine_url(server), video_dir=films, data_dir=data, **settings)
+    chosen = Settings(**{"engine": engine_url(server), "video_dir": films, "data_dir": data, **settings})
     async with over_asgi(chosen) as client:
         async with asyncio.timeout(60):
             while not (await client.get("/ready")).is_success:

@@ -10,7 +10,7 @@ import pytest
 
 from agents.conversation import compose
 from agents.demo.questions import DemoQuestion
-from agents.engine import Engine, Picture, Prompt, Sampling, Tool
+from agents.engine import Engine, Picture, Prompt, Sampling
 from agents.engines import open_engine
 from agents.prompts import ask
 from tests.bench.scaling import posed
@@ -58,7 +58,7 @@ def shown(video: Video, tenant: str = "", frames: int = FRAMES) -> tuple[Picture
 
 async def test_finds_out_what_the_server_is_and_can(engine: Engine) -> None:
     assert engine.model == "demo"
-    assert engine.offers == {"logprobs", "choices", "schema", "tools", "beam"}
+    assert engine.offers == {"logprobs", "choices", "schema", "beam", "reuse"}, "its template knows no tools"
     assert engine.context == 2048
     assert 9 < engine.frame_tokens(84) <= 16
 
@@ -69,16 +69,6 @@ async def test_json_keeps_to_its_schema(engine: Engine, film: Video, words: str)
     for reply in generation.replies:
         found = json.loads(reply.text)
         assert found.keys() == {"colour", "sure"} and found["colour"] in ("red", "blue")
-
-
-async def test_a_tool_is_called_with_arguments_that_fit(engine: Engine, film: Video, words: str) -> None:
-    tool = Tool("look_closer", "Look at one moment again.", COLOUR)
-    prompt = compose(shown(film), words)
-    generation = await engine.generate(prompt, Sampling(max_tokens=256, tools=(tool,)), 1)
-    (reply,) = generation.replies
-    (call,) = reply.calls
-    assert reply.finish == "calls" and call.name == "look_closer" and call.id
-    assert json.loads(call.arguments).keys() == {"colour", "sure"}
 
 
 async def test_eight_samples_are_one_request_and_one_prefill(
@@ -109,7 +99,7 @@ async def test_frames_are_sent_once_and_again_after_a_restart(
     first, first_cost = await _asked(tenant, demo, prompt, sampling)
     again, again_cost = await _asked(tenant, demo, prompt, sampling)
     assert again == first
-    assert first_cost.bytes_received > 10 * again_cost.bytes_received
+    assert again_cost.bytes_received < 200 * FRAMES < first_cost.bytes_received, "names instead of frames"
     assert (again_cost.pictures, again_cost.known, again_cost.requests) == (FRAMES, FRAMES, 1)
     demo.restart()
     after, after_cost = await _asked(tenant, demo, prompt, sampling)

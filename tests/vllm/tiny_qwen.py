@@ -1,29 +1,35 @@
 """A tiny Qwen3-VL with random weights: it tells nonsense, but reads frames, videos and their times as a real one.
 
-Everything is written here, as the files that a hub would serve; nothing is downloaded.
+Only when told about tools it says something sensible: it calls `look_closer`, always the same way. Everything is
+written here, as the files that a hub would serve; nothing is downloaded.
 """
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 PATCH = 16  # pixels; four patches become one token
 SIDE = 64  # pixels: frames of this side are neither enlarged nor shrunk, and take four tokens
 _SPECIAL = ("endoftext", "im_start", "im_end", "image_pad", "video_pad", "vision_start", "vision_end")
-_SIZE = {"shortest_edge": SIDE**2, "longest_edge": 64 * SIDE**2}  # pixels of one picture, or of a whole video
+CALL = {"name": "look_closer", "arguments": {"second": 2.5}}
+_SCRIPT = ("<|calls|>", "<tool_call>", json.dumps(CALL), "</tool_call>", "<|im_end|>")  # each makes it say the next
+_LOUD = 1e4  # next to what random layers add
+_SIZE = {"shortest_edge": SIDE**2, "longest_edge": 128 * SIDE**2}  # pixels of one picture, or of a whole video
 _TEMPLATE = (
+    "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
     "{% if part['type'] == 'text' %}{{ part['text'] }}"
     "{% else %}<|vision_start|><|{{ 'video' if part['type'].startswith('video') else 'image' }}_pad|><|vision_end|>"
     "{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% if tools %}<|calls|>{% endif %}{% endif %}"
 )
 
 
@@ -35,12 +41,23 @@ def save_tiny_qwen(folder: Path) -> None:
     model: Any = Qwen3VLForConditionalGeneration(_config(ids, len(tokenizer)))
     with torch.no_grad():
         for weight in model.parameters():
-            weight.mul_(8)  # with the usual size all tokens are alike, whatever is shown
+            weight.mul_(4)  # with the usual size all tokens are alike, whatever is shown
+        _rehearse(model, tokenizer.convert_tokens_to_ids(list(_SCRIPT)))
     model.generation_config.eos_token_id = ids["im_end"]
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _write(folder / "preprocessor_config.json", _pictures("Qwen2VLImageProcessor", "image_processor_type"))
     _write(folder / "video_preprocessor_config.json", _pictures("Qwen3VLVideoProcessor", "video_processor_type"))
+
+
+def _rehearse(model: Any, script: list[int]) -> None:
+    """Make each token of the script predict the next one, whatever came before."""
+    words, predictions = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    for place, (token, following) in enumerate(pairwise(script)):
+        words[token] = 0.0
+        words[token, place] = _LOUD
+        predictions[following] = 0.0
+        predictions[following, place] = 1.0
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
@@ -51,11 +68,12 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     raw.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=raw,
-        additional_special_tokens=[f"<|{name}|>" for name in _SPECIAL],
+        additional_special_tokens=[*(f"<|{name}|>" for name in _SPECIAL), _SCRIPT[0]],
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         clean_up_tokenization_spaces=False,
     )
+    tokenizer.add_tokens([AddedToken(words, normalized=False) for words in _SCRIPT[1:-1]])
     tokenizer.chat_template = _TEMPLATE
     return tokenizer
 
@@ -79,7 +97,7 @@ def _config(ids: dict[str, int], words: int) -> Any:
         video_token_id=ids["video_pad"],
         vision_start_token_id=ids["vision_start"],
         vision_end_token_id=ids["vision_end"],
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
     )  # fmt: skip
 
 
