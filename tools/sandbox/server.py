@@ -137,3 +137,4 @@ def main() -> None:
     gc.freeze()
     server.report(means)
     server.serve()
+    os._exit(0)  # workers that are being killed would still wake what is being torn down
