@@ -31,7 +31,7 @@ def label(seconds: float) -> str:
 
 def ask(question: Question, style: Style = "direct", manner: Manner = "letter") -> str:
     """The question, its options if any, and how to answer it. An open question says itself how."""
-    return f"{_statement(question)}\n{_instruction(question.kind, style, manner)}".rstrip("\n")
+    return f"{statement(question)}\n{instruction(question.kind, style, manner)}".rstrip("\n")
 
 
 def verify(question: Question, answer: str) -> str:
@@ -41,16 +41,21 @@ def verify(question: Question, answer: str) -> str:
     )
 
 
-def _statement(question: Question) -> str:
+def statement(question: Question) -> str:
+    """The question and its options."""
     if question.kind == "open":
         return question.text
     options = zip(question.letters, question.options, strict=True)
     return "\n".join([f"Question: {question.text}", *(f"{letter}. {option}" for letter, option in options)])
 
 
-def _instruction(kind: Kind, style: Style, manner: Manner) -> str:
-    by_text = kind == "choice" and manner == "text"
+def instruction(kind: Kind, style: Style, manner: Manner) -> str:
+    """How to answer."""
     if style == "direct":
-        return "Answer with the best option only." if by_text else _DIRECT[kind]
-    final = "the best option" if by_text else _FINAL[kind]
-    return f'Think step by step: say what you see and when, then end with "Answer: " and {final}.'
+        return "Answer with the best option only." if kind == "choice" and manner == "text" else _DIRECT[kind]
+    return f'Think step by step: say what you see and when, then end with "Answer: " and {final(kind, manner)}.'
+
+
+def final(kind: Kind, manner: Manner) -> str:
+    """What an answer consists of."""
+    return "the best option" if kind == "choice" and manner == "text" else _FINAL[kind]

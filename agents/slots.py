@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 _FENCE = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL | re.IGNORECASE)
 _THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL | re.IGNORECASE)
-_NOISE = frozenset({"title", "default", "description", "examples"})
+_NOISE = frozenset({"title", "default", "examples", "$defs"})
 
 S = TypeVar("S", bound="Slots")
 
@@ -30,8 +30,7 @@ class Slots(BaseModel):
     @classmethod
     def shape(cls) -> str:
         """The shape in words, for engines that cannot be held to a schema."""
-        fields = ", ".join(f'"{name}": {_kind(field.annotation)}' for name, field in cls.model_fields.items())
-        return f"Reply with JSON only: {{{fields}}}"
+        return f"Reply with JSON only: {_worded(cls.wire())}"
 
 
 def fill(slots: type[S], text: str) -> S | None:
@@ -47,21 +46,31 @@ def read_object(text: str) -> dict[str, Any] | None:
     """The JSON object in a reply, out of fences and mended if it is nearly one; None if there is none."""
     spoken = _THOUGHT.sub("", text)
     fenced = _FENCE.search(spoken)
-    body = fenced[1] if fenced else spoken
-    start = body.find("{")
-    if start < 0:
-        return None
-    value = _strict(body[start:])
-    if value is None:
-        value = repair_json(body[start:], return_objects=True)
-    if isinstance(value, list):
-        value = next((each for each in value if isinstance(each, dict)), None)
-    return value if isinstance(value, dict) and value else None
+    bodies = [body[body.find("{") :] for body in (spoken, *((fenced[1],) if fenced else ())) if "{" in body]
+    whole = (_strict(body) for body in bodies)
+    mended = (repair_json(body, return_objects=True) for body in reversed(bodies))
+    return next((value for value in (*whole, *mended) if isinstance(value, dict) and value), None)
+
+
+def plain(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema without references, titles and defaults; what may be null is only what it is otherwise."""
+    return dict(_plain(schema, schema.get("$defs", {})))
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema for constrained decoding: references resolved, objects closed, everything required, no prose."""
-    return dict(_plain(schema, schema.get("$defs", {})))
+    """A schema for constrained decoding: every object closed, everything required."""
+    return dict(_closed(plain(schema)))
+
+
+def _closed(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_closed(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    made = {key: _closed(value) for key, value in node.items()}
+    if made.get("type") == "object" and "properties" in made:
+        made |= {"required": list(made["properties"]), "additionalProperties": False}
+    return made
 
 
 def _strict(text: str) -> Any:
@@ -78,11 +87,14 @@ def _plain(node: Any, defs: Mapping[str, Any]) -> Any:
         return node
     if "$ref" in node:
         return _plain(defs[node["$ref"].rpartition("/")[2]], defs)
-    kept = {key: value for key, value in node.items() if key != "$defs" and not (key in _NOISE and _is_prose(value))}
-    made = {key: _fields(value, defs) if key == "properties" else _plain(value, defs) for key, value in kept.items()}
-    if made.get("type") == "object" and "properties" in made:
-        made |= {"required": list(made["properties"]), "additionalProperties": False}
-    return made
+    if "anyOf" in node:
+        real = [each for each in node["anyOf"] if each.get("type") != "null"]
+        if len(real) == 1:
+            return _plain({**real[0], **({"description": node["description"]} if "description" in node else {})}, defs)
+    if "prefixItems" in node:  # a tuple: engines know lists of one kind better
+        node = {**{key: value for key, value in node.items() if key != "prefixItems"}, "items": node["prefixItems"][0]}
+    kept = {key: value for key, value in node.items() if key not in _NOISE}
+    return {key: _fields(value, defs) if key == "properties" else _plain(value, defs) for key, value in kept.items()}
 
 
 def _fields(properties: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,11 +102,12 @@ def _fields(properties: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str,
     return {name: _plain(shape, defs) for name, shape in properties.items()}
 
 
-def _is_prose(value: Any) -> bool:
-    return not isinstance(value, Mapping) or "type" not in value
-
-
-def _kind(annotation: Any) -> str:
-    """The type of a slot, as a person would write it."""
-    name = getattr(annotation, "__name__", None) or str(annotation)
-    return re.sub(r"\b(?:typing|agents|tools)[\w.]*\.", "", str(annotation) if "[" in str(annotation) else str(name))
+def _worded(schema: Mapping[str, Any]) -> str:
+    """A schema as a person would write it down."""
+    if "enum" in schema:
+        return " or ".join(json.dumps(each) for each in schema["enum"])
+    if "properties" in schema:
+        return "{" + ", ".join(f'"{name}": {_worded(shape)}' for name, shape in schema["properties"].items()) + "}"
+    if "items" in schema:
+        return f"[{_worded(schema['items'])}, …]"
+    return {"number": "number", "integer": "number", "boolean": "true or false"}.get(schema.get("type", ""), "text")

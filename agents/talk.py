@@ -11,10 +11,11 @@ from agents import prompts
 from agents.answer import Question
 from agents.confidence import normalise
 from agents.conversation import compose, opening
-from agents.engine import Engine, Generation, Picture, Prompt, Reply, Sampling
+from agents.engine import Engine, Generation, Offer, Picture, Prompt, Reply, Sampling
+from agents.fitting import fits
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
-from agents.parse import read
+from agents.parse import read as read_value
 from agents.sample import Sample, chosen, sample
 from agents.slots import Slots, fill
 from agents.trace import Noted, Trace
@@ -48,7 +49,7 @@ class Talk:
             sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.length)
         sampling = replace(sampling, think=style == "think")
         generation = await self._generate(pictures, text, sampling, n, style)
-        return [self._remembered(sample(self.question, reply)) for reply in generation.replies]
+        return [self.read(reply) for reply in generation.replies]
 
     async def choose(self, pictures: Sequence[Picture], rotation: int = 0) -> Sample:
         """Answer directly, by option probabilities where the options can be listed, else greedily.
@@ -85,8 +86,43 @@ class Talk:
         reply = (await self._generate(pictures, text, sampling, 1, purpose)).replies[0]
         if reply.probabilities is not None:
             return normalise({each: reply.probabilities.get(each, 0.0) for each in sampling.choices})["yes"]
-        said = read(Question(text=text, kind="yesno"), reply.text)
+        said = read_value(Question(text=text, kind="yesno"), reply.text)
         return None if said is None else float(said == "yes")
+
+    @property
+    def offers(self) -> frozenset[Offer]:
+        """What the engine can do beyond text."""
+        return self._engine.offers
+
+    @property
+    def asked(self) -> str:
+        """The question and its options, in words."""
+        return prompts.statement(self.question)
+
+    @property
+    def instruction(self) -> str:
+        """How to answer at once."""
+        return prompts.instruction(self.question.kind, "direct", self._engine.manner)
+
+    @property
+    def final(self) -> str:
+        """What an answer consists of, in words."""
+        return prompts.final(self.question.kind, self._engine.manner)
+
+    def read(self, reply: Reply) -> Sample:
+        """A reply in any conversation, read as an answer to the question."""
+        said = sample(self.question, reply)
+        if said.value is not None:
+            self._words.setdefault(said.value, said.words)
+        return said
+
+    async def fits(self, prompt: Prompt, sampling: Sampling) -> bool:
+        """Whether the model can read a prompt and write a reply. Raises EngineError."""
+        return await fits(self._engine, prompt, sampling)
+
+    async def say(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Reply:
+        """Ask something in any words about some pictures and draw one reply."""
+        return await self.converse(compose(pictures, text, self.opening), sampling, purpose)
 
     async def converse(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
         """Send a whole conversation and draw one reply. `opening` belongs before it."""
@@ -102,7 +138,7 @@ class Talk:
         if listed and reply.probabilities is not None:
             known = normalise({v: reply.probabilities.get(w, 0.0) for v, w in zip(values, words, strict=True)})
             return chosen(known, self.question)
-        return self._remembered(sample(self.question, reply))
+        return self.read(reply)
 
     async def fill(
         self, slots: type[S], text: str, pictures: Sequence[Picture] = (), *, purpose: str, max_tokens: int = 512
@@ -143,11 +179,6 @@ class Talk:
         seeded = replace(sampling, seed=self.random.randrange(2**31))
         shrink = self.ledger.calls == 0  # a first answer, however small, is worth more than none
         return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink)
-
-    def _remembered(self, said: Sample) -> Sample:
-        if said.value is not None:
-            self._words.setdefault(said.value, said.words)
-        return said
 
     def _worded(self, question: Question) -> tuple[str, ...]:
         """The question's values in the words in which the model chooses among them."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tools.ranges import settle, spread
 from tools.scene import Scene
@@ -16,11 +16,19 @@ _SIDE = 640  # pixels
 _GAP = 1.5  # seconds of absence that are bridged: ViQAgent's
 
 
+def _names(value: Any) -> Any:
+    """Names from a text that lists them."""
+    return tuple(name.strip() for name in value.split(",")) if isinstance(value, str) else value
+
+
 class Detect(Tool):
     """Tell in which seconds from `start` to `end` up to five named things are seen."""
 
+    essential: ClassVar[tuple[str, ...]] = ("targets",)
     name: Literal["detect"] = "detect"
-    targets: tuple[str, ...] = Field(min_length=1, max_length=5, description="Names of things.")
+    targets: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        min_length=1, max_length=5, description="Names of things."
+    )
     start: Seconds | None = Field(None, description="First second.")
     end: Seconds | None = Field(None, description="Last second.")
 

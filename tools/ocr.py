@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ _SIDE = 1280  # pixels
 class Ocr(Tool):
     """Read the writing in the pictures from `start` to `end`, in seconds."""
 
+    essential: ClassVar[tuple[str, ...]] = ("start", "end")
     name: Literal["ocr"] = "ocr"
     start: Seconds = Field(description="First second.")
     end: Seconds = Field(description="Last second.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ _CHANGE = 8.0  # mean change of hue, saturation and brightness, of 255, below wh
 class Partition(Tool):
     """Cut the seconds from `start` to `end` into shots, or into `parts` of equal length."""
 
+    essential: ClassVar[tuple[str, ...]] = ("start", "end")
     name: Literal["partition"] = "partition"
     start: Seconds | None = Field(None, description="First second.")
     end: Seconds | None = Field(None, description="Last second.")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ _SPOKEN: tuple[Source, ...] = ("subtitle",)
 class SearchClips(Tool):
     """Find clips of the film whose captions or subtitles fit a query of a few words."""
 
+    essential: ClassVar[tuple[str, ...]] = ("query",)
     name: Literal["search_clips"] = "search_clips"
     query: str = Field(min_length=1, description="What is seen or said there, in a few words.")
     top_k: int | None = Field(None, ge=1, le=300, description="Most clips to find.")
@@ -50,6 +51,7 @@ class SearchClips(Tool):
 class SearchSubtitles(Tool):
     """Find what is said in the film by a query of a few words."""
 
+    essential: ClassVar[tuple[str, ...]] = ("query",)
     name: Literal["search_subtitles"] = "search_subtitles"
     query: str = Field(min_length=1, description="What is said, in a few words.")
     top_k: int | None = Field(None, ge=1, le=300, description="Most lines to find.")
@@ -68,6 +70,7 @@ class SearchSubtitles(Tool):
 class ReadSubtitles(Tool):
     """Read what is said in the film from `start` to `end`, in seconds."""
 
+    essential: ClassVar[tuple[str, ...]] = ("start", "end")
     name: Literal["read_subtitles"] = "read_subtitles"
     start: Seconds = Field(description="First second.")
     end: Seconds = Field(description="Last second.")
@@ -100,7 +103,7 @@ def climb(
     rungs: Sequence[tuple[Sequence[Hit], tuple[str, ...]]],
     scene: Scene,
     k: int,
-    sources: Collection[Source] = (),
+    sources: tuple[Source, ...] = (),
 ) -> tuple[Sequence[Line], tuple[str, ...]]:
     """The first rung with a hit that fits well, else the first with any, else an even overview; and what to say."""
     for hits, said in rungs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,6 +15,7 @@ from tools.tool import Applied, Observation, Tool
 class Submit(Tool):
     """Give the final answer, and the seconds from `start` to `end` that prove it."""
 
+    essential: ClassVar[tuple[str, ...]] = ("answer",)
     name: Literal["submit"] = "submit"
     answer: str = Field(min_length=1, description="The answer, as the question asks for it.")
     start: Seconds | None = Field(None, description="First second that proves it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from inspect import cleandoc
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,9 @@ Box = tuple[float, float, float, float]
 
 Origin = Literal["caption", "subtitle", "ocr", "model", "film"]
 """Where words come from: an index's captions, speech, writing in pictures, a model's answer, the film's own facts."""
+
+
+_SHORTEST = 0.5  # seconds; what has no length of its own is this long where it matters
 
 
 class ToolError(Exception):
@@ -99,8 +102,8 @@ class Observation(_Part):
     @property
     def spans(self) -> tuple[Span, ...]:
         """The seconds it is about: those of its best facts, else those that were looked at."""
-        found = [Span(each.start, max(each.end, each.start + 0.5)) for each in ranked(self.data)]
-        return tuple(found) or tuple(Span(start, end) for start, end in self.applied.ranges)
+        ends = [(each.start, each.end) for each in ranked(self.data)] or list(self.applied.ranges)
+        return tuple(Span(start, max(end, start + _SHORTEST)) for start, end in ends)
 
     @classmethod
     def failed(cls, error: ToolError) -> Observation:
@@ -115,10 +118,14 @@ def ranked(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
 
 
 class AnyTool(BaseModel):
-    """Arguments of one call. The first line of the documentation is what the model reads about the tool."""
+    """Arguments of one call. The first line of the documentation is what the model reads about the tool.
+
+    `essential`: the arguments that a short call gives, in order; words come last.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    essential: ClassVar[tuple[str, ...]] = ()
     name: str
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,7 @@ from tools.tool import Applied, Observation, Sight, Tool, ToolError
 class View(Tool):
     """Show frames of the film from `start` to `end`, or at single `times`, all in seconds."""
 
+    essential: ClassVar[tuple[str, ...]] = ("start", "end")
     name: Literal["view"] = "view"
     start: Seconds | None = Field(None, description="First second.")
     end: Seconds | None = Field(None, description="Last second.")

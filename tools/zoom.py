@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -26,6 +26,7 @@ def _numbers(value: Any) -> Any:
 class Zoom(Tool):
     """Show one part of the frame at `time` enlarged; `box` is left, top, right, bottom from 0 to 1."""
 
+    essential: ClassVar[tuple[str, ...]] = ("time", "box")
     name: Literal["zoom"] = "zoom"
     time: Seconds = Field(description="Second of the frame.")
     box: Annotated[Box, BeforeValidator(_numbers)] = Field(

@@ -13,6 +13,8 @@ from agents.engines.scripted import Call, Script, ScriptedEngine
 from agents.presets import Catalogue
 from agents.run import Run
 from agents.runner import Outcome, conduct
+from tools.index import Index
+from tools.moment import Span
 from tools.video import Video
 
 COLOURS = Question(text="Which colour?", options=("red", "green", "blue", "grey"), kind="choice")
@@ -66,11 +68,13 @@ def play(
     question: Question = COLOURS,
     budget: Budget | None = None,
     seed: int = 0,
+    index: Index | None = None,
+    span: Span | None = None,
     **engine: Any,
 ) -> Performance:
     """Run a strategy against a script."""
     scripted = ScriptedEngine(script, **engine)
-    run = Run(question, video, scripted, budget=budget, seed=seed)
+    run = Run(question, video, scripted, budget=budget, seed=seed, index=index, span=span)
     outcome = asyncio.run(conduct(Catalogue.load().resolve(spec), run))
     return Performance(outcome, run, scripted)
 

@@ -1,0 +1,94 @@
+"""The direct answer and the one that was found: which of the two is returned, and on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents import briefing, prompts
+from agents.answer import Answer, Evidence, Stop
+from agents.confidence import normalise
+from agents.engine import Picture
+from agents.planning.findings import Findings
+from agents.run import Run
+from agents.sample import Sample
+from tools.moment import Span, centres
+from tools.ranges import spread, widened
+
+_LEAST = 2.0  # seconds; a shorter range that an answer rests on is widened to it before it is looked at
+
+
+async def look_first(run: Run, frames: int, fps: float = 0.0) -> tuple[Picture, ...]:
+    """The first look: evenly over the film, `frames` at most and at `fps` frames a second, if that is not 0."""
+    dense = round(run.span.length * fps) if fps else frames
+    return await run.look(centres(run.span, max(1, min(frames, dense))))
+
+
+async def answer_directly(run: Run, pictures: Sequence[Picture]) -> Sample:
+    """The direct answer, which stays a candidate, and is what comes back if nothing better does."""
+    direct = await run.choose(pictures)
+    run.propose(direct.value, direct.confidence, shares=direct.probabilities, confidences=direct.probabilities)
+    return direct
+
+
+def sure(direct: Sample, enough: float) -> bool:
+    """Whether a direct answer is so probable that no search is worth it. With `enough` 1 it never is."""
+    return enough < 1 and direct.confidence is not None and direct.confidence >= enough
+
+
+async def settle(
+    run: Run,
+    direct: Sample,
+    found: Sample | None,
+    findings: Findings,
+    *,
+    support: float,
+    frames: int,
+    stopped: Stop = "complete",
+) -> Answer:
+    """The answer found, if it is the direct one, or if a fresh look at its evidence supports it; else the direct one.
+
+    `support`: the least P(yes) of that look, `frames`: how many it shows at most.
+    """
+    if found is None or found.value is None:
+        return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped=stopped)
+    evidence = findings.evidence()
+    if found.value == direct.value:
+        known = [each for each in (direct.confidence, found.confidence) if each is not None]
+        return run.propose(found.value, max(known, default=None), evidence=evidence, stopped=stopped)
+    belief = await _believed(run, found.value, findings, frames)
+    if direct.value is None:
+        return run.propose(found.value, belief, evidence=evidence, stopped=stopped)
+    if belief is None or belief < support:
+        run.note("kept the direct answer: the evidence does not support the other", other=found.value, belief=belief)
+        return _of_two(run, direct.value, direct.confidence, found.value, belief, (), stopped)
+    return _of_two(run, found.value, belief, direct.value, direct.confidence, evidence, stopped)
+
+
+async def _believed(run: Run, value: str, findings: Findings, frames: int) -> float | None:
+    """P(yes) that an answer is right, from a fresh look at the seconds it rests on; None without any."""
+    if not findings.spans:
+        return None
+    spans = tuple(widened(_inside(span, run.span), _LEAST, run.span) for span in findings.spans)
+    pictures = findings.closer or await run.look(spread(spans, frames))
+    question = prompts.verify(run.question, run.show(value))
+    return await run.judge(pictures, briefing.noted(findings.spoken, question))
+
+
+def _inside(span: Span, whole: Span) -> Span:
+    start = whole.clamp(span.start)
+    return Span(min(start, whole.end - 1e-3), max(whole.clamp(span.end), min(start, whole.end - 1e-3) + 1e-3))
+
+
+def _of_two(
+    run: Run,
+    value: str,
+    confidence: float | None,
+    other: str,
+    doubt: float | None,
+    evidence: tuple[Evidence, ...],
+    stopped: Stop,
+) -> Answer:
+    weights = {value: confidence if confidence else 0.5, other: doubt or 0.0}
+    confidences = {other: doubt} if doubt is not None else {}
+    shares = normalise(weights)
+    return run.propose(value, confidence, shares=shares, confidences=confidences, evidence=evidence, stopped=stopped)

@@ -1,0 +1,135 @@
+"""The conversation of a planner: what was shown, called, found; only ever appended to, so that it is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from agents import briefing
+from agents.conversation import compose
+from agents.engine import Message, Offer, Picture, Prompt, Reply, Sampling
+from agents.planning.calls import Call
+from agents.planning.toolbox import Toolbox
+from agents.quoting import quote
+from agents.skill import Result
+
+Manner = Literal["native", "slots", "lines"]
+
+_REMEMBERED = 1000  # characters of what the model wrote that stay in the conversation
+
+_HOW = {
+    "native": "Call one tool at a time; `submit` ends the search.",
+    "slots": "Reply with a JSON object: a short thought, the name of a tool, its arguments. `submit` ends the search.",
+    "lines": "To use a tool, write one line with its name and arguments, such as: view 12 20. These are the tools:",
+}
+
+
+def manner(offers: frozenset[Offer]) -> Manner:
+    """How the model calls tools: natively, else in JSON that it is held to, else on lines of plain text."""
+    return "native" if "tools" in offers else "slots" if "schema" in offers else "lines"
+
+
+def how_to_call(way: Manner) -> str:
+    """How to call, in words."""
+    return _HOW[way]
+
+
+class Dialogue:
+    """Messages so far. Pictures of the first look stay; later ones go, oldest first, when there is no room.
+
+    `terse`: of a call that brought something, only what it brought is told.
+    """
+
+    def __init__(
+        self, way: Manner, before: Prompt, first: Sequence[Picture], text: str, *, terse: bool = False
+    ) -> None:
+        self.way = way
+        self._terse = terse
+        self._messages = list(compose(first, text, before))
+        self._kept = len(self._messages)
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the model reads."""
+        return tuple(self._messages)
+
+    def sampling(self, plain: Sampling, toolbox: Toolbox) -> Sampling:
+        """How a reply is drawn that calls one of these tools."""
+        if self.way == "native":
+            return replace(plain, tools=toolbox.specs())
+        return replace(plain, schema=toolbox.schema()) if self.way == "slots" else plain
+
+    def hear(self, reply: Reply, text: str) -> None:
+        """Add what the model said."""
+        words = text[:_REMEMBERED] or ("" if reply.calls else "…")
+        self._messages.append(Message("assistant", (words,) if words else (), reply.calls))
+
+    def tell(self, text: str) -> None:
+        """Add words of our own."""
+        last = self._messages[-1]
+        if last.role == "user":  # some chat templates refuse two turns of one speaker
+            self._messages[-1] = replace(last, parts=(*last.parts, f"\n{text}"))
+        else:
+            self._messages.append(Message("user", (text,)))
+
+    def report(self, done: Sequence[tuple[Call, Result]], left_out: Sequence[Call] = (), after: str = "") -> None:
+        """Add what came of some calls; those that were left out are told so.
+
+        The result of a native call is told in our own words alone; what comes from the film follows as the user's,
+        between marks, and pictures after it: the form that every chat template can show.
+        """
+        told = [(call.origin, _line(result)) for call, result in done]
+        told += [(call.origin, briefing.TOO_MANY) for call in left_out]
+        self._messages += [Message("tool", (words,), call=origin) for origin, words in told if origin is not None]
+        parts: list[str | Picture] = []
+        for call, result in done:
+            bare = call.origin is not None or (self._terse and _brought(result))
+            words = [] if bare else [_line(result)]
+            parts += ["\n".join(each for each in (*words, quote(result.observation.data)) if each), *result.pictures]
+        shown = tuple(each for each in (*parts, after) if each)
+        if shown or not any(origin is not None for origin, _ in told):
+            self._messages.append(Message("user", _apart(shown)))
+
+    async def evict(self, fits: Callable[[Prompt], Awaitable[bool]], *, most: int = 1 << 30) -> int:
+        """Take out the oldest pictures after the first look until the prompt fits; their words stay. Says how many.
+
+        `most`: pictures beyond the first look that may stay however much room there is.
+        """
+        gone = 0
+        later = [i for i in range(self._kept, len(self._messages)) if _shown(self._messages[i])]
+        for place in later[:-1]:
+            if sum(_shown(self._messages[i]) for i in later) <= most and await fits(self.prompt):
+                break
+            gone += _shown(self._messages[place])
+            self._messages[place] = _without_pictures(self._messages[place])
+        return gone
+
+    def replace_first(self) -> None:
+        """Take the pictures of the first look out: later ones are shown instead of them."""
+        self._messages[: self._kept] = [_without_pictures(each) for each in self._messages[: self._kept]]
+
+
+def _line(result: Result) -> str:
+    """What was done, in our words."""
+    seen = result.observation
+    said = f" ({', '.join(seen.warnings)})" if seen.warnings else ""
+    return f"{result.tool.name}: {seen.summary}{said}"
+
+
+def _brought(result: Result) -> bool:
+    return result.observation.ok and bool(result.observation.data or result.pictures)
+
+
+def _apart(parts: tuple[str | Picture, ...]) -> tuple[str | Picture, ...]:
+    """Parts of which no two run together: words after something begin on a new line."""
+    return tuple(f"\n{part}" if i and isinstance(part, str) else part for i, part in enumerate(parts))
+
+
+def _shown(message: Message) -> int:
+    return sum(isinstance(part, Picture) for part in message.parts)
+
+
+def _without_pictures(message: Message) -> Message:
+    words = tuple(part for part in message.parts if isinstance(part, str))
+    return replace(message, parts=words or (briefing.GONE,)) if _shown(message) else message

@@ -1,0 +1,83 @@
+"""What a search has brought: facts, the seconds that matter most, and from both the evidence of an answer."""
+
+from __future__ import annotations
+
+from agents.answer import Evidence
+from agents.engine import Picture
+from agents.quoting import inert
+from agents.skill import Result
+from tools.moment import Span
+from tools.ranges import overlap
+from tools.tool import Fact, Observation, ranked
+
+_SPANS = 3
+"""How many ranges of seconds an answer rests on at most."""
+_TELLING = frozenset({"overview", "partition", "submit"})
+"""Tools whose results tell of the whole; the others' point at seconds."""
+
+
+class Findings:
+    """Facts in the order in which they were found. `cited`: the seconds that the answer itself names."""
+
+    def __init__(self) -> None:
+        self.facts: list[Fact] = []
+        self.cited: tuple[Span, ...] = ()
+        self._focus: tuple[Span, ...] = ()
+        self._closer: list[Picture] = []
+
+    def add(self, result: Result) -> bool:
+        """Take in a result; says whether it brought anything new."""
+        seen = result.observation
+        if not seen.ok:
+            return False
+        known = {(fact.start, fact.end, fact.text) for fact in self.facts}
+        fresh = [fact for fact in seen.data if (fact.start, fact.end, fact.text) not in known]
+        self.facts += fresh
+        new = bool(fresh) or bool(result.pictures)
+        if result.tool.name == "zoom":
+            self._closer += result.pictures
+        if result.tool.name not in _TELLING and "nothing_visible" not in seen.warnings and seen.spans:
+            self._focus = _best(seen)
+        return new
+
+    def cite(self, observation: Observation) -> None:
+        """The seconds that the answer names."""
+        self.cited = tuple(Span(start, end) for start, end in observation.applied.ranges)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The seconds that the answer rests on: those it names, else those last found or looked at."""
+        return self.cited or self._focus
+
+    @property
+    def closer(self) -> tuple[Picture, ...]:
+        """Parts of pictures in those seconds: what they show is too small to be seen in whole pictures."""
+        return tuple(p for p in self._closer[-_SPANS:] if any(s.start <= p.time <= s.end for s in self.spans))
+
+    @property
+    def spoken(self) -> tuple[Fact, ...]:
+        """What is said in those seconds: it cannot be seen."""
+        return tuple(f for f in self.facts if f.origin == "subtitle" and any(_meets(f, span) for span in self.spans))
+
+    def evidence(self) -> tuple[Evidence, ...]:
+        """The seconds that the answer rests on, with what was found there."""
+        return tuple(Evidence(start=s.start, end=s.end, text=self._text(s)) for s in self.spans)
+
+    def _text(self, span: Span) -> str:
+        there = [fact for fact in self.facts if _meets(fact, span)]
+        best = max(there, key=lambda fact: overlap(_span(fact), span), default=None)
+        return "looked at" if best is None else inert(best.text)
+
+
+def _best(seen: Observation) -> tuple[Span, ...]:
+    scored = [fact for fact in ranked(seen.data) if fact.score is not None]
+    chosen = [_span(fact) for fact in scored[:_SPANS]] or list(seen.spans[:_SPANS])
+    return tuple(sorted(chosen, key=lambda span: span.start))
+
+
+def _span(fact: Fact) -> Span:
+    return Span(fact.start, max(fact.end, fact.start + 0.5))
+
+
+def _meets(fact: Fact, span: Span) -> bool:
+    return fact.start < span.end and max(fact.end, fact.start + 0.5) > span.start

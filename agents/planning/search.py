@@ -1,0 +1,170 @@
+"""One search: the model calls tools turn by turn until it answers, or must."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agents import briefing
+from agents.answer import Stop
+from agents.engine import Picture, Reply, Sampling, TooLong
+from agents.planning.calls import Call, Wish, stated, wish
+from agents.planning.dialogue import Dialogue, Manner, how_to_call, manner
+from agents.planning.executor import Executor
+from agents.planning.toolbox import Toolbox
+from agents.run import Run
+from agents.sample import Sample
+from agents.skill import Result
+from tools.scene import ViewLimits
+from tools.submit import Submit
+
+_REPAIRS = 4  # replies that may be neither a call nor an answer
+_REPAIR_HEAT = 0.7  # temperature at which the model writes again what could not be read
+_LATE = 0.8  # part of the seconds of a budget after which nothing more is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a search is conducted.
+
+    `turns`: replies of the model, the last of which must answer. `calls`: calls that one reply may make. `keep`:
+    pictures of earlier turns that stay in the conversation. `replace`: later pictures stand instead of the first look.
+    `explain`: say what tools do and repeat the question, for models that were not trained on them.
+    """
+
+    turns: int
+    calls: int = 4
+    keep: int = 1024
+    replace: bool = False
+    explain: bool = True
+
+
+class Search:
+    """The search of one planner. `answer` is what it found: a sample, as if the question had been asked."""
+
+    def __init__(
+        self,
+        run: Run,
+        toolbox: Toolbox,
+        first: Sequence[Picture],
+        *,
+        habits: Habits,
+        limits: ViewLimits,
+        sampling: Sampling,
+    ) -> None:
+        self.answer: Sample | None = None
+        self.stopped: Stop = "complete"
+        self.executor = Executor(run, toolbox, limits)
+        self._run = run
+        self._habits = habits
+        self._sampling = sampling
+        self._left = habits.turns
+        self._repairs = 0
+        self._called = self._urged = False
+        way = manner(run.offers)
+        task = _task(run, toolbox, habits, way)
+        self._dialogue = Dialogue(way, run.opening, first, task, terse=not habits.explain)
+
+    async def turn(self) -> bool:
+        """One reply and what comes of it. Says whether the search is over."""
+        self._left -= 1
+        reply = None if self._left <= 0 or self._must_end() else await self._reply()
+        if reply is None:
+            self.answer = await self._concluded()
+            return True
+        wanted = wish(reply, self.executor.offered, self._run.question)
+        self._dialogue.hear(reply, wanted.text)
+        if wanted.calls:
+            return await self._carry_out(wanted)
+        if wanted.answer is not None and not self._urge():
+            self.answer = self._run.read(reply)
+            return True
+        if wanted.answer is None:
+            self._repair(briefing.CUT_OFF if wanted.cut else briefing.CALL_OR_ANSWER)
+        return False
+
+    async def _carry_out(self, wanted: Wish) -> bool:
+        """Carry out the calls of a reply. An answer beside calls does not count: it was given before their results."""
+        calls = wanted.calls[: self._habits.calls]
+        done = [(call, await self.executor.do(call)) for call in calls]
+        submitted = [result for _, result in done if isinstance(result.tool, Submit)]
+        self._called = self._called or len(submitted) < len(done)
+        if len(done) == 1 and submitted and self._submit(submitted[0]):
+            return True
+        self._report(done, wanted.calls[len(calls) :])
+        return False
+
+    def _submit(self, result: Result) -> bool:
+        """Take an answer; False if it cannot be read, or comes before anything was looked at."""
+        said = f"Answer: {result.tool.arguments['answer']}"
+        if stated(self._run.question, said) is None:
+            self._repairs += 1
+            return False
+        if self._urge(tell=False):
+            return False
+        self.executor.findings.cite(result.observation)
+        self.answer = self._run.read(Reply(said))
+        return True
+
+    def _report(self, done: Sequence[tuple[Call, Result]], left_out: Sequence[Call]) -> None:
+        if self._habits.replace and any(result.pictures for _, result in done):
+            self._dialogue.replace_first()
+        alone = len(done) == 1 and isinstance(done[0][1].tool, Submit)
+        hint = (briefing.NOT_TAKEN if self._called else briefing.LOOK_FIRST) if alone else ""
+        after = briefing.left(self._left, self._run.asked) if self._habits.explain else ""
+        self._dialogue.report(done, left_out, "\n".join(each for each in (hint, after) if each))
+
+    async def _reply(self) -> Reply | None:
+        """The model's next words; None if there is no room for them and an answer after them."""
+        heat = _REPAIR_HEAT if self._repairs > 1 else self._sampling.temperature
+        sampling = self._dialogue.sampling(replace(self._sampling, temperature=heat), self.executor.offered)
+        if await self._dialogue.evict(lambda prompt: self._run.fits(prompt, sampling), most=self._habits.keep):
+            self.executor.forget_looks()
+        if not self._run.affords(self._dialogue.prompt, sampling, times=2):
+            self._early("budget: the search ended early, to leave room for an answer")
+            return None
+        try:
+            return await self._run.converse(self._dialogue.prompt, sampling, "plan")
+        except TooLong:
+            self._early("context: the search became longer than the model reads")
+            return None
+
+    def _early(self, why: str) -> None:
+        self._run.ledger.degrade(why)
+        self.stopped = "budget"
+
+    async def _concluded(self) -> Sample | None:
+        """The answer that must be given now: no tools are offered any more."""
+        self._dialogue.tell(f"{briefing.LAST_TURN} {self._run.instruction}")
+        await self._dialogue.evict(lambda prompt: self._run.fits(prompt, self._sampling))
+        return await self._run.conclude(self._dialogue.prompt)
+
+    def _must_end(self) -> bool:
+        seconds = self._run.budget.seconds
+        if seconds is not None and self._run.trace.seconds > _LATE * seconds:
+            self._early("budget: the search ended early, to leave seconds for an answer")
+            return True
+        return self.executor.stuck or self._repairs > _REPAIRS
+
+    def _urge(self, tell: bool = True) -> bool:
+        """Urge a model once that answers before it has called any tool; says whether it was urged."""
+        if self._called or self._urged:
+            return False
+        self._urged = True
+        if tell:
+            self._dialogue.tell(briefing.LOOK_FIRST)
+        return True
+
+    def _repair(self, words: str) -> None:
+        self._repairs += 1
+        self._dialogue.tell(words)
+
+
+def _task(run: Run, toolbox: Toolbox, habits: Habits, way: Manner) -> str:
+    """What the model is told at first."""
+    listed = toolbox.without("submit") if way == "lines" else toolbox
+    listing = "" if way == "native" else listed.listing(habits.explain)
+    how = how_to_call(way)
+    task = briefing.plan(run.asked, run.span, habits.turns, how=how, listing=listing, explain=habits.explain)
+    ending = f'When you know, write "Answer: " and {run.final}.'
+    return f"{task}\n{ending}" if way == "lines" and habits.explain else task

@@ -1,0 +1,1 @@
+"""Tools for which the model itself is asked."""

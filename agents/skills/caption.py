@@ -1,0 +1,46 @@
+"""Describe a part of the film."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from agents import briefing
+from agents.engine import Sampling
+from agents.run import Run
+from agents.skill import Skill
+from tools.ranges import settle, spread
+from tools.scene import Scene
+from tools.seconds import Seconds
+from tools.tool import Applied, Fact, Observation, ToolError
+
+_MAX_TOKENS = 160
+
+
+class Caption(Skill):
+    """Describe what is seen from `start` to `end`, in seconds; with an eye on `instruction`, if there is one."""
+
+    essential: ClassVar[tuple[str, ...]] = ("start", "end")
+    name: Literal["caption"] = "caption"
+    start: Seconds = Field(description="First second.")
+    end: Seconds = Field(description="Last second.")
+    instruction: str | None = Field(None, description="What to pay attention to.")
+
+    async def apply(self, run: Run, scene: Scene) -> Observation:
+        place = settle(scene, self.start, self.end)
+        span = place.span
+        if self.instruction is None:
+            lines = await run.captions.write(span)
+            facts = tuple(Fact(start=e.start, end=e.end, text=e.text, origin="caption") for e in lines)
+            applied = Applied(ranges=tuple((each.start, each.end) for each in lines))
+            return Observation(summary=f"{len(facts)} captions", data=facts, applied=applied, warnings=place.warnings)
+        count = max(1, min(round(span.length * (scene.limits.fps or 1.0)), scene.limits.frames))
+        pictures = await run.look(spread((span,), count))
+        text = briefing.caption(self.instruction, span)
+        words = (await run.say(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "caption")).text.strip()
+        if not words:
+            raise ToolError("empty", "No description came.", "Describe other seconds, or look at them.")
+        fact = Fact(start=span.start, end=span.end, text=words, origin="caption")
+        applied = Applied(ranges=((span.start, span.end),), frames=len(pictures))
+        return Observation(summary="1 caption", data=(fact,), applied=applied, warnings=place.warnings)

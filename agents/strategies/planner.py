@@ -1,0 +1,70 @@
+"""Let the model itself search the film with tools."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from agents.answer import Answer
+from agents.candidate import answer_directly, look_first, settle, sure
+from agents.engine import Sampling
+from agents.planning.search import Habits, Search
+from agents.planning.toolbox import Toolbox, ToolName
+from agents.run import Run
+from agents.strategy import Strategy
+from tools.scene import ViewLimits
+
+_TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom", "ask", "submit")
+
+
+class Planner(Strategy):
+    """Let the model call tools turn by turn until it answers: search captions and speech, look closer, zoom, ask.
+
+    For long films, where an even look misses what matters. With `shown` and `view` the model looks itself (VITAL,
+    arXiv:2508.04416); without, it reads what tools tell it (DeepVideoDiscovery, arXiv:2505.18079). The direct answer
+    stays a candidate: another one is returned only if a fresh look at its evidence supports it.
+    """
+
+    name: Literal["planner"] = "planner"
+    tools: tuple[ToolName, ...] = Field(_TOOLS, min_length=1, max_length=13, description="What the model may call.")
+    rounds: int = Field(8, ge=1, le=64, description="Replies of the model; the last one must answer.")
+    frames: int = Field(8, ge=1, le=1024, description="Most frames of the first look, which the direct answer sees.")
+    fps: float = Field(0, ge=0, le=30, description="Frames a second of the first look; 0 for as many as allowed.")
+    shown: bool = Field(True, description="Whether the planner sees the first look too.")
+    view_frames: int = Field(16, ge=1, le=1024, description="Most frames of one call.")
+    view_fps: float = Field(2, ge=0, le=30, description="Frames a second of one call; 0 for as many as allowed.")
+    view_tokens: int = Field(0, ge=0, le=1_000_000, description="Most tokens for the frames of a call; 0: no limit.")
+    over: Literal["shrink", "refuse"] = Field("shrink", description="What becomes of a call that asks for more.")
+    hits: int = Field(8, ge=1, le=300, description="Clips that a search finds if the call names no number.")
+    calls: int = Field(4, ge=1, le=16, description="Calls that one reply may make.")
+    keep: int = Field(128, ge=0, le=4096, description="Frames of earlier calls that stay in the conversation.")
+    replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
+    enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: always search.")
+    support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
+    proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
+    explain: bool = Field(True, description="Explain tools and repeat the question; off for a model trained on them.")
+    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
+    max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
+
+    async def answer(self, run: Run) -> Answer:
+        first = await look_first(run, self.frames, self.fps)
+        direct = await answer_directly(run, first)
+        if sure(direct, self.enough):
+            return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped="confident")
+        search = Search(
+            run,
+            Toolbox(self.tools),
+            first if self.shown else (),
+            habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.explain),
+            limits=ViewLimits(self.view_frames, self.view_fps, self.view_tokens, over=self.over, hits=self.hits),
+            sampling=Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
+        )
+        for turn in range(self.rounds):
+            with run.round(f"turn {turn + 1}"):
+                if await search.turn():
+                    break
+        findings = search.executor.findings
+        return await settle(
+            run, direct, search.answer, findings, support=self.support, frames=self.proof, stopped=search.stopped
+        )
