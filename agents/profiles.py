@@ -96,13 +96,20 @@ class Profile(_Part):
     @classmethod
     def _readable(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
         for each in patterns:
-            re.compile(each)
+            try:
+                re.compile(each)
+            except re.error as error:
+                raise ValueError(f"{each!r} is no regular expression: {error}") from None
         return patterns
 
     @field_validator("label")
     @classmethod
     def _says_seconds(cls, words: str) -> str:
-        if words and words.format(seconds=1.5) == words.format(seconds=2.5):
+        try:
+            told = words.format(seconds=1.6), words.format(seconds=2.4)
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"a label may only name {{seconds}}: {error!r}") from None
+        if words and told[0] == told[1]:
             raise ValueError("a label must show {seconds}, and tell seconds less than one apart")
         return words
 

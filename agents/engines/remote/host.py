@@ -70,7 +70,7 @@ class Host:
         context = min((each for each in (known.context, excess.context) if each is not None), default=None)
         tariff = known.tariff
         if pictures and excess.tokens is not None and excess.tokens > pictures + others:
-            tariff = tariff.at_least((excess.tokens - others) / pictures)
+            tariff = tariff.dearer((excess.tokens - others) / pictures)
         self.abilities = replace(known, context=context, tariff=tariff)
 
     async def close(self) -> None:

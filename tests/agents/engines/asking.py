@@ -26,8 +26,10 @@ def once(engine: OpenAIEngine, prompt: Prompt, sampling: Sampling, n: int = 1) -
 
 def probed(engine: OpenAIEngine) -> OpenAIEngine:
     async def act() -> None:
-        await engine.probe()
-        await engine.close()
+        try:
+            await engine.probe()
+        finally:
+            await engine.close()
 
     asyncio.run(act())
     return engine

@@ -115,9 +115,9 @@ class House:
         return stub
 
     @contextmanager
-    def open(self) -> Iterator[House]:
-        """Serve on a free port for as long as the context lasts."""
-        server = uvicorn.Server(uvicorn.Config(self, port=0, log_level="error", ws="none", lifespan="off"))
+    def open(self, port: int = 0) -> Iterator[House]:
+        """Serve on a port, or a free one, for as long as the context lasts."""
+        server = uvicorn.Server(uvicorn.Config(self, port=port, log_level="error", ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run)
         thread.start()
         while not server.started:
@@ -139,7 +139,7 @@ def models(owner: str = "vllm", name: str = "stub-vl", **facts: Any) -> Json:
 
 def is_probe(body: Json) -> bool:
     """Whether this is what an engine asks to find out what a server can do."""
-    return QUESTION in [part.get("text") for part in _parts(body)] + [each["content"] for each in body["messages"]]
+    return QUESTION in [part.get("text") for part in parts_of(body)] + [each["content"] for each in body["messages"]]
 
 
 def reply(*texts: str, prompt_tokens: int = 7, cached: int = 0, **logprobs: Any) -> Json:
@@ -172,7 +172,7 @@ def positions(text: str, likely: Mapping[str, float] | None = None) -> list[Json
 
 def talkative(body: Json) -> Answer:
     """A well-behaved server: certain of the first letter or word it is offered, else it says its seed."""
-    tokens = 20 + sum(60 * _frames(part) for part in _parts(body)) + 30 * len(body.get("tools", ()))
+    tokens = 20 + sum(60 * _frames(part) for part in parts_of(body)) + 30 * len(body.get("tools", ()))
     if "response_format" in body:
         return Answer(reply('{"a": 1}', prompt_tokens=tokens))
     if body.get("top_logprobs"):
@@ -190,6 +190,7 @@ def _frames(part: Json) -> int:
     return 0 if part["type"] == "text" else 1 if url is None else len(url.split(",")) - 1
 
 
-def _parts(body: Json) -> list[Json]:
+def parts_of(body: Json) -> list[Json]:
+    """All content parts of a request's messages."""
     contents = [message["content"] for message in body["messages"]]
     return [part for content in contents if isinstance(content, list) for part in content]
