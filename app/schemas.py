@@ -46,6 +46,7 @@ class Source(_Request):
     file: Words | None = Field(None, description="Id of an uploaded file.")
     path: Words | None = Field(None, description="A file under the directory that the operator allowed.")
     url: Words | None = Field(None, description="A http(s): or data: URL.")
+    uuid: Words | None = Field(None, description="Your name for what is at the url; it is not fetched again then.")
     pictures: tuple[Still, ...] | None = Field(
         None, min_length=1, description="In order; one picture a second unless each has its own time."
     )
@@ -64,6 +65,8 @@ class Source(_Request):
     def _one_place(self) -> Self:
         if sum(place is not None for place in (self.file, self.path, self.url, self.pictures)) != 1:
             raise ValueError("give exactly one of file, path, url, pictures")
+        if self.uuid is not None and self.url is None:
+            raise ValueError("a uuid is a name for what is at a url")
         return self
 
 

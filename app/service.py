@@ -17,6 +17,9 @@ from app.answers import Answers
 from app.chat.job import ChatJob
 from app.decoding import at_work, decoder_for
 from app.errors import NotReady
+from app.fetch.fetched import Fetched, Keeping
+from app.fetch.origin import Bounds, Origin
+from app.fetch.policy import Policy
 from app.files.blobs import Blobs
 from app.files.incoming import Incoming
 from app.files.library import Library
@@ -47,7 +50,8 @@ class Service:
         self.keys = Keys(self.records, settings.quota, secret)
         self.decoder = decoder_for(settings)
         self.library = _library(settings, self.records)
-        self.videos = Videos(settings, self.decoder, self.library)
+        self.fetched = _fetched(settings)
+        self.videos = Videos(settings, self.decoder, self.library, self.fetched)
         self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
         self.runs = Runs(settings, self.records, self.gate, lambda: self.answers)
         kinds: list[type[Job]] = [AnswerJob, ChatJob]
@@ -78,7 +82,7 @@ class Service:
         await asyncio.to_thread(self.records.open)
         holding = asyncio.ensure_future(self._hold())
         sweeping = asyncio.ensure_future(
-            sweep(self.settings.sweep_seconds, self.library.sweep, self.library.tidy, self.runs.sweep)
+            sweep(self.settings.sweep_seconds, self.library.sweep, self.library.tidy, self.runs.sweep, self.fetched.sweep)
         )
         try:
             async with at_work(self.decoder, self.settings), self._at_work():
@@ -87,6 +91,7 @@ class Service:
             holding.cancel()
             sweeping.cancel()
             await asyncio.gather(holding, sweeping, return_exceptions=True)
+            await self.fetched.close()
             await asyncio.to_thread(self.records.close)
 
     @asynccontextmanager
@@ -126,6 +131,24 @@ def _library(settings: Settings, records: Records) -> Library:
     blobs = Blobs(shelf, settings.data_dir / "cache", settings.blob_cache_bytes)
     incoming = Incoming(settings.data_dir / "incoming", settings.min_free_bytes)
     return Library(records, blobs, incoming, settings.max_upload_bytes)
+
+
+def _fetched(settings: Settings) -> Fetched:
+    policy = Policy(settings.fetch_ports, settings.fetch_domains, settings.fetch_private, enabled=settings.fetch)
+    bounds = Bounds(
+        bytes=settings.max_upload_bytes,
+        redirects=settings.fetch_redirects,
+        seconds=settings.fetch_seconds,
+        idle_seconds=settings.fetch_idle_seconds,
+        connections=settings.max_fetches,
+    )
+    keeping = Keeping(
+        bytes=settings.fetch_cache_bytes,
+        fresh=settings.fetch_fresh_seconds,
+        kept=settings.fetch_kept_seconds,
+        data_bytes=settings.max_data_bytes,
+    )
+    return Fetched(Origin(policy, bounds), Incoming(settings.data_dir / "fetched", settings.min_free_bytes), keeping)
 
 
 def _service(request: Request) -> Service:

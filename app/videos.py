@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from app.caller import Caller
-from app.errors import BadRequest, Forbidden, Missing
+from app.errors import BadRequest, Forbidden, Missing, Refused
+from app.fetch.fetched import Fetched
 from app.files.library import Library
 from app.pictures import Pictures
 from app.schemas import Source
@@ -22,14 +24,21 @@ from tools.video import Video
 
 
 class Videos:
-    """Opens videos. Without a library, those of the operator's directory only."""
+    """Opens videos. Without a library and what was fetched, those of the operator's directory only."""
 
-    def __init__(self, settings: Settings, decoder: Decoder, library: Library | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        decoder: Decoder,
+        library: Library | None = None,
+        fetched: Fetched | None = None,
+    ) -> None:
         self._settings = settings
         self._decoder = decoder
         self._library = library
+        self._fetched = fetched
         self._cache = FrameCache(settings.cache_bytes)
-        self._pictures = Pictures(settings, self._cache)
+        self._pictures = Pictures(settings, self._cache, fetched and fetched.hold)
         self._known = lru_cache(settings.known_videos)(self._read)
 
     async def probe(self, path: Path) -> Info:
@@ -38,7 +47,7 @@ class Videos:
 
     @asynccontextmanager
     async def open(self, source: Source, caller: Caller) -> AsyncIterator[Footage]:
-        """Hold the video that a request names. Raises BadVideo, Missing, Forbidden, BadRequest."""
+        """Hold the video that a request names. Raises BadVideo, BadRequest, and what holding files raises."""
         if source.pictures is not None:
             yield await self._pictures.open(source.pictures, caller.tenant)
             return
@@ -48,17 +57,29 @@ class Videos:
     @asynccontextmanager
     async def _located(self, source: Source, caller: Caller) -> AsyncIterator[Path]:
         if source.url is not None:
-            raise BadRequest(
-                "Videos cannot be fetched from URLs yet. Upload the file to /v1/files and pass its id.",
-                param="video.url",
-                code="unsupported",
-            )
-        if source.file is None:
+            async with self._at(source.url, source.uuid, caller) as path:
+                yield path
+        elif source.file is None:
             yield self._allowed(source.path or "")
         elif self._library is None:
             raise Missing("There are no uploaded files here.", param="video")
         else:
             async with self._library.hold(source.file, caller) as path:
+                yield path
+
+    @asynccontextmanager
+    async def _at(self, url: str, uuid: str | None, caller: Caller) -> AsyncIterator[Path]:
+        if url[:5].lower() == "file:":
+            yield self._allowed(_path(url))
+        elif self._fetched is None:
+            raise BadRequest("URLs cannot be fetched here.", param="video.url", code="unsupported")
+        else:
+            async with AsyncExitStack() as stack:
+                try:
+                    path = await stack.enter_async_context(self._fetched.hold(url, caller.tenant, uuid))
+                except Refused as refusal:
+                    refusal.param = refusal.param or "video.url"
+                    raise
                 yield path
 
     def _open(self, path: Path) -> Video:
@@ -83,3 +104,14 @@ class Videos:
         if not there:
             raise Missing(f"There is no video at {given}.", param="video.path")
         return path
+
+
+def _path(url: str) -> str:
+    """The path in a file: URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = None
+    if parts is None or parts.netloc not in ("", "localhost") or not parts.path:
+        raise BadRequest("Write a file: URL as file:///path/film.mp4.", param="video.url", code="invalid_url")
+    return unquote(parts.path)
