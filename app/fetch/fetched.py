@@ -117,6 +117,11 @@ class Fetched:
                 size -= copy.part.size
                 self._copies.pop(key).drop()
 
+    async def sweep(self) -> None:
+        """`tidy`, and remove what processes that died have left."""
+        self.tidy()
+        await asyncio.to_thread(self._incoming.sweep)
+
     async def close(self) -> None:
         """End all downloads and remove all copies."""
         tasks = [download.task for download in self._downloads.values()]

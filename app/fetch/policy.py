@@ -13,14 +13,17 @@ from app.fetch.target import Target
 @dataclass(frozen=True, slots=True)
 class Policy:
     """`domains`: hosts, `*.` before one for all below it; none: every public host. `private`: host:port pairs that
-    may be anywhere, the operator's own machines included."""
+    may be anywhere, the operator's own machines included. Unless `enabled`, nothing is fetched."""
 
     ports: Collection[int] = (80, 443)
     domains: Collection[str] = ()
     private: Collection[str] = ()
+    enabled: bool = True
 
     def check(self, target: Target) -> None:
         """Raise Forbidden for what can be refused without asking where the host is."""
+        if not self.enabled:
+            raise Forbidden("This service does not fetch videos. Upload the file to /v1/files.", code="url_not_allowed")
         if self._is_private(target.host, target.port):
             return
         if target.port not in self.ports:
