@@ -82,7 +82,9 @@ class Service:
         await asyncio.to_thread(self.records.open)
         holding = asyncio.ensure_future(self._hold())
         sweeping = asyncio.ensure_future(
-            sweep(self.settings.sweep_seconds, self.library.sweep, self.library.tidy, self.runs.sweep, self.fetched.sweep)
+            sweep(
+                self.settings.sweep_seconds, self.library.sweep, self.library.tidy, self.runs.sweep, self.fetched.sweep
+            )
         )
         try:
             async with at_work(self.decoder, self.settings), self._at_work():
@@ -112,7 +114,7 @@ class Service:
                     self._engine = engine
                     await asyncio.Event().wait()
             except EngineError as error:
-                self._tell(str(error))
+                self._tell(error.detail)
                 # What takes long to fail costs much: it may take half of the time at most.
                 await asyncio.sleep(max(self.settings.retry_seconds, time.monotonic() - began))
             except Exception:
