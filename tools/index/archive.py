@@ -14,9 +14,9 @@ from uuid import uuid4
 
 from tools.embedder import Embedder
 from tools.index.builder import Builder
+from tools.index.database import IndexDown
 from tools.index.index import MOST, Index
 from tools.index.presence import Presence
-from tools.index.rows import IndexDown
 from tools.index.union import Union
 from tools.line import Hit, Line, Source
 from tools.moment import Span

@@ -124,17 +124,23 @@ class Index:
         vectors = self.embedder.embed([line.text for line in short])
         with self._lock:
             self._opened().rows.put(short, vectors, cost)
+            self._opened()
 
     def claim(self, clip: Clip) -> bool:
         """Whether the caller is to write this clip now: it is not there, and nobody else is at it."""
         lives = self._presence.lives if self._presence else _nobody_dies
         with self._lock:
-            return self._opened().rows.claim(clip.id, self._name, lives)
+            if not self._opened().claims.take(clip.id, self._name, lives):
+                return False
+            if clip.id not in self._opened().view.table:  # looked at last: whoever had it may just have ended
+                return True
+            self._opened().claims.drop(clip.id, self._name)
+        return False
 
     def release(self, clip: Clip) -> None:
         """The caller is no longer at this clip."""
         with self._lock:
-            self._opened().rows.release(clip.id, self._name)
+            self._opened().claims.drop(clip.id, self._name)
 
     def fail(self, clip: Clip, reason: str) -> None:
         """Note that nothing can be written about a clip, and why."""

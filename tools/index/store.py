@@ -5,12 +5,14 @@ import os
 import struct
 from pathlib import Path
 
-from tools.index.rows import Damaged, IndexDown, Rows
+from tools.index.claims import Claims
+from tools.index.database import Damaged, IndexDown
+from tools.index.rows import Rows
 from tools.index.vectors import Vectors, WrongVectors
 from tools.index.view import View
 
 _LOG = logging.getLogger("secondlook.index")
-ROWS, VECTORS = "rows.sqlite", "vectors.faiss"
+ROWS, VECTORS, CLAIMS = "rows.sqlite", "vectors.faiss", "claims.sqlite"
 _CHANGES = struct.Struct(">24xI")
 """Where SQLite counts the changes of a file."""
 
@@ -22,6 +24,7 @@ class Store:
         self._folder = folder
         self._changes = -1
         self.rows, self.view = _read(folder)
+        self.claims = Claims(folder / CLAIMS if folder else None)
         self._saved = self.view.last if self.view.vectors is not None and self._is_saved() else 0
 
     def refresh(self) -> None:

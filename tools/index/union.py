@@ -7,7 +7,8 @@ from threading import Lock
 from time import monotonic
 
 from tools.embedder import Vectors
-from tools.index.rows import Damaged, Row, Rows
+from tools.index.database import Damaged
+from tools.index.rows import Row, Rows
 from tools.index.store import ROWS, changes, put_aside
 from tools.index.view import View
 from tools.line import Hit, Source

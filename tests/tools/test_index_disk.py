@@ -1,0 +1,304 @@
+"""An index on the disk: what was added lasts, what is damaged is noticed, what others write is seen."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tools.clips import clips
+from tools.embedder import HashedEmbedder
+from tools.index import Index, IndexDown, Line
+from tools.index.presence import Presence
+from tools.index.store import CLAIMS, ROWS, VECTORS
+
+FILM = 1200.0
+LEVEL = 10.0
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from tools.clips import clips
+from tools.index import Index, Line
+from tools.index.presence import Presence
+
+folder, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+index = Index(1200.0, folder=folder, presence=Presence(folder.parent / "processes"))
+written = 0
+while todo := index.missing(10.0):
+    before = written
+    for clip in todo:
+        if index.claim(clip):
+            time.sleep(pause)
+            index.add([Line(clip.id, clip.span.start, clip.span.end, f"{name} saw {clip.number}", "caption", 10.0)])
+            index.release(clip)
+            written += 1
+            print(clip.number, flush=True)
+    if written == before:
+        time.sleep(0.02)
+index.save()
+"""
+FILLER = """
+import resource, signal, sys
+from pathlib import Path
+from tools.index import Index, IndexDown, Line
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+index = Index(1200.0, folder=Path(sys.argv[1]))
+lines = [Line(f"c:10:{n}", n * 10.0, n * 10.0 + 10.0, "x" * 1500, "caption", 10.0) for n in range(2, 99)]
+assert index.size == 1
+resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
+try:
+    index.add(lines)
+except IndexDown as error:
+    print(error)
+"""
+
+
+def caption(number: int, text: str | None = None) -> Line:
+    return Line(f"c:10:{number}", number * 10.0, number * 10.0 + 10.0, text or f"scene {number}", "caption", 10.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def built(folder: Path) -> Path:
+    """A folder with a saved index of a hundred lines."""
+    index = Index(FILM, [caption(number) for number in range(100)], folder=folder)
+    index.save()
+    return folder
+
+
+@pytest.fixture
+def builders() -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes that build, ended at last."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def begin(folder: Path, name: str, pause: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", BUILDER, str(folder), name, str(pause)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+
+
+def test_what_was_added_lasts_without_being_saved(folder: Path) -> None:
+    Index(FILM, [caption(3)], folder=folder)
+    assert Index(FILM, folder=folder).lines() == (caption(3),)
+    assert not (folder / VECTORS).exists()
+
+
+def test_an_index_is_the_same_however_it_is_opened(built: Path) -> None:
+    saved = Index(FILM, folder=built).search("scene 42", 5)
+    (built / VECTORS).unlink()
+    assert Index(FILM, folder=built).search("scene 42", 5) == saved
+    assert saved[0].id == "c:10:42"
+
+
+def test_lines_added_after_saving_are_there_after_opening(built: Path) -> None:
+    Index(FILM, [caption(100), caption(7, "something else")], folder=built)
+    index = Index(FILM, folder=built)
+    assert index.size == 101
+    assert index.search("something else", 1)[0].id == "c:10:7"
+    assert index.search("scene 100", 1)[0].id == "c:10:100"
+
+
+def test_a_killed_builder_leaves_what_it_wrote_and_another_goes_on(
+    folder: Path, builders: list[subprocess.Popen[str]]
+) -> None:
+    builders.append(first := begin(folder, "one", 0.005))
+    assert first.stdout is not None
+    done = [int(first.stdout.readline()) for _ in range(40)]
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    index = Index(FILM, folder=folder)
+    assert set(done) <= {int(line.id.split(":")[2]) for line in index.lines()}
+    assert 0 < index.coverage(LEVEL) < 1
+    builders.append(second := begin(folder, "two", 0.0))
+    assert second.wait(60) == 0
+    assert index.coverage(LEVEL) == 1
+    assert index.size == 120
+    assert {line.text.split()[0] for line in index.lines()} == {"one", "two"}
+    assert index.search("two saw 119", 1)[0].id == "c:10:119"
+
+
+def test_builders_in_several_processes_share_the_work(folder: Path, builders: list[subprocess.Popen[str]]) -> None:
+    builders += [begin(folder, name, 0.01) for name in ("one", "two")]
+    outputs = [process.communicate(timeout=120)[0].split() for process in builders]
+    assert sorted(map(int, outputs[0] + outputs[1])) == list(range(120))
+    assert min(map(len, outputs)) > 20
+
+
+def test_what_the_dead_claimed_is_free_at_once(folder: Path, builders: list[subprocess.Popen[str]]) -> None:
+    builders.append(process := begin(folder, "one", 60.0))
+    index = Index(FILM, folder=folder, presence=Presence(folder.parent / "processes"))
+    clip = clips(FILM, LEVEL)[0]
+    held = time.monotonic() + 20
+    while not _claims(folder) and time.monotonic() < held:
+        time.sleep(0.02)
+    assert not index.claim(clip)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert index.claim(clip)
+
+
+def _claims(folder: Path) -> bool:
+    if not (folder / CLAIMS).exists():
+        return False
+    with sqlite3.connect(folder / CLAIMS) as connection:
+        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'claim'").fetchone()[0]
+        claimed = bool(found and connection.execute("SELECT count(*) FROM claim").fetchone()[0])
+    connection.close()
+    return claimed
+
+
+def test_a_clip_is_claimed_by_one_at_a_time(folder: Path, tmp_path: Path) -> None:
+    index = Index(FILM, folder=folder, presence=Presence(tmp_path / "processes"))
+    clip, other = clips(FILM, LEVEL)[:2]
+    assert index.claim(clip)
+    assert not index.claim(clip)
+    assert index.claim(other)
+    index.release(clip)
+    assert index.claim(clip)
+    index.add([caption(1)])
+    index.release(other)
+    assert not index.claim(other)
+
+
+@pytest.mark.parametrize("place", [0, 30, -1])
+def test_a_damaged_file_of_vectors_is_made_again(built: Path, place: int, caplog: pytest.LogCaptureFixture) -> None:
+    whole = Index(FILM, folder=built).search("scene 42", 5)
+    data = bytearray((built / VECTORS).read_bytes())
+    data[place] ^= 0xFF
+    (built / VECTORS).write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        assert Index(FILM, folder=built).search("scene 42", 5) == whole
+    assert "made again" in caplog.text
+
+
+def test_a_file_of_vectors_from_elsewhere_is_not_used(built: Path, tmp_path: Path) -> None:
+    other = Index(FILM, [caption(number, "lies") for number in range(100)], folder=tmp_path / "other")
+    other.save()
+    shutil.copy(tmp_path / "other" / VECTORS, built / VECTORS)
+    assert Index(FILM, folder=built).search("scene 42", 1)[0].score > 0.9
+
+
+@pytest.mark.parametrize("damage", ["not a database", "cut", "overwritten"])
+def test_a_damaged_database_is_put_aside_and_begun_anew(
+    built: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = built / ROWS
+    data = bytearray(file.read_bytes())
+    if damage == "not a database":
+        data[:100] = b"x" * 100
+    elif damage == "cut":
+        del data[5000:]
+    else:
+        data[4096:] = os.urandom(len(data) - 4096)
+    file.write_bytes(data)
+    index = Index(FILM, folder=built)
+    assert index.size == 0
+    index.add([caption(1)])
+    assert index.search("scene 1", 1)[0].id == "c:10:1"
+    assert (built / f"{ROWS}.damaged").exists()
+    assert "put aside" in caplog.text
+
+
+def test_a_line_that_was_changed_on_the_disk_is_missing(built: Path) -> None:
+    data = (built / ROWS).read_bytes()
+    assert data.count(b"scene 42") == 1
+    (built / ROWS).write_bytes(data.replace(b"scene 42", b"scene 43"))
+    index = Index(FILM, folder=built)
+    assert next(clip.number for clip in index.missing(LEVEL)) == 42
+    assert index.size == 99
+    assert "c:10:42" not in {hit.id for hit in index.search("scene 42", 50)}
+
+
+def test_a_vector_that_was_changed_on_the_disk_is_missing(folder: Path) -> None:
+    Index(FILM, [caption(1)], folder=folder)
+    half = HashedEmbedder().embed(["scene 1"]).astype(np.float16).tobytes()
+    data = (folder / ROWS).read_bytes()
+    assert half in data
+    (folder / ROWS).write_bytes(data.replace(half, half[:100] + b"\x00\x3c" + half[102:]))
+    assert Index(FILM, folder=folder).size == 0
+
+
+def test_damaged_claims_are_forgotten(built: Path) -> None:
+    clip = clips(FILM, LEVEL)[110]
+    assert Index(FILM, folder=built).claim(clip)
+    (built / CLAIMS).write_bytes(b"x" * 5000)
+    assert Index(FILM, folder=built).claim(clip)
+
+
+def test_what_one_writes_the_other_sees_at_once(folder: Path) -> None:
+    one, other = Index(FILM, folder=folder), Index(FILM, folder=folder)
+    assert (one.size, other.size) == (0, 0)
+    one.add([caption(1, "a red star")])
+    assert other.search("red star", 1)[0].id == "c:10:1"
+    other.add([caption(1, "a blue dot")])
+    assert one.search("blue dot", 1)[0].text == "a blue dot"
+    assert one.size == 1
+
+
+def test_a_cost_is_added_up_and_lasts(folder: Path) -> None:
+    index = Index(FILM, folder=folder)
+    index.add([caption(1)], {"calls": 1, "prompt_tokens": 900.0})
+    index.add([caption(2)], {"calls": 1, "prompt_tokens": 100.0})
+    assert Index(FILM, folder=folder).cost() == {"calls": 2, "prompt_tokens": 1000}
+
+
+def test_a_removed_folder_is_an_error_and_not_made_again(built: Path) -> None:
+    index = Index(FILM, folder=built)
+    assert index.size == 100
+    shutil.rmtree(built)
+    with pytest.raises(IndexDown, match="no longer there"):
+        index.search("scene")
+    assert not built.exists()
+
+
+def test_a_forgotten_index_goes_on_empty(built: Path) -> None:
+    index = Index(FILM, folder=built)
+    index.forget()
+    shutil.rmtree(built)
+    index.add([caption(1)])
+    assert index.size == 1
+    assert not built.exists()
+
+
+def test_a_full_disk_is_an_error_and_nothing_is_lost(folder: Path) -> None:
+    Index(FILM, [caption(1)], folder=folder)
+    command = [sys.executable, "-c", FILLER, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
+    assert done.stdout.startswith("The index cannot be ")
+    assert Index(FILM, folder=folder).lines() == (caption(1),)
+
+
+def test_subtitles_are_heard_once(folder: Path) -> None:
+    heard = []
+
+    def hear() -> list[Line]:
+        heard.append(1)
+        return [Line("s:0", 1.0, 2.0, "hello there", "subtitle")]
+
+    index = Index(FILM, folder=folder, hear=hear)
+    assert not heard
+    assert index.search("hello", 1)[0].source == "subtitle"
+    assert Index(FILM, folder=folder, hear=hear).subtitles()[0].text == "hello there"
+    assert len(heard) == 1
