@@ -23,7 +23,7 @@ REFUSED: Mapping[str, tuple[dict[str, Any], int, str, str]] = {
     "no video": ({"video": None}, 400, "invalid_value", "video"),
     "two places": ({"video": {"path": "a", "url": "b"}}, 400, "invalid_value", "video"),
     "a misspelt place": ({"video": {"pth": "a"}}, 400, "unknown_field", "video.pth"),
-    "a url": ({"video": {"url": "http://127.0.0.1/a.mp4"}}, 400, "unsupported", "video.url"),
+    "a url": ({"video": {"url": "http://127.0.0.1/a.mp4"}}, 403, "url_not_allowed", "video.url"),
     "an unknown file": ({"video": "file_" + "0" * 32}, 404, "not_found", "video"),
     "a file id that is a path": ({"video": "../../etc/passwd"}, 404, "not_found", "video"),
     "a path outside": ({"video": {"path": "/etc/passwd"}}, 403, "not_allowed", "video.path"),
