@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from app.errors import BadRequest
+from app.errors import BadRequest, TooLarge
 from app.fetch.data_url import PICTURES, decode
 from app.schemas import Still
 from app.settings import Settings
@@ -44,4 +44,6 @@ class Pictures:
         if self._hold is None:
             raise BadRequest("Send pictures as data: URLs.", param=_PARAM, code="unsupported")
         async with self._hold(url, tenant) as path:
+            if path.stat().st_size > self._settings.max_data_bytes:
+                raise TooLarge(f"A picture is larger than {self._settings.max_data_bytes} bytes.", param=_PARAM)
             return await asyncio.to_thread(path.read_bytes)

@@ -49,7 +49,7 @@ def _film(shown: Shown) -> Source:
     if isinstance(medium, FilePart):
         return _file(medium, shown.param)
     if not isinstance(medium, VideoPart) or not medium.video_url.url:
-        # Nothing is kept under names of a client's choice, so a uuid alone is always a miss, as vLLM calls it.
+        # What was fetched may be gone by now, so a uuid alone is always a miss, as vLLM calls it.
         raise BadRequest(
             "Cache miss: send the video's url again, with or without its uuid.",
             param=f"{shown.param}.video_url.url",
@@ -59,7 +59,7 @@ def _film(shown: Shown) -> Source:
     if url.startswith(_FRAMES):
         frames = url.removeprefix(_FRAMES).split(",")
         return Source(pictures=tuple(Still(url=f"data:image/jpeg;base64,{frame}") for frame in frames if frame))
-    return Source(file=url) if url.startswith(("file_", "file-")) else Source(url=url)
+    return Source(file=url) if url.startswith(("file_", "file-")) else Source(url=url, uuid=medium.uuid or None)
 
 
 def _file(part: FilePart, param: str) -> Source:

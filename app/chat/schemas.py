@@ -48,7 +48,7 @@ class VideoPart(_Tolerant):
 
     type: Literal["video_url"]
     video_url: Place = Link()
-    uuid: str | None = Field(None, description="Accepted; content is known by its own hash.")
+    uuid: str | None = Field(None, description="Your name for what is at the url; it is not fetched again then.")
 
 
 class FileLink(_Tolerant):
