@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from agents.manual import markdown
@@ -29,6 +28,7 @@ from app.main import create_app
 from app.middleware import check_body
 from app.order import Order
 from app.schemas import AnswerRequest, AnswerResponse
+from app.server import Server
 from app.settings import Settings
 from app.terminal import failing, progress, show, show_card, show_cards
 from app.videos import Videos
@@ -70,13 +70,7 @@ def serve(
     say.print(f"  send a video    curl{key} -F file=@film.mp4 {at}/v1/files", markup=False)
     say.print(f"  ask about it    curl{key} --json '{_EXAMPLE}' {at}/v1/answers", markup=False)
     say.print(f"  read and try    {at}/docs")
-    uvicorn.run(
-        service,
-        host=settings.host,
-        port=settings.port,
-        log_config=dict(LOGGING),
-        timeout_graceful_shutdown=settings.drain_seconds,
-    )
+    Server(service, log_config=dict(LOGGING)).run()
 
 
 @cli.command()

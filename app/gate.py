@@ -76,13 +76,17 @@ class Gate:
                 _refuse(place, Draining())
         self._lines.clear()
 
+    def check_open(self) -> None:
+        """Raise Draining if nobody is let in any more."""
+        if self._closed:
+            raise Draining()
+
     async def idle(self) -> None:
         """Wait until nothing works."""
         await self._idle.wait()
 
     async def _wait(self, key: str, patience: float) -> None:
-        if self._closed:
-            raise Draining()
+        self.check_open()
         place = self._join(key, patience)
         self._admit()
         try:

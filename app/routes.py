@@ -29,4 +29,5 @@ def health() -> Health:
 @public.get("/ready", responses=errors(503))
 def ready(at: At) -> Health:
     """Whether questions can be answered."""
+    at.gate.check_open()
     return Health(status="ready", model=at.engine.model)

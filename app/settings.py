@@ -80,7 +80,8 @@ class Settings(BaseSettings):
     run_days: float = Field(30.0, ge=0, description="How long finished runs are kept.")
     kept_bytes: int = Field(1024**2, ge=0, description="Largest request, compressed, kept to run it again.")
     persist_seconds: float = Field(0.2, ge=0, description="Longest time until an event of a run is in the records.")
-    drain_seconds: int = Field(10, ge=0, description="How long answers may go on after a stop signal.")
+    drain_seconds: float = Field(10.0, ge=0, description="How long answers may go on after a stop signal.")
+    notice_seconds: float = Field(0.0, ge=0, description="How long it listens after that signal though nothing runs.")
 
     max_frames: int = Field(4096, ge=1, description="Cap of a request's budget: frames shown to the model.")
     max_tokens: int = Field(2_000_000, ge=1, description="Cap of a request's budget: tokens.")

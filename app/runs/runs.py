@@ -60,11 +60,15 @@ class Runs:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._gate.idle()
+        await self.interrupt()
+        await self.book.close()
+
+    async def interrupt(self) -> None:
+        """End the runs at work now; they can be resumed. Whoever waits for one is told."""
         tasks = [live.task for live in self.live if live.task]
         for live in self.live:
             self._stop(live, "interrupted", Draining())
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.book.close()
 
     async def sweep(self) -> None:
         """Forget the runs whose time is over."""

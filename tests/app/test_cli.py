@@ -187,7 +187,7 @@ def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, fi
         assert client.post("/v1/answers", json=body(film)).json()["answer"] == "red"
         address = (client.base_url.host, client.base_url.port or 0)
         with socket.create_connection(address) as endless:
-            head = "POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=cut\r\n"
+            head = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=cut\r\n"
             part = '--cut\r\nContent-Disposition: form-data; name="file"\r\n\r\nfirst bytes'
             endless.sendall(f"{head}content-length: 1000\r\n\r\n{part}".encode())
             while not list(tmp_path.glob("data/incoming/*")):
