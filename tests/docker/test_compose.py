@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from agents.engines import open_engine
 from agents.engines.openai import OpenAIEngine
+from app.cli import cli
 from app.settings import Settings
 from tests.docker.probe import exit_code
-from tests.docker.recipe import ROOT, stages, value
+from tests.docker.recipe import ROOT, stages, value, words
 
 TEXT = (ROOT / "compose.yaml").read_text("utf-8")
 COMPOSE = yaml.safe_load(TEXT)
@@ -46,12 +50,15 @@ def test_a_profile_starts_its_own_services_only() -> None:
 
 
 def test_the_example_makes_a_plain_up_start_the_gpu_profile_but_has_no_key() -> None:
-    assert {"COMPOSE_PROFILES=gpu", "SECONDLOOK_ENGINE_KEY="} <= set(lines("example.env"))
+    empty = {"COMPOSE_PROFILES=gpu", "SECONDLOOK_ENGINE_KEY=", "SECONDLOOK_API_KEY="}
+    assert empty <= set(lines("example.env"))
 
 
 def test_the_example_names_only_variables_that_are_read() -> None:
     named = set(re.findall(r"^#?([A-Z_]+)=", "\n".join(lines("example.env")), re.MULTILINE)) - {"COMPOSE_PROFILES"}
-    read = set(re.findall(r"\$\{(\w+)", TEXT + "\n".join(lines("key.env")))) | set(COMPOSE["x-settings"])
+    read = set(re.findall(r"\$\{(\w+)", TEXT + "\n".join(lines("key.env") + lines("api.env")))) | set(
+        COMPOSE["x-settings"]
+    )
     assert named <= read
 
 
@@ -59,9 +66,27 @@ def test_the_key_is_required_of_whoever_uses_it_and_of_nobody_else() -> None:
     given = dict(line.split("=", 1) for line in lines("key.env") if not line.startswith("#"))
     assert given.keys() == {"VLLM_API_KEY", "SECONDLOOK_ENGINE_KEY"}
     assert all(KEY.fullmatch(value) for value in given.values())
-    assert VLLM["env_file"] == APP["env_file"] == "docker/key.env"
-    assert not {"env_file"} & (DEMO.keys() | WEIGHTS.keys())
-    assert "ENGINE_KEY" not in re.sub(r"#.*", "", TEXT)
+    assert VLLM["env_file"] == "docker/key.env"
+    assert "docker/key.env" in APP["env_file"]
+    assert "env_file" not in WEIGHTS
+    assert not re.search("ENGINE_KEY|API_KEY", re.sub(r"#.*", "", TEXT))
+
+
+def test_the_service_never_listens_without_a_key_for_its_clients() -> None:
+    (line,) = [line for line in lines("api.env") if not line.startswith("#")]
+    name, value = line.split("=", 1)
+    assert re.fullmatch(r"\$\{SECONDLOOK_API_KEY:\?[^}]+\}", value)
+    assert name == "SECONDLOOK_API_KEY"
+    assert Settings(api_key=SecretStr("x" * 64)).api_key is not None  # as long as the hint makes it
+    assert APP["env_file"] == ["docker/key.env", "docker/api.env"]
+    assert DEMO["env_file"] == "docker/api.env"
+
+
+def test_a_container_without_a_key_ends_at_once_and_says_why(tmp_path: Path) -> None:
+    line = words("runtime", "CMD")
+    result = CliRunner().invoke(cli, line, env={"SECONDLOOK_DATA_DIR": str(tmp_path), "SECONDLOOK_ENGINE": "scripted:"})
+    assert result.exit_code == 4
+    assert "SECONDLOOK_API_KEY" in result.stderr
 
 
 def test_only_the_app_reaches_the_engine_and_the_engine_nobody() -> None:
