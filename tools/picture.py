@@ -1,14 +1,17 @@
-"""Decode one still picture: its header is checked before its pixels are touched."""
+"""Decode still pictures: their headers are checked before their pixels are touched."""
 
+from collections.abc import Mapping
 from io import BytesIO
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tools.limits import BadVideo, Limits
+from tools.frame import Frame
+from tools.limits import BadVideo, Limits, Stopped
 
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -35,12 +38,43 @@ def decode(data: bytes, side: int, limits: Limits) -> NDArray[np.uint8]:
         raise BadVideo("This picture is damaged.") from error
 
 
+def check_all(pictures: Mapping[int, bytes], limits: Limits) -> None:
+    """`check` pictures known by their numbers, from 0. Raises BadVideo, naming the picture."""
+    for number, data in pictures.items():
+        try:
+            check(data, limits)
+        except BadVideo as error:
+            raise _about(number, error) from error
+
+
+def decode_all(
+    pictures: Mapping[int, bytes], side: int, limits: Limits, stop: Event | None = None
+) -> dict[int, NDArray[np.uint8]]:
+    """`decode` pictures known by their numbers, from 0, longest side at most `side` pixels.
+
+    Raises BadVideo, naming the picture, and Stopped.
+    """
+    images = {}
+    for number, data in pictures.items():
+        if stop is not None and stop.is_set():
+            raise Stopped
+        try:
+            images[number] = Frame(0.0, decode(data, side, limits)).resized(side).image
+        except BadVideo as error:
+            raise _about(number, error) from error
+    return images
+
+
+def _about(number: int, error: BadVideo) -> BadVideo:
+    return BadVideo(f"Picture {number + 1}: {error}")
+
+
 def _opened(data: bytes, limits: Limits) -> Image.Image:
     try:
-        image = Image.open(BytesIO(data), formats=_FORMATS)
+        image = Image.open(BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadVideo(f"This picture has more pixels than the limit max_pixels, {limits.max_pixels}.") from error
     except _BROKEN as error:
-        raise BadVideo(f"This is no picture that can be read; {', '.join(_FORMATS)} can.") from error
+        raise BadVideo(f"This is no picture that can be read; {', '.join(FORMATS)} can.") from error
     limits.check_size(*image.size)
     return image

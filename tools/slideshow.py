@@ -9,11 +9,11 @@ from itertools import pairwise
 from statistics import median
 from threading import Event
 
-from tools import picture
 from tools.cache import FrameCache
+from tools.decoders import Decoder, InProcess
 from tools.footage import Look
 from tools.frame import Frame
-from tools.limits import BadVideo, Limits, Stopped
+from tools.limits import BadVideo, Limits
 from tools.moment import Moment, Span
 
 _SHOWN = 1.0
@@ -24,9 +24,9 @@ _SLACK = 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slideshow:
-    """Encoded pictures, each shown from its own second until the next one's. Picklable; its cache empties.
+    """Encoded pictures, each shown from its own second until the next one's.
 
-    `id` is the sha256 of pictures and seconds in hex.
+    Can be pickled if its decoder can; its cache empties. `id` is the sha256 of pictures and seconds in hex.
     """
 
     pictures: tuple[bytes, ...]
@@ -34,6 +34,7 @@ class Slideshow:
     id: str
     limits: Limits
     cache: FrameCache | None = None
+    decoder: Decoder = InProcess()  # noqa: RUF009 - frozen
 
     @classmethod
     def open(
@@ -43,6 +44,7 @@ class Slideshow:
         *,
         cache: FrameCache | None = None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        decoder: Decoder = InProcess(),  # noqa: B008 - frozen
     ) -> "Slideshow":
         """Check every picture's header. Without `times`, in seconds and increasing, one picture is shown a second.
 
@@ -55,12 +57,8 @@ class Slideshow:
             raise BadVideo("Each picture needs its own second, not negative and later than the one before.")
         limits.check_frames(len(pictures))
         limits.check_seconds(shown[-1] - shown[0])
-        for number, data in enumerate(pictures, 1):
-            try:
-                picture.check(data, limits)
-            except BadVideo as error:
-                raise _about(number, error) from error
-        return cls(tuple(pictures), shown, _digest(pictures, shown), limits, cache)
+        decoder.check(dict(enumerate(pictures)), limits)
+        return cls(tuple(pictures), shown, _digest(pictures, shown), limits, cache, decoder)
 
     @property
     def span(self) -> Span:
@@ -89,11 +87,7 @@ class Slideshow:
         if side < 1:
             raise ValueError("side is a number of pixels, at least 1")
         chosen = self._choose([moment.time for moment in moments])
-        frames: dict[int, Frame] = {}
-        for number in sorted(set(chosen)):
-            if stop is not None and stop.is_set():
-                raise Stopped
-            frames[number] = self._frame(number, side)
+        frames = self._frames(sorted(set(chosen)), side, stop)
         return Look(tuple(frames[number] for number in chosen))
 
     def _choose(self, times: Sequence[float]) -> list[int]:
@@ -113,26 +107,26 @@ class Slideshow:
         """The picture that is shown at a second."""
         return max(0, bisect_right(self.times, time + _SLACK) - 1)
 
-    def _frame(self, number: int, side: int) -> Frame:
-        key = (self.id, "picture", side, number)
-        frame = self.cache.get(key) if self.cache is not None else None
-        if frame is None:
-            try:
-                image = picture.decode(self.pictures[number], side, self.limits)
-            except BadVideo as error:
-                raise _about(number + 1, error) from error
-            frame = Frame(self.times[number], image).resized(side)
+    def _frames(self, numbers: Sequence[int], side: int, stop: Event | None) -> dict[int, Frame]:
+        """From the cache where possible."""
+        known: dict[int, Frame] = {}
+        for number in numbers if self.cache is not None else ():
+            if self.cache is not None and (frame := self.cache.get(self._key(number, side))) is not None:
+                known[number] = frame
+        missing = {number: self.pictures[number] for number in numbers if number not in known}
+        drawn = self.decoder.draw(missing, side, self.limits, stop) if missing else {}
+        for number, image in drawn.items():
+            known[number] = Frame(self.times[number], image)
             if self.cache is not None:
-                self.cache.put(key, frame)
-        return frame
+                self.cache.put(self._key(number, side), known[number])
+        return known
+
+    def _key(self, number: int, side: int) -> tuple[str, str, int, int]:
+        return self.id, "picture", side, number
 
 
 def _increasing(times: Sequence[float]) -> bool:
     return all(map(math.isfinite, times)) and times[0] >= 0 and all(a < b for a, b in pairwise(times))
-
-
-def _about(number: int, error: BadVideo) -> BadVideo:
-    return BadVideo(f"Picture {number}: {error}")
 
 
 def _digest(pictures: Sequence[bytes], times: Sequence[float]) -> str:

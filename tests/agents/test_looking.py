@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from agents.looking import look
 from tools.decoders import Reading
@@ -36,6 +38,16 @@ class Endless:
         assert stop.wait(10)
         self.stopped.set()
         raise Stopped
+
+    def check(self, pictures: Mapping[int, bytes], limits: Limits) -> None:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def draw(
+        self, pictures: Mapping[int, bytes], side: int, limits: Limits, stop: Event | None = None
+    ) -> dict[int, NDArray[np.uint8]]:
+        """Not asked for."""
+        raise NotImplementedError
 
     def hear(self, film: Film, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
         """Not asked for."""

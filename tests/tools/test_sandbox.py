@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.tools import misdeeds
 from tests.tools.kinds import DECORD_READS, SCRIPTS
 from tests.tools.studio import Script, steady
 from tests.tools.test_bad_video import NOT_FILMS
+from tools import picture
 from tools.cache import FrameCache
+from tools.decoders import InProcess
 from tools.limits import BadVideo, Limits, Stopped
 from tools.moment import Moment, grid
 from tools.sandbox import Sandbox
 from tools.sandbox.quarantine import Quarantine
+from tools.slideshow import Slideshow
 from tools.video import Look, Video
 
 LENIENT = Quarantine(failures=1_000_000)
@@ -125,6 +132,35 @@ def test_damage_is_told_and_frames_are_cached(sandbox: Sandbox, film: Path, tmp_
     assert all(one is other for one, other in zip(first, again, strict=True))
     with pytest.raises(ValueError, match="read-only"):
         first[0].image[0, 0, 0] = 1
+
+
+@pytest.mark.parametrize("kind", picture.FORMATS)
+def test_given_pictures_look_the_same(sandbox: Sandbox, kind: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (60, 2000, 3), np.uint8)
+    pictures = []
+    for mode in ("RGB", "L", "CMYK", "L") if kind == "JPEG" else ("RGB", "L", "P", "RGBA"):
+        file = io.BytesIO()
+        Image.fromarray(noise).convert(mode).save(file, kind)
+        pictures.append(file.getvalue())
+    here, there = (Slideshow.open(pictures, decoder=each) for each in (InProcess(), sandbox))
+    for side in (64, 3000):
+        assert same(here.look(grid(here.span, 4), side), there.look(grid(here.span, 4), side))
+
+
+def test_bad_pictures_are_refused_in_the_same_words(sandbox: Sandbox) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (60, 60)).save(file, "PNG")
+    good = file.getvalue()
+    wide = good.replace(struct.pack(">II", 60, 60), struct.pack(">II", 60000, 60000))
+    crc = struct.pack(">I", zlib.crc32(wide[12:29]))
+    for bad, limits in ((b"no picture", Limits()), (good[:50], Limits()), (wide[:29] + crc + wide[33:], Limits())):
+        said = set()
+        for each in (InProcess(), sandbox):
+            with pytest.raises(BadVideo, match="Picture 2") as refusal:
+                slides = Slideshow.open([good, bad], decoder=each, limits=limits)
+                slides.look(grid(slides.span, 2), 64)
+            said.add(str(refusal.value))
+        assert len(said) == 1
 
 
 def test_limits_are_named(sandbox: Sandbox, film: Path) -> None:

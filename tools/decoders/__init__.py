@@ -1,12 +1,16 @@
 """Decoders of films: one module for each library, one contract, loaded when first asked for."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Protocol, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tools import picture
 from tools.film import Film, digest, probe, stamp
 from tools.frame import Frame
 from tools.limits import Limits, Stopped
@@ -55,6 +59,17 @@ class Decoder(Protocol):
     def hear(self, film: Film, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
         """A film's subtitles, or those of a text in their format. Raises BadVideo, Stopped."""
 
+    def check(self, pictures: Mapping[int, bytes], limits: Limits) -> None:
+        """Raise BadVideo if one of these encoded stills, known by their numbers from 0, is none or too large."""
+
+    def draw(
+        self, pictures: Mapping[int, bytes], side: int, limits: Limits, stop: Event | None = None
+    ) -> dict[int, NDArray[np.uint8]]:
+        """Encoded stills by number as (height, width, 3) RGB, longest side at most `side` pixels.
+
+        Raises BadVideo, naming the picture, and Stopped.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
@@ -81,6 +96,16 @@ class InProcess:
         if stop is not None and stop.is_set():
             raise Stopped
         return hear(film) if beside is None else read(beside, film.info.duration)
+
+    def check(self, pictures: Mapping[int, bytes], limits: Limits) -> None:
+        """See `Decoder.check`."""
+        picture.check_all(pictures, limits)
+
+    def draw(
+        self, pictures: Mapping[int, bytes], side: int, limits: Limits, stop: Event | None = None
+    ) -> dict[int, NDArray[np.uint8]]:
+        """See `Decoder.draw`."""
+        return picture.decode_all(pictures, side, limits, stop)
 
 
 def load(name: str) -> Library:

@@ -6,11 +6,14 @@ import os
 import pickle
 import signal
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import BoundedSemaphore, Event, Lock
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tools import decoders
 from tools.decoders import Reading
@@ -19,6 +22,7 @@ from tools.limits import BadVideo, Limits, Stopped
 from tools.sandbox.fence import Allowance
 from tools.sandbox.launcher import Launcher, Worker
 from tools.sandbox.quarantine import Quarantine
+from tools.sandbox.stills import Draw
 from tools.sandbox.tasks import Hear, Probe, Read, Task
 from tools.sandbox.wire import TICK_SECONDS, Broken, Late, Line, Message
 from tools.sandbox.worker import Failed, Order, Report
@@ -101,6 +105,24 @@ class Sandbox:
         content = film.id if beside is None else hashlib.sha256(beside.encode("utf-8", "replace")).hexdigest()
         seconds = self._open_seconds + film.info.bytes / _BYTES_PER_SECOND
         return self.run(Hear(film, beside), film.path, content, seconds, stop)
+
+    def check(self, pictures: Mapping[int, bytes], limits: Limits) -> None:
+        """See `Decoder.check`."""
+        self._draw(Draw(pictures, None, limits), None)
+
+    def draw(
+        self, pictures: Mapping[int, bytes], side: int, limits: Limits, stop: Event | None = None
+    ) -> dict[int, NDArray[np.uint8]]:
+        """See `Decoder.draw`."""
+        return self._draw(Draw(pictures, side, limits), stop)
+
+    def _draw(self, task: Draw, stop: Event | None) -> dict[int, NDArray[np.uint8]]:
+        """Pictures travel with their task, so the file is an empty one."""
+        content = hashlib.sha256()
+        for data in task.pictures.values():
+            content.update(hashlib.sha256(data).digest())
+        seconds = task.limits.max_look_seconds + _GRACE_SECONDS
+        return self.run(task, Path(os.devnull), content.hexdigest(), seconds, stop)
 
     def run(self, task: Task[R], path: Path, film: str, seconds: float, stop: Event | None = None) -> R:
         """Have a worker do a task with a file whose content has the id `film`. Raises BadVideo, Stopped."""

@@ -1,13 +1,17 @@
 """Make a process ready to decode without opening a file: what is imported only when needed is imported now."""
 
 import importlib
+import io
 import pkgutil
 import tempfile
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
+from PIL import Image
 
+from tools import picture
 from tools.decoders import load
 from tools.film import probe
 from tools.limits import Limits
@@ -17,7 +21,8 @@ _FRAMES = 3
 
 
 def warm(library: str) -> None:
-    """Import all of PyAV, and look at a film made in memory with a library."""
+    """Import all of PyAV and Pillow, look at a film made here with a library, and at a picture of every format."""
+    cv2.setNumThreads(1)
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if module.name != "av.__main__":
             importlib.import_module(module.name)
@@ -27,6 +32,20 @@ def warm(library: str) -> None:
         film = probe(path, "", Limits())
         load(library).check(film)
         load(library).read(film, range(_FRAMES), _SIDE)
+
+    Image.init()
+    for kind in picture.FORMATS:
+        data = io.BytesIO()
+        exif = {} if kind in ("GIF", "BMP") else {"exif": _turned()}
+        Image.new("RGB", (_SIDE, _SIDE)).save(data, kind, **exif)
+        picture.decode(data.getvalue(), _SIDE, Limits())
+
+
+def _turned() -> Image.Exif:
+    """What a camera writes that was held upside down."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    return exif
 
 
 def _shoot(path: Path) -> None:
