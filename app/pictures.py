@@ -12,6 +12,7 @@ from app.fetch.data_url import PICTURES, decode
 from app.schemas import Still
 from app.settings import Settings
 from tools.cache import FrameCache
+from tools.decoders import Decoder
 from tools.slideshow import Slideshow
 
 Hold = Callable[[str, str], AbstractAsyncContextManager[Path]]
@@ -22,8 +23,9 @@ _PARAM = "video.pictures"
 class Pictures:
     """Opens given pictures. Without `hold`, only those that are written out in data: URLs."""
 
-    def __init__(self, settings: Settings, cache: FrameCache, hold: Hold | None = None) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder, cache: FrameCache, hold: Hold | None = None) -> None:
         self._settings = settings
+        self._decoder = decoder
         self._cache = cache
         self._hold = hold
 
@@ -32,10 +34,16 @@ class Pictures:
         most = self._settings.max_pictures
         if len(stills) > most:
             raise BadRequest(f"{len(stills)} pictures are more than {most}, the most that are taken.", param=_PARAM)
-        pictures = [await self._content(still.url, tenant) for still in stills]
+        pictures: list[bytes] = []
+        for still in stills:
+            pictures.append(await self._content(still.url, tenant))
+            if sum(map(len, pictures)) > self._settings.max_question_bytes:
+                largest = self._settings.max_question_bytes
+                raise TooLarge(f"The pictures have more than {largest} bytes in all, the most.", param=_PARAM)
         times = [still.time for still in stills if still.time is not None]
+        limits, decoder = self._settings.limits, self._decoder
         return await asyncio.to_thread(
-            Slideshow.open, pictures, times or None, cache=self._cache, limits=self._settings.limits
+            Slideshow.open, pictures, times or None, cache=self._cache, limits=limits, decoder=decoder
         )
 
     async def _content(self, url: str, tenant: str) -> bytes:

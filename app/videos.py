@@ -38,7 +38,7 @@ class Videos:
         self._library = library
         self._fetched = fetched
         self._cache = FrameCache(settings.cache_bytes)
-        self._pictures = Pictures(settings, self._cache, fetched.hold if fetched else None)
+        self._pictures = Pictures(settings, decoder, self._cache, fetched.hold if fetched else None)
         self._known = lru_cache(settings.known_videos)(self._read)
 
     async def probe(self, path: Path) -> Info:
