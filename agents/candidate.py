@@ -17,10 +17,11 @@ from tools.ranges import spread, widened
 _LEAST = 2.0  # seconds; a shorter range that an answer rests on is widened to it before it is looked at
 
 
-async def look_first(run: Run, frames: int, fps: float = 0.0) -> tuple[Picture, ...]:
-    """The first look: evenly over the film, `frames` at most and at `fps` frames a second, if that is not 0."""
+async def look_first(run: Run, frames: int, fps: float = 0.0, tokens: int = 0) -> tuple[Picture, ...]:
+    """The first look, evenly over the film: `frames` at most, `fps` a second, within `tokens`, if these are not 0."""
     dense = round(run.span.length * fps) if fps else frames
-    return await run.look(centres(run.span, max(1, min(frames, dense))))
+    room = tokens // run.scene().ladder[0][1] if tokens else frames
+    return await run.look(centres(run.span, max(1, min(frames, dense, room))))
 
 
 async def answer_directly(run: Run, pictures: Sequence[Picture]) -> Sample:

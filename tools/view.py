@@ -47,7 +47,7 @@ class View(Tool):
     def _at_times(self, scene: Scene) -> tuple[tuple[Moment, ...], tuple[tuple[float, float], ...], tuple[str, ...]]:
         places = [settle(scene, time, time) for time in self.times]
         if len(places) > scene.limits.frames and scene.limits.over == "refuse":
-            raise _too_many(len(places), scene.limits)
+            raise _too_many(len(places), scene.limits, 0.0)
         kept = places[: scene.limits.frames]
         middles = [(place.span.start + place.span.end) / 2 for place in kept]
         exact = [scene.span.clamp(t) if t <= scene.span.end else m for t, m in zip(self.times, middles, strict=False)]
@@ -62,7 +62,7 @@ class View(Tool):
         wanted = self.frames or (round(place.span.length * fps) if fps else limits.frames)
         held = scene.footage.held(place.span)
         if limits.over == "refuse" and (((self.frames or self.fps) and wanted > limits.frames) or wanted > held):
-            raise _too_many(wanted, limits) if wanted > limits.frames else _too_short(held)
+            raise _too_many(wanted, limits, fps) if wanted > limits.frames else _too_short(held)
         count = max(1, min(wanted, limits.frames, held))
         said = (*place.warnings, *(("fewer_frames",) if count < wanted else ()))
         return spread((place.span,), count), ((place.span.start, place.span.end),), said
@@ -85,8 +85,8 @@ def _thinned(moments: tuple[Moment, ...], count: int) -> tuple[Moment, ...]:
     return tuple(moments[(2 * i + 1) * len(moments) // (2 * count)] for i in range(count))
 
 
-def _too_many(wanted: int, limits: ViewLimits) -> ToolError:
-    room = f", such as {write(limits.frames / limits.fps)} s at {limits.fps:g} a second" if limits.fps else ""
+def _too_many(wanted: int, limits: ViewLimits, fps: float) -> ToolError:
+    room = f", such as {write(limits.frames / fps)} s at {fps:g} a second" if fps else ""
     return ToolError("too_many_frames", f"{wanted} frames are too many.", f"Ask for at most {limits.frames}{room}.")
 
 

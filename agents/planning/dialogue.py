@@ -8,7 +8,7 @@ from typing import Literal
 
 from agents import briefing
 from agents.conversation import compose
-from agents.engine import Message, Offer, Picture, Prompt, Reply, Sampling
+from agents.engine import Message, Offer, Picture, Prompt, Sampling, ToolCall
 from agents.planning.calls import Call
 from agents.planning.toolbox import Toolbox
 from agents.quoting import quote
@@ -60,10 +60,10 @@ class Dialogue:
             return replace(plain, tools=toolbox.specs())
         return replace(plain, schema=toolbox.schema()) if self.way == "slots" else plain
 
-    def hear(self, reply: Reply, text: str) -> None:
-        """Add what the model said."""
-        words = text[:_REMEMBERED] or ("" if reply.calls else "…")
-        self._messages.append(Message("assistant", (words,) if words else (), reply.calls))
+    def hear(self, text: str, calls: tuple[ToolCall, ...] = ()) -> None:
+        """Add what the model said and called natively."""
+        words = text[:_REMEMBERED] or ("" if calls else "…")
+        self._messages.append(Message("assistant", (words,) if words else (), calls))
 
     def tell(self, text: str) -> None:
         """Add words of our own."""

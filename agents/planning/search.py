@@ -29,7 +29,8 @@ class Habits:
 
     `turns`: replies of the model, the last of which must answer. `calls`: calls that one reply may make. `keep`:
     pictures of earlier turns that stay in the conversation. `replace`: later pictures stand instead of the first look.
-    `explain`: say what tools do and repeat the question, for models that were not trained on them.
+    `explain`: say what tools do and repeat the question, for models that were not trained on them. `reanswer`: ask
+    for the answer once more when it has been given, held to the options.
     """
 
     turns: int
@@ -37,6 +38,7 @@ class Habits:
     keep: int = 1024
     replace: bool = False
     explain: bool = True
+    reanswer: bool = False
 
 
 class Search:
@@ -73,11 +75,11 @@ class Search:
             self.answer = await self._concluded()
             return True
         wanted = wish(reply, self.executor.offered, self._run.question)
-        self._dialogue.hear(reply, wanted.text)
+        self._dialogue.hear(wanted.text, () if wanted.cut else reply.calls)
         if wanted.calls:
             return await self._carry_out(wanted)
         if wanted.answer is not None and not self._urge():
-            self.answer = self._run.read(reply)
+            self.answer = await self._final(reply)
             return True
         if wanted.answer is None:
             self._repair(briefing.CUT_OFF if wanted.cut else briefing.CALL_OR_ANSWER)
@@ -87,14 +89,14 @@ class Search:
         """Carry out the calls of a reply. An answer beside calls does not count: it was given before their results."""
         calls = wanted.calls[: self._habits.calls]
         done = [(call, await self.executor.do(call)) for call in calls]
-        submitted = [result for _, result in done if isinstance(result.tool, Submit)]
-        self._called = self._called or len(submitted) < len(done)
-        if len(done) == 1 and submitted and self._submit(submitted[0]):
+        submitted = sum(isinstance(result.tool, Submit) for _, result in done)
+        self._called = self._called or submitted < len(done)
+        if len(done) == submitted == 1 and await self._submit(*done[0]):
             return True
         self._report(done, wanted.calls[len(calls) :])
         return False
 
-    def _submit(self, result: Result) -> bool:
+    async def _submit(self, call: Call, result: Result) -> bool:
         """Take an answer; False if it cannot be read, or comes before anything was looked at."""
         said = f"Answer: {result.tool.arguments['answer']}"
         if stated(self._run.question, said) is None:
@@ -103,8 +105,14 @@ class Search:
         if self._urge(tell=False):
             return False
         self.executor.findings.cite(result.observation)
-        self.answer = self._run.read(Reply(said))
+        self._dialogue.report([(call, result)])
+        self.answer = await self._final(Reply(said))
         return True
+
+    async def _final(self, said: Reply) -> Sample:
+        """The answer as it was given, or as it is given once more."""
+        again = await self._concluded() if self._habits.reanswer else None
+        return again if again is not None and again.value is not None else self._run.read(said)
 
     def _report(self, done: Sequence[tuple[Call, Result]], left_out: Sequence[Call]) -> None:
         if self._habits.replace and any(result.pictures for _, result in done):
@@ -133,7 +141,7 @@ class Search:
         self._run.ledger.degrade(why)
         self.stopped = "budget"
 
-    async def _concluded(self) -> Sample | None:
+    async def _concluded(self) -> Sample:
         """The answer that must be given now: no tools are offered any more."""
         self._dialogue.tell(f"{briefing.LAST_TURN} {self._run.instruction}")
         await self._dialogue.evict(lambda prompt: self._run.fits(prompt, self._sampling))

@@ -34,12 +34,13 @@ class Planner(Strategy):
     shown: bool = Field(True, description="Whether the planner sees the first look too.")
     view_frames: int = Field(16, ge=1, le=1024, description="Most frames of one call.")
     view_fps: float = Field(2, ge=0, le=30, description="Frames a second of one call; 0 for as many as allowed.")
-    view_tokens: int = Field(0, ge=0, le=1_000_000, description="Most tokens for the frames of a call; 0: no limit.")
+    view_tokens: int = Field(0, ge=0, le=1_000_000, description="Most tokens for the frames of a look; 0: no limit.")
     over: Literal["shrink", "refuse"] = Field("shrink", description="What becomes of a call that asks for more.")
     hits: int = Field(8, ge=1, le=300, description="Clips that a search finds if the call names no number.")
     calls: int = Field(4, ge=1, le=16, description="Calls that one reply may make.")
     keep: int = Field(128, ge=0, le=4096, description="Frames of earlier calls that stay in the conversation.")
     replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
+    reanswer: bool = Field(False, description="Answer afresh, held to the options, once the search has its answer.")
     enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: always search.")
     support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
     proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
@@ -48,7 +49,7 @@ class Planner(Strategy):
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
 
     async def answer(self, run: Run) -> Answer:
-        first = await look_first(run, self.frames, self.fps)
+        first = await look_first(run, self.frames, self.fps, self.view_tokens)
         direct = await answer_directly(run, first)
         if sure(direct, self.enough):
             return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped="confident")
@@ -56,7 +57,7 @@ class Planner(Strategy):
             run,
             Toolbox(self.tools),
             first if self.shown else (),
-            habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.explain),
+            habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.explain, self.reanswer),
             limits=ViewLimits(self.view_frames, self.view_fps, self.view_tokens, over=self.over, hits=self.hits),
             sampling=Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
         )

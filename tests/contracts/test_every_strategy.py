@@ -19,6 +19,7 @@ from tests.agents.stage import COLOURS, HOW_MANY, IS_IT, WHAT, play
 from tools.video import Video
 
 NAMES = Catalogue.load().names
+AGENTS = frozenset({"planner", "investigate", "committee"})
 ADVERSARIAL = (
     "",
     "?",
@@ -66,7 +67,9 @@ def test_answers_every_kind_of_question_with_defaults(name: str, question: Quest
     done = play(video, name, model, question=question)
     assert done.value is not None
     assert done.run.ledger.calls == len(done.calls) >= 1
-    assert all(call.frames > 0 for call in done.calls), "a video is never silently dropped"
+    assert done.calls[0].frames > 0, "a video is never silently dropped"
+    reading = Catalogue.load().resolve(name).name in AGENTS  # what they read was found in the film
+    assert reading or all(call.frames > 0 for call in done.calls)
 
 
 @pytest.mark.parametrize("name", NAMES)

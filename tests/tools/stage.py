@@ -12,8 +12,7 @@ from tools.scene import Scene, ViewLimits
 
 def line(start: float, end: float, text: str, source: str = "caption", level: float = 10.0) -> Line:
     """A line of an index. Its id follows from its place."""
-    number = int(start / level) if level else int(start * 10)
-    name = f"c:{level:g}:{number}" if source == "caption" else f"s:{number}"
+    name = f"c:{level:g}:{int(start / level)}" if source == "caption" else f"s:{int(start * 10)}"
     return Line(name, start, end, text, source, level if source == "caption" else 0.0)  # type: ignore[arg-type]
 
 
