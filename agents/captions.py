@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from agents.captioning import DESCRIBE, Captioning, plain, summarise
-from agents.engine import Picture, Sampling, TooLong
+from agents.engine import EngineError, Picture, Sampling, TooLong
 from tools.clips import Clip, clips, levels
+from tools.embedder import EmbedderDown
 from tools.index import Hit, Index, Line, Source
 from tools.limits import BadVideo
 from tools.moment import Moment, Span, centres
@@ -35,6 +37,9 @@ class Eyes(Protocol):
     async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Words:
         """Ask the model something that has nothing to do with anybody's question. BudgetExceeded, EngineError."""
 
+    def degrade(self, reason: str) -> None:
+        """Tell whoever pays what could not be done as it should be."""
+
 
 class Captions:
     """What is known in words of one film, and the means to know more.
@@ -58,8 +63,13 @@ class Captions:
         level: float | None = None,
         sources: tuple[Source, ...] = (),
     ) -> tuple[Hit, ...]:
-        """Search what is there, off the event loop. See `Index.search`."""
-        return await asyncio.to_thread(self.index.search, query, k, span=span, level=level, sources=sources)
+        """Search what is there, off the event loop, by words alone while the embedder is down. See `Index.search`."""
+        look = partial(self.index.search, query, k, span=span, level=level, sources=sources)
+        try:
+            return await asyncio.to_thread(look)
+        except EmbedderDown as down:
+            self._eyes.degrade(f"index: searched by words alone: {down}")
+            return await asyncio.to_thread(look, by="words")
 
     async def lines(
         self, span: Span | None = None, *, level: float | None = None, sources: tuple[Source, ...] = ()
@@ -134,7 +144,10 @@ class Captions:
             await asyncio.to_thread(self.index.fail, clip, "The model said nothing about this clip.")
             return
         line = Line(clip.id, clip.span.start, clip.span.end, text, "caption", clip.level)
-        await asyncio.to_thread(self.index.add, [line], cost)
+        try:
+            await asyncio.to_thread(self.index.add, [line], cost)
+        except EmbedderDown as down:
+            raise EngineError(f"The embedder is down: {down}") from down
 
     async def _describe(self, clip: Clip) -> Words:
         sampling = Sampling(max_tokens=self.how.tokens)

@@ -47,3 +47,7 @@ class Onlooker:
         }
         self._ledger.caption(cost)
         return Words(generation.replies[0].text, cost)
+
+    def degrade(self, reason: str) -> None:
+        """Tell whoever pays what could not be done as it should be."""
+        self._ledger.degrade(reason)

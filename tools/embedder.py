@@ -14,6 +14,10 @@ Vectors = NDArray[np.float32]
 """(texts, dimension); every row has length 1, or 0 if there is nothing in the text."""
 
 
+class EmbedderDown(Exception):
+    """Vectors cannot be made now. Texts can still be found by their words."""
+
+
 class Embedder(Protocol):
     """Makes vectors of texts. Safe under threads."""
 
@@ -22,7 +26,7 @@ class Embedder(Protocol):
         """What makes the vectors, so that those of different makers are never compared."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One vector a text. Blocks. What it raises is its own."""
+        """One vector a text. Blocks. Raises EmbedderDown."""
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from agents.engine import EngineError, Picture, Prompt, Sampling
 from agents.engines.scripted import Call, ScriptedEngine
 from agents.run import Run
 from tests.agents.stage import COLOURS
-from tools.embedder import HashedEmbedder
+from tools.embedder import EmbedderDown, HashedEmbedder, Vectors
 from tools.index import Index, Line
 from tools.limits import BadVideo
 from tools.moment import Moment, Span
@@ -56,6 +56,7 @@ class Watcher:
 
     words: dict[float, str | Exception] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    degraded: list[str] = field(default_factory=list)
     now: float = 0.0
 
     async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
@@ -76,6 +77,9 @@ class Watcher:
         if isinstance(said, Exception):
             raise said
         return Words(said, {"calls": 1.0})
+
+    def degrade(self, reason: str) -> None:
+        self.degraded.append(reason)
 
 
 def one_by_one(index: Index, eyes: Watcher) -> Captions:
@@ -215,6 +219,29 @@ def test_a_long_clip_without_short_captions_fails() -> None:
     lines = asyncio.run(one_by_one(index, eyes).write(level=60.0))
     assert [line.id for line in lines] == ["c:60:0"]
     assert "None of the shorter clips" in index.failures()["c:60:1"]
+
+
+class Moody(HashedEmbedder):
+    """An embedder that is down when it is told to be."""
+
+    down = False
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        if self.down:
+            raise EmbedderDown("nobody answers")
+        return super().embed(texts)
+
+
+def test_while_the_embedder_is_down_words_still_find() -> None:
+    embedder = Moody()
+    index, eyes = Index(60.0, embedder=embedder), Watcher({20.0: "platform 47"})
+    captions = one_by_one(index, eyes)
+    asyncio.run(captions.write(Span(0.0, 30.0)))
+    embedder.down = True
+    assert [hit.id for hit in asyncio.run(captions.search("47"))] == ["c:10:2"]
+    assert eyes.degraded == ["index: searched by words alone: nobody answers"]
+    with pytest.raises(EngineError, match="nobody answers"):
+        asyncio.run(captions.write())
 
 
 @pytest.mark.parametrize("poison", POISON)

@@ -15,7 +15,7 @@ from uuid import uuid4
 from tools.embedder import Embedder
 from tools.index.builder import Builder
 from tools.index.database import IndexDown
-from tools.index.index import MOST, Index
+from tools.index.index import MOST, By, Index
 from tools.index.presence import Presence
 from tools.index.union import Union
 from tools.line import Hit, Line, Source
@@ -109,9 +109,13 @@ class Archive:
         span: Span | None = None,
         level: float | None = None,
         sources: tuple[Source, ...] = (),
+        by: By = "both",
     ) -> list[tuple[Card, Hit]]:
-        """The k best hits in all of a tenant's films that this embedder made vectors for, each in its newest index."""
-        vector = self.embedder.embed([query])[0]
+        """The k best hits in all of a tenant's films that this embedder made vectors for, each in its newest index.
+
+        See Index.search. Raises EmbedderDown.
+        """
+        vector = self.embedder.embed([query])[0] if by == "both" else None
         newest = {card.video: folder for folder, card in self._listing(tenant).items() if self._comparable(card)}
         with self._lock:
             union = self._unions.setdefault(tenant, Union())

@@ -13,6 +13,8 @@ from tools.line import Hit, Line, Source
 from tools.moment import Span
 
 _SPOKEN: tuple[Source, ...] = ("subtitle",)
+By = Literal["both", "words"]
+"""By what lines are found: by the nearness of vectors and by words, or by words alone."""
 LONGEST = 2000
 """Characters of a line; what is longer is cut."""
 MOST = 200_000
@@ -61,13 +63,13 @@ class Index:
         level: float | None = None,
         sources: tuple[Source, ...] = (),
         distinct: bool = True,
-        by: Literal["both", "words"] = "both",
+        by: By = "both",
     ) -> tuple[Hit, ...]:
         """The k lines nearest to a query, best first.
 
         Only lines that overlap `span`, are captions of clips of `level` seconds, and come from one of `sources`,
         where these are given. `distinct`: of lines that follow on each other and say the same, only the best.
-        By words alone, the embedder is not needed; else raises what it raises.
+        By words alone, the embedder is not needed; else raises EmbedderDown.
         """
         vector = self.embedder.embed([query])[0] if by == "both" else None
         with self._lock:
@@ -111,8 +113,8 @@ class Index:
     def add(self, lines: Sequence[Line], cost: Mapping[str, float] | None = None) -> None:
         """Keep some lines, all or none. A line whose id is known replaces the former one.
 
-        `cost`: what they took, added to the bill of this index. When this returns, they last. Raises IndexFull, and
-        what the embedder raises.
+        `cost`: what they took, added to the bill of this index. When this returns, they last. Raises IndexFull,
+        EmbedderDown.
         """
         if not lines:
             return

@@ -33,7 +33,7 @@ class Union:
         self,
         folders: Sequence[Path],
         query: str,
-        vector: Vectors,
+        vector: Vectors | None,
         k: int,
         *,
         span: Span | None = None,
