@@ -31,7 +31,8 @@ class Draw:
 
     def do(self, _: Path) -> Message:
         """See Task."""
-        picture.check_all(self.pictures, self.limits)
+        if self.side is None:
+            picture.check_all(self.pictures, self.limits)
         images = {} if self.side is None else picture.decode_all(self.pictures, self.side, self.limits)
         said = _Drawn(images=[(number, *image.shape[:2]) for number, image in images.items()])
         return Message(said.model_dump_json().encode(), [image.reshape(-1) for image in images.values()])
