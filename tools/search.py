@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from tools.index import Hit, Line, Source
+from tools.embedder import EmbedderDown
+from tools.index import Hit, Index, Line, Source
 from tools.moment import Span
 from tools.ranges import settle
 from tools.scene import Scene
@@ -45,7 +46,7 @@ class SearchClips(Tool):
         said: tuple[str, ...] = () if self.level == level else ("no_such_level",)
         rungs = [(span, level, said), (scene.span, level, (*said, "nothing_in_range"))]
         rungs += [(scene.span, None, (*said, "nothing_at_level"))] if level is not None else []
-        return climb([(index.search(self.query, k, span=s, level=x), told) for s, x, told in rungs], scene, k)
+        return climb([_sought(index, self.query, k, told, span=s, level=x) for s, x, told in rungs], scene, k)
 
 
 class SearchSubtitles(Tool):
@@ -62,7 +63,7 @@ class SearchSubtitles(Tool):
         place, k = settle(scene, self.start, self.end), self.top_k or _LINES
         _must_speak(scene)
         rungs = [(place.span, ()), (scene.span, ("nothing_in_range",))]
-        searched = [(scene.index.search(self.query, k, span=span, sources=_SPOKEN), told) for span, told in rungs]
+        searched = [_sought(scene.index, self.query, k, told, span=span, sources=_SPOKEN) for span, told in rungs]
         hits, said = climb(searched, scene, k, sources=_SPOKEN)
         return found(scene, hits, (*place.warnings, *said))
 
@@ -97,6 +98,35 @@ def found(scene: Scene, lines: Sequence[Line], said: tuple[str, ...]) -> Observa
     ranges = tuple((each.start, each.end) for each in facts)
     noun = "line" if len(facts) == 1 else "lines"
     return Observation(summary=f"{len(facts)} {noun}", data=facts, applied=Applied(ranges=ranges), warnings=said)
+
+
+def _sought(
+    index: Index,
+    query: str,
+    k: int,
+    told: tuple[str, ...],
+    *,
+    span: Span,
+    level: float | None = None,
+    sources: tuple[Source, ...] = (),
+) -> tuple[Sequence[Hit], tuple[str, ...]]:
+    """What fits a query, and what to say of the search; by words alone while the embedder is down."""
+    try:
+        return index.search(query, k, span=span, level=level, sources=sources), told
+    except EmbedderDown:
+        by_words = index.search(query, k, span=span, level=level, sources=sources, by="words")
+        return by_words, (*told, "searched_by_words_alone")
+
+
+def look_for(
+    index: Index, query: str, k: int, span: Span, level: float | None, sources: tuple[Source, ...] = ()
+) -> Sequence[Hit]:
+    """The best hits; by words alone while the embedder is down."""
+    search = partial(index.search, query, k, span=span, level=level, sources=sources)
+    try:
+        return search()
+    except EmbedderDown:
+        return search(by="words")
 
 
 def climb(

@@ -1,9 +1,11 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.tools.stage import line, scene
-from tools.index import Line
+from tools.embedder import EmbedderDown, HashedEmbedder, Vectors
+from tools.index import Index, Line
 from tools.scene import Scene, ViewLimits
 from tools.search import ReadSubtitles, SearchClips, SearchSubtitles
 from tools.tool import ToolError
@@ -91,3 +93,22 @@ def test_not_more_lines_than_allowed(video: Video) -> None:
     many: list[Line] = [line(i, i + 1, "so he said", "subtitle") for i in range(60)]
     seen = ReadSubtitles(start=0, end=60).apply(scene(video, many, limits=ViewLimits(facts=5)))
     assert (len(seen.data), seen.warnings) == (5, ("cut",))
+
+
+class Silent(HashedEmbedder):
+    """An embedder that is down as soon as it has seen the lines."""
+
+    seen = False
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        if self.seen:
+            raise EmbedderDown("nobody answers")
+        self.seen = True
+        return super().embed(texts)
+
+
+def test_while_the_embedder_is_down_words_find(video: Video) -> None:
+    index = Index(video.span.end, [line(10, 20, "platform 47"), line(30, 40, "platform 12")], Silent())
+    observation = SearchClips(query="47").apply(Scene(video, video.span, index))
+    assert [fact.text for fact in observation.data] == ["platform 47"]
+    assert "searched_by_words_alone" in observation.warnings
