@@ -11,8 +11,6 @@ from agents.engine import EngineError, Picture, TooLong
 from agents.skill import Result, Skill
 from agents.trace import Used
 from tools.index import IndexDown, IndexFull
-from tools.index.database import IndexDown
-from tools.index.index import IndexFull
 from tools.limits import BadVideo
 from tools.scene import Scene
 from tools.tool import AnyTool, Cost, Observation, Tool, ToolError
@@ -34,7 +32,7 @@ async def applied(tool: AnyTool, run: Run, scene: Scene) -> Result:
         observation, pictures = _failed("unreadable", f"These frames cannot be read: {error}", "Try other seconds."), ()
     except (IndexDown, IndexFull) as error:
         observation, pictures = _failed("index", str(error), "Look at the film with another tool."), ()
-    except (EngineError, TooLong, IndexDown, IndexFull) as error:
+    except (EngineError, TooLong) as error:
         observation, pictures = _failed("failed", f"The tool failed: {error}", "Try less of the film at once."), ()
     except BudgetExceeded as limit:
         observation, pictures = _failed("budget", f"The budget has no room for this: {limit}.", "Answer now."), ()

@@ -118,17 +118,6 @@ def _sought(
         return by_words, (*told, "searched_by_words_alone")
 
 
-def look_for(
-    index: Index, query: str, k: int, span: Span, level: float | None, sources: tuple[Source, ...] = ()
-) -> Sequence[Hit]:
-    """The best hits; by words alone while the embedder is down."""
-    search = partial(index.search, query, k, span=span, level=level, sources=sources)
-    try:
-        return search()
-    except EmbedderDown:
-        return search(by="words")
-
-
 def climb(
     rungs: Sequence[tuple[Sequence[Hit], tuple[str, ...]]],
     scene: Scene,
