@@ -37,7 +37,7 @@ class EngineError(Exception):
 
 
 class TooLong(Exception):
-    """A prompt is longer than the model reads. The caller asked for too much text."""
+    """A prompt is longer than the model reads, or shows more pictures. The caller asked for too much."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,10 @@ class Engine(Protocol):
         """The most tokens that it reads and writes in one call; None if unknown."""
 
     @property
+    def most_pictures(self) -> int | None:
+        """The most pictures that it takes in one prompt; None if unknown, or as many as fit into its context."""
+
+    @property
     def problem(self) -> str | None:
         """Why it cannot be asked just now, in words for callers; None as long as nothing is known against it."""
 
@@ -230,16 +234,12 @@ class Engine(Protocol):
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
         """Draw n replies to one prompt, which is read once.
 
-        Raises EngineError, or TooLong if the prompt is longer than `context`, which then says what was learned from it.
+        Raises EngineError, or TooLong if the prompt is too much at once: `context` and `most_pictures` then say what
+        was learned from that.
         """
 
     async def close(self) -> None:
         """Give back what the engine holds."""
-
-
-def one_by_one(engine: Engine, prompt: Prompt) -> int:
-    """Upper bound of prompt tokens for pictures that are shown one by one."""
-    return sum(engine.frame_tokens(max(each.frame.width, each.frame.height)) for each in pictures_of(prompt))
 
 
 def ladder(side: int, least: int) -> tuple[int, ...]:
@@ -248,13 +248,3 @@ def ladder(side: int, least: int) -> tuple[int, ...]:
     while sizes[-1] * 3 // 4 >= least:
         sizes.append(sizes[-1] * 3 // 4)
     return tuple(sizes)
-
-
-_TEMPLATE = 64  # tokens; more than chat templates and the system prompts in them were seen to add
-_TURN = 16
-
-
-def reserve(engine: Engine, prompt: Prompt, *, text_tokens: int | None = None) -> int:
-    """Upper bound of a prompt's tokens, of which its words take `text_tokens`, or one for each byte if not counted."""
-    words = sum(len(text.encode()) for text in texts_of(prompt)) if text_tokens is None else text_tokens
-    return words + engine.picture_tokens(prompt) + _TURN * len(prompt) + _TEMPLATE

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from json import dumps
 
-from agents.engine import Engine, Message, Picture, Prompt, Sampling, TooLong, ladder, pictures_of, reserve, texts_of
+from agents.engine import Engine, Message, Picture, Prompt, Sampling, TooLong, ladder, pictures_of, texts_of
+from agents.pricing import reserve
 
 _FEWEST = 4  # frames; fewer show too little of a film to answer about it
 
@@ -29,10 +30,18 @@ async def fits(engine: Engine, prompt: Prompt, sampling: Sampling) -> bool:
 
 
 async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
-    """The prompt within `engine.context` tokens, reply included. Raises TooLong, EngineError.
+    """The prompt within `engine.context` tokens, reply included, and `engine.most_pictures`.
 
-    Its words are counted only when the upper bound, one token a byte, does not fit.
+    Its words are counted only when the upper bound, one token a byte, does not fit. Raises TooLong, EngineError.
     """
+    wanted, most = len(pictures_of(prompt)), engine.most_pictures
+    if most is None or wanted <= most:
+        return await _fit(engine, prompt, sampling)
+    fitted = await _fit(engine, _thinned(prompt, most), sampling)
+    return Fitted(fitted.prompt, (f"model: shown {most} of {wanted} frames", *fitted.degraded))
+
+
+async def _fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
     if engine.context is None or reserve(engine, prompt) + sampling.max_tokens <= engine.context:
         return Fitted(prompt)
     text_tokens = sum([await engine.count(text) for text in texts_of(prompt)])

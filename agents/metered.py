@@ -8,9 +8,10 @@ from time import perf_counter
 
 from agents.budget import Cost, Meter
 from agents.conversation import compose
-from agents.engine import Engine, Generation, Picture, Prompt, Sampling, TooLong, pictures_of, reserve
+from agents.engine import Engine, Generation, Picture, Prompt, Sampling, TooLong, pictures_of
 from agents.fitting import Fitted, fit, spoken_of, thin
 from agents.ledger import Ledger
+from agents.pricing import reserve
 from agents.trace import Asked, Trace
 
 _SHORTEST = 64  # tokens; a reply shorter than this is only allowed where no more was asked for

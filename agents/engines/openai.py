@@ -12,7 +12,7 @@ from random import Random
 import httpx
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, TooLong, reserve
+from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, TooLong
 from agents.engines.remote.abilities import Abilities
 from agents.engines.remote.completion import Completion
 from agents.engines.remote.distribution import distribution
@@ -20,10 +20,11 @@ from agents.engines.remote.host import Host
 from agents.engines.remote.messages import in_words
 from agents.engines.remote.options import NAMES, Options, options_of
 from agents.engines.remote.packing import packed, shown_in
-from agents.engines.remote.refusal import excess
+from agents.engines.remote.refusal import Excess, excess
 from agents.engines.remote.request import Request
 from agents.engines.remote.server import Refused, Server
 from agents.engines.spellings import spellings
+from agents.pricing import reserve
 from agents.profiles import Profiles
 
 _LOG = logging.getLogger("secondlook.engine")
@@ -93,6 +94,11 @@ class OpenAIEngine:
         """The most tokens that it reads and writes in one call; None if unknown."""
         return self._host.abilities.context if self._host.abilities else self._options.context
 
+    @property
+    def most_pictures(self) -> int | None:
+        """The most pictures in one prompt, once the server has refused more."""
+        return self._host.abilities.most_pictures if self._host.abilities else None
+
     def frame_tokens(self, side: int) -> int:
         """Upper bound of prompt tokens for one frame as a picture, with its time label."""
         known = self._host.abilities
@@ -152,8 +158,13 @@ class OpenAIEngine:
                 raise
             pictures = self.picture_tokens(prompt)
             self._host.learn(found, pictures, reserve(self, prompt) - pictures)
-            told = f"{self.context} tokens that {self.model} reads" if self.context else f"{self.model} reads"
-            raise TooLong(f"The question with its frames is longer than the {told}.") from refusal
+            raise TooLong(self._told(found)) from refusal
+
+    def _told(self, found: Excess) -> str:
+        if found.pictures is not None:
+            return f"The question shows more than the {found.pictures} pictures that {self.model} takes at once."
+        much = f"the {self.context} tokens that {self.model} reads" if self.context else f"{self.model} reads"
+        return f"The question with its frames is longer than {much}."
 
     async def _write(self, request: Request, n: int) -> Generation:
         """Servers that know no `n` send one reply however many were asked for: ask again until there are enough.

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from math import log
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, one_by_one, pictures_of
+from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, pictures_of
+from agents.pricing import one_by_one
 
 Line = str | Mapping[str, float] | Reply
 Script = Iterable[Line] | Callable[[Prompt, Sampling, int], Iterable[Line]]
@@ -54,6 +55,7 @@ class ScriptedEngine:
     tokens_per_frame: int = 16
     least_side: int = 64
     context: int | None = None
+    most_pictures: int | None = None
     problem: str | None = None
     pause: float = 0.0
     calls: list[Call] = field(default_factory=list)

@@ -10,12 +10,13 @@ from threading import Event
 import torch
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Sampling, one_by_one
+from agents.engine import EngineError, Generation, Offer, Prompt, Sampling
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.local.choose import choose
 from agents.engines.local.decode import decode
 from agents.engines.local.prefill import Reader
 from agents.engines.manner import manner
+from agents.pricing import one_by_one
 
 _OPTIONS = frozenset({"answers", "device", "dtype", "name", "side", "threads"})
 
@@ -72,6 +73,7 @@ class TransformersEngine:
         self.side = checkpoint.side
         self.least_side = checkpoint.least_side
         self.context: int | None = checkpoint.longest
+        self.most_pictures: int | None = None
         self.problem: str | None = None
         self.frame_tokens = checkpoint.frame_tokens
         self._tokenizer = checkpoint.tokenizer

@@ -115,6 +115,11 @@ class VllmEngine:
         return self.asked.context
 
     @property
+    def most_pictures(self) -> int | None:
+        """The most pictures that the server takes in one prompt, once it has refused more."""
+        return self.asked.most_pictures
+
+    @property
     def problem(self) -> str | None:
         """Why it cannot be asked just now; None while the server is ready."""
         return self.supervisor.problem

@@ -3,10 +3,11 @@ import asyncio
 import pytest
 
 from agents.budget import Budget
-from agents.engine import Generation, Prompt, Sampling, TooLong, pictures_of, reserve
+from agents.engine import Generation, Prompt, Sampling, TooLong, pictures_of
 from agents.engines.scripted import Call, ScriptedEngine
 from agents.fitting import Fitted, fit
 from agents.presets import Catalogue
+from agents.pricing import reserve
 from agents.run import Run
 from agents.runner import conduct
 from tests.agents.engines.strip import strip
@@ -68,6 +69,14 @@ def test_fewer_than_four_frames_are_an_error() -> None:
         fitted(strip(16, "What?"), 480, least_side=56)
     with pytest.raises(TooLong):
         fitted(strip(1, "What? " * 500), 480)
+
+
+def test_no_more_pictures_are_shown_than_the_engine_takes() -> None:
+    engine = ScriptedEngine([], side=56, most_pictures=3)
+    found = asyncio.run(fit(engine, strip(9, "What?"), SHORT))
+    assert [picture.time for picture in pictures_of(found.prompt)] == [1, 4, 7]
+    assert found.degraded == ("model: shown 3 of 9 frames",)
+    assert asyncio.run(fit(engine, strip(3, "What?"), SHORT)).degraded == ()
 
 
 def test_words_are_counted_before_anything_is_given_up() -> None:

@@ -27,4 +27,5 @@ class Abilities:
     packing: Packing = "images"
     trusting: bool = False
     context: int | None = None
+    most_pictures: int | None = None
     counts: bool = False

@@ -63,15 +63,15 @@ class Host:
         return len(text.encode()) if counted is None else counted
 
     def learn(self, excess: Excess, pictures: int, others: int) -> None:
-        """A prompt was too long, though its pictures and all else were thought to take no more than these tokens."""
+        """A prompt was too much, though its pictures and all else were thought to take no more than these tokens."""
         known = self.abilities
         if known is None:
             return
-        context = min((each for each in (known.context, excess.context) if each is not None), default=None)
+        context, most = _least(known.context, excess.context), _least(known.most_pictures, excess.pictures)
         tariff = known.tariff
         if pictures and excess.tokens is not None and excess.tokens > pictures + others:
             tariff = tariff.dearer((excess.tokens - others) / pictures)
-        self.abilities = replace(known, context=context, tariff=tariff)
+        self.abilities = replace(known, context=context, most_pictures=most, tariff=tariff)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -88,3 +88,7 @@ class Host:
             known = await self._probe.abilities(card)
         self._outages = outages
         return known
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((each for each in limits if each is not None), default=None)

@@ -15,19 +15,26 @@ _PROMPT = re.compile(
     r"(?:contains (?:at least )?|resulted in |requested |input length \()(\d{3,})(?: input)?(?: tokens|\))",
     re.IGNORECASE,
 )
+_PICTURES = re.compile(r"at most (\d+) image", re.IGNORECASE)
 _MISSED = re.compile(r"cache.?miss", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A prompt was too long: the model reads `context` tokens, the prompt has `tokens`; None where it was not said."""
+    """A prompt was too much: the model reads `context` tokens, or `pictures`, and the prompt has `tokens`.
 
-    context: int | None
-    tokens: int | None
+    None is what was not said.
+    """
+
+    context: int | None = None
+    tokens: int | None = None
+    pictures: int | None = None
 
 
 def excess(words: str) -> Excess | None:
-    """What a refusal says about the length of a prompt; None if it is about something else."""
+    """What a refusal says about the size of a prompt; None if it is about something else."""
+    if (pictures := _number(_PICTURES, words)) is not None:
+        return Excess(pictures=pictures)
     if not _TOO_LONG.search(words):
         return None
     return Excess(_number(_CONTEXT, words), _number(_PROMPT, words))

@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
-from agents.engine import Generation, Prompt, Sampling, TooLong, reserve
+from agents.engine import Generation, Prompt, Sampling, TooLong, pictures_of
 from agents.engines.openai import OpenAIEngine
 from agents.engines.remote.refusal import Excess, excess, missed
+from agents.fitting import fit
+from agents.pricing import reserve
 from tests.agents.engines.asking import after_probe, engine_of, probed
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.strip import strip, words
@@ -38,7 +40,7 @@ VLLM = (
         ("context_length_exceeded", Excess(None, None)),
         ("the request exceeds the available context size (4096 tokens)", Excess(4096, None)),
         ("prompt is too long: 210000 tokens > 200000 maximum", Excess(None, None)),
-        ("At most 64 image(s) may be provided in one prompt.", None),
+        ("At most 64 image(s) may be provided in one prompt.", Excess(pictures=64)),
         ("max_tokens must be at least 1, got 0.", None),
     ],
 )
@@ -144,3 +146,12 @@ def test_a_server_that_forbids_counting_is_still_asked_the_rest(serve: Serve) ->
             await engine.close()
 
     assert asyncio.run(act()).replies[0].text == "fine"
+
+
+def test_how_many_pictures_are_too_many_is_learned_from_a_refusal(serve: Serve) -> None:
+    told = "At most 4 image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit."
+    engine = ask_for_too_much(serve(), told, strip(8, "?"))
+    assert engine.most_pictures == 4 and engine.context is None
+    fitted = asyncio.run(fit(engine, strip(8, "?"), Sampling()))
+    assert len(pictures_of(fitted.prompt)) == 4
+    assert fitted.degraded == ("model: shown 4 of 8 frames",)

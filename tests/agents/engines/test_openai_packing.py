@@ -9,9 +9,10 @@ import logging
 import pytest
 
 from agents.conversation import compose
-from agents.engine import Message, Picture, Prompt, Sampling, ToolCall, reserve
+from agents.engine import Message, Picture, Prompt, Sampling, ToolCall
 from agents.engines.openai import OpenAIEngine
 from agents.engines.remote.packing import Clip, packed
+from agents.pricing import reserve
 from tests.agents.engines.asking import engine_of, once, probed
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.strip import picture, strip, words
