@@ -6,6 +6,7 @@ from app.records.file import BlobRecord, FileRecord
 from app.records.key import KeyRecord
 from app.records.run import RunRecord
 from app.records.store import Records, RecordsDown, RecordsFull
+from app.records.usage import UsageRecord
 from app.records.version import VERSION, WrongVersion
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "RecordsDown",
     "RecordsFull",
     "RunRecord",
+    "UsageRecord",
     "WrongVersion",
 ]

@@ -41,6 +41,10 @@ class Registry:
         if (twin := _twin(live)) is not None:
             _drop(self._twins, twin, live)
 
+    def tokens_of(self, key: str) -> int:
+        """What the runs of a key that are not over have read and written."""
+        return sum(live.tokens for live in self if live.caller.key == key)
+
     def get(self, tenant: str, run_id: str) -> LiveRun | None:
         """A run of this tenant."""
         live = self._runs.get(run_id)

@@ -12,6 +12,7 @@ from time import monotonic
 from sqlalchemy.exc import IntegrityError
 
 from agents.trace import Event, Noted
+from app.allowance import Allowance
 from app.answers import Answers
 from app.caller import Caller
 from app.errors import Cancelled, Clash, Draining, Failure
@@ -45,6 +46,7 @@ class Runs:
         self._settings = settings
         self._records = records
         self._gate = gate
+        self._allowance = Allowance(records)
         self._answers = answers
 
     async def open(self) -> None:
@@ -74,6 +76,7 @@ class Runs:
         """Forget the runs whose time is over."""
         seconds = self._settings.run_days * _DAY
         await self._records.write(lambda session: archive.sweep(session, seconds))
+        await self._allowance.sweep()
 
     async def start(self, job: Job, caller: Caller, ticket: Ticket) -> LiveRun:
         """The run for a request: a new one, or that of the same request sent before. It may be over already.
@@ -185,6 +188,7 @@ class Runs:
             patience = math.inf if live.background else None
             async with self._gate.enter(live.caller, patience):
                 await live.recorded.wait()
+                live.caller = await self._allowance.left(live.caller, self.live.tokens_of(live.caller.key))
                 live.status = "running"
                 self.book.put(archive.started(live.id))
                 if live.first > 1:
@@ -205,6 +209,7 @@ class Runs:
         """Write the end down, then tell it. An answer that cannot be written down is still an answer."""
         live.status = status
         if live.recorded.is_set():
+            self.book.put(self._allowance.charge(live.caller.key, live.tokens))
             error = None if live.error is None else Failure.of(live.error).body["error"]
             self.book.put(archive.ended(live, status, error))
             try:

@@ -1,0 +1,72 @@
+"""What a key may still spend today."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from app.caller import Caller
+from app.errors import Spent
+from app.records import Records, UsageRecord
+
+_DAY = 24 * 3600.0
+_KEPT_DAYS = 400
+
+
+class Allowance:
+    """Counts the tokens of every key, day by day in UTC, and holds those that have a limit to it.
+
+    A run may spend what was left when it began, so runs at work at once can exceed the limit together, by as much as
+    the others spend after that.
+    """
+
+    def __init__(self, records: Records, clock: Callable[[], float] = time.time) -> None:
+        self._records = records
+        self._clock = clock
+
+    async def left(self, caller: Caller, at_work: int) -> Caller:
+        """The caller with a quota for one run that today's limit allows, `at_work` tokens being spent already.
+
+        Raises Spent if nothing is left.
+        """
+        limit, now = caller.quota.tokens_per_day, self._clock()
+        if limit is None:
+            return caller
+        used = await self._records.read(lambda session: session.get(UsageRecord, (caller.key, _day(now))))
+        left = limit - at_work - (used.tokens if used else 0)
+        if left <= 0:
+            raise Spent(
+                f"This key may use {limit} tokens a day, and has used them. The next day begins at midnight, UTC.",
+                retry_after=math.ceil(_DAY - now % _DAY),
+            )
+        most = min(left, caller.quota.tokens_per_run or left)
+        return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}))
+
+    def charge(self, key: str, tokens: int) -> Callable[[Session], None]:
+        """What to do to the records when a run of this key has ended."""
+        day = _day(self._clock())
+
+        def change(session: Session) -> None:
+            used = session.get(UsageRecord, (key, day))
+            if used is None:
+                used = UsageRecord(key=key, day=day, runs=0, tokens=0)
+                session.add(used)
+            used.runs += 1
+            used.tokens += tokens
+
+        return change
+
+    async def sweep(self) -> None:
+        """Forget days long past."""
+        first = _day(self._clock() - _KEPT_DAYS * _DAY)
+        await self._records.write(lambda session: session.execute(delete(UsageRecord).where(UsageRecord.day < first)))
+
+
+def _day(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).date().isoformat()
