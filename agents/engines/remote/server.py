@@ -17,6 +17,7 @@ _FIRST_PAUSE = 0.25  # seconds, doubled each time, and up to twice that at rando
 _LONGEST_PAUSE = 20.0  # seconds; a server that asks for more is down as far as a waiting caller is concerned
 _CONNECTIONS = 256  # as many requests as vLLM works on at once unless told otherwise; the others wait here
 _BUSY = (429, 503)
+_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 _WORDS = 500  # characters of what a server says that are kept
 
 
@@ -57,6 +58,7 @@ class Server:
             # Shorter than the 5 seconds after which most servers hang up on an idle connection.
             limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=64, keepalive_expiry=3.0),
             transport=transport,
+            trust_env=httpx.URL(base).host not in _HERE,  # a proxy has nothing to do with what is on this machine
         )
         self._seconds = seconds
         self._random = Random()

@@ -15,7 +15,7 @@ from agents.engines.remote.tenant import Secret
 from tests.agents.engines.asking import engine_of
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.keeper import Keeper
-from tests.agents.engines.strip import picture, strip
+from tests.agents.engines.strip import picture, strip, words
 from tests.agents.engines.stub import Answer, Json, Stub, is_probe, talkative
 
 Act = Callable[[OpenAIEngine], Awaitable[None]]
@@ -66,6 +66,32 @@ def test_what_was_lost_is_sent_again_once(serve: Serve) -> None:
     play(serve(keeper), act)
     assert [len(each) for each in keeper.brought] == [3, 1, 4, 0]
     assert keeper.refused == 1
+
+
+def test_a_server_that_is_at_odds_with_itself_is_sent_everything_once_more(serve: Serve) -> None:
+    """vLLM says no more than this when the half that reads has not got what the half that listens has."""
+    keeper = Keeper()
+    broken: list[Answer] = []
+
+    def answer(body: Json) -> Answer:
+        found = keeper(body)
+        return broken.pop() if broken and not is_probe(body) else found
+
+    stub = serve(answer)
+
+    async def act(engine: OpenAIEngine) -> None:
+        await ask(engine, strip(2, "?"))
+        broken.append(Answer({"error": {"message": "Internal server error"}}, 500))
+        assert await ask(engine, strip(3, "?")) == "same"
+        broken.extend([Answer({"error": {"message": "Internal server error"}}, 500)] * 2)
+        with pytest.raises(EngineError, match=r"failed \(500\)"):
+            await ask(engine, strip(3, "?"))
+        broken.append(Answer({"error": {"message": "Internal server error"}}, 500))
+        with pytest.raises(EngineError, match=r"failed \(500\)"):
+            await ask(engine, words("?"))
+
+    play(stub, act)
+    assert [len(each) for each in keeper.brought] == [2, 1, 3, 0, 3, 0]
 
 
 def test_a_server_that_forgets_at_once_is_not_asked_for_ever(serve: Serve) -> None:
