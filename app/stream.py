@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext, suppress
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from app.errors import Gone
 from app.gate import unless_gone
 from app.middleware import observe
 
@@ -40,7 +41,7 @@ class EventStream(Response):
         self._watch = watch or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._watch:
+        with suppress(Gone), self._watch:
             await unless_gone(receive, self._pour(scope["state"]["request_id"], send))
 
     async def _pour(self, request_id: str, send: Send) -> None:

@@ -38,7 +38,7 @@ class LiveRun:
     """One run. `first` is the number of its first event in this process; those before are in the records.
 
     `response` is as it goes over the wire. `error` is what a failed run raised. `recorded`: it is in the records, or
-    on its way there before all that it will tell. `stopping` is what becomes of it if it is stopped.
+    on its way there before all that it will tell. `stopping` is what becomes of it now that it is stopped.
     """
 
     id: str
@@ -57,7 +57,7 @@ class LiveRun:
     error: BaseException | None = None
     watchers: int = 0
     task: asyncio.Task[None] | None = None
-    stopping: Status = "cancelled"
+    stopping: Status | None = None
 
     def __post_init__(self) -> None:
         self.recorded = asyncio.Event()
@@ -96,6 +96,10 @@ class LiveRun:
         self.events, self.response, self.first = list(told), response, told[0].seq if told else 1
         self.end("completed")
         return self
+
+    async def gone(self) -> None:
+        """Wait for the end, whatever it is."""
+        await self._over.wait()
 
     async def ended(self) -> dict[str, Any]:
         """Wait for the end; the response. Raises what the run raised."""

@@ -99,8 +99,10 @@ class Runs:
             former = await self._former(live, ticket.idempotency_key)
             if former is not None:
                 return former
-        elif ticket.retry and (twin := self.live.twin(caller.tenant, job.endpoint, ticket.digest)):
-            return twin
+        elif ticket.retry:
+            twin = self.live.twin(caller.tenant, job.endpoint, ticket.digest)
+            if twin is not None and not twin.stopping:
+                return twin
         model = self._answers().model
         await self._begin(
             live,
@@ -137,6 +139,8 @@ class Runs:
         """The run that this key has named before, begun again if it came to nothing. Raises Clash."""
         tenant = live.caller.tenant
         record = None
+        if (former := self.live.keyed(tenant, key)) and former.stopping:
+            await former.gone()
         if (former := self.live.keyed(tenant, key)) is None:
             record = await self._records.read(lambda session: archive.keyed(session, tenant, key))
             former = self.live.keyed(tenant, key)
@@ -196,7 +200,7 @@ class Runs:
                 response = await live.job.perform(self._answers(), self._place(live), self._teller(live))
             live.response = rounded(response.model_dump(mode="json"))
         except asyncio.CancelledError:
-            status = live.stopping
+            status = live.stopping or "interrupted"
         except Draining as error:
             status, live.error = "interrupted", error
         except Exception as error:
@@ -228,7 +232,8 @@ class Runs:
 
     def _stop(self, live: LiveRun, status: Status, error: BaseException) -> None:
         if live.status not in OVER and live.task is not None:
-            live.stopping, live.error = status, live.error or error
+            live.stopping = live.stopping or status
+            live.error = live.error or error
             live.task.cancel()
 
     def _left(self, live: LiveRun, ticket: Ticket) -> None:

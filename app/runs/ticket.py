@@ -48,6 +48,7 @@ class Ticket:
             digest=await asyncio.to_thread(_digest, body) if body is not None else None,
             retry=count.isdecimal() and int(count) > 0,
             patience=_seconds(request.headers.get(_TIMEOUT)),
+            began=request.state.began,
         )
 
     @property
