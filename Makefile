@@ -6,7 +6,7 @@ SEEDS ?=
 QUESTIONS ?= 500
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-faults test-vllm check bench-decode scaling clean
+.PHONY: help demo test test-faults test-vllm check bench-decode bench-index scaling clean
 
 help:  ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check: $(VENV)/.dev  ## ruff and mypy --strict
 
 bench-decode: $(VENV)/.dev  ## Decoding against OpenCV, decord and per-frame seeking, side by side
 	@$(BIN)/python -m tests.bench.decode
+
+bench-index: $(VENV)/.dev  ## Searching 100,000 captions: milliseconds, recall, size
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.index
 
 scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on
 	@$(BIN)/python -m tests.bench.scaling --questions $(QUESTIONS) $(if $(SEEDS),--seeds $(SEEDS))
