@@ -35,6 +35,7 @@ from app.settings import Settings
 from app.sweeper import sweep
 from app.videos import Videos
 
+_TIDY_SECONDS = 3600.0
 _LOG = logging.getLogger("secondlook")
 
 
@@ -80,19 +81,15 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Open the records; load the engine in the background, unless one was given, and close it at the end."""
         await asyncio.to_thread(self.records.open)
-        holding = asyncio.ensure_future(self._hold())
-        sweeping = asyncio.ensure_future(
-            sweep(
-                self.settings.sweep_seconds, self.library.sweep, self.library.tidy, self.runs.sweep, self.fetched.sweep
-            )
-        )
+        often = sweep(self.settings.sweep_seconds, self.library.sweep, self.runs.sweep, self.fetched.sweep)
+        tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, sweep(_TIDY_SECONDS, self.library.tidy))]
         try:
             async with at_work(self.decoder, self.settings), self._at_work():
                 yield
         finally:
-            holding.cancel()
-            sweeping.cancel()
-            await asyncio.gather(holding, sweeping, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.fetched.close()
             await asyncio.to_thread(self.records.close)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -80,7 +81,7 @@ class Blobs:
         """A content that lies elsewhere, fetched unless it was before."""
         path = self._cache / name
         if path.exists():
-            os.utime(path)
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # another mtime would be another film
             return path
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         half = path.with_name(f".{name}")
@@ -112,7 +113,7 @@ class Blobs:
 
     def _make_room(self, held: Collection[str]) -> None:
         """Drop what was used longest ago until the rest fits."""
-        found = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in self._cache.glob("[!.]*"))
+        found = sorted((path.stat().st_atime, path.stat().st_size, path) for path in self._cache.glob("[!.]*"))
         total = sum(size for _, size, _ in found)
         for _, size, path in found:
             if total > self._room and path.name not in held:
