@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from agents.engine import EngineError
 from agents.engines.serving import guard
 from agents.engines.serving.output import Output
 
@@ -17,7 +18,7 @@ T = TypeVar("T")
 
 _OURS = "SECONDLOOK_"  # settings of the service, keys among them: none of its business
 _BUFFER = 65536  # bytes
-_FELT = 0.5  # seconds by which a lost connection may be noticed before the end of the program
+_FELT = 2.0  # seconds by which a lost connection may be noticed before the end of the program
 _LONGER = 10.0  # seconds beyond the grace, for the guard to sweep up
 _SWEEPS = 100  # times that we look, where it cannot
 _SWEEP = 0.05  # seconds between them
@@ -66,12 +67,12 @@ class Child:
     async def during(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of something that needs the program. If that ends before, the work is cancelled: Ended.
 
-        So it is if the program ends just after the work failed: losing it is felt before it is known.
+        So it is if the program ends just after an EngineError: that it is gone is felt before it is known.
         """
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._ending}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done() and task.exception() is not None:
+            if task.done() and isinstance(task.exception(), EngineError):
                 await asyncio.wait({self._ending}, timeout=_FELT)
             if self._ending.done() and not (task.done() and task.exception() is None):
                 raise Ended(self._ending.result())

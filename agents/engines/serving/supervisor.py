@@ -93,7 +93,7 @@ class Supervisor:
             try:
                 return await self._launch()
             except EngineError as error:
-                _LOG.error("%s", error)
+                _LOG.error("%s", error.detail)
         limits = self._limits
         raise EngineError(f"{limits.restarts} restarts within {limits.window:g} s did not help")
 

@@ -125,6 +125,16 @@ async def test_no_argument_and_no_log_holds_the_key_and_no_setting_reaches_the_s
     assert "vllm: (APIServer pid=" in caplog.text and "key ***" in caplog.text
 
 
+async def test_proxies_are_not_asked(opening: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with opening() as engine:
+        await engine.probe()
+        assert await said(engine) == "same"
+
+
 async def test_closing_asks_it_to_end(opening: Opening, diary: Diary) -> None:
     async with opening() as engine:
         await engine.probe()
