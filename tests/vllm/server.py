@@ -1,23 +1,15 @@
-"""A real vLLM server, as a child process that can be hurt."""
+"""A real vLLM server."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-_SECONDS = 600.0  # until a server must be up; 40 to 70 on two idle cores, minutes on busy ones
-_GRACE = 20.0  # seconds to end by itself
-_TAIL = 4000  # characters of the log that a failure shows
+from tests.vllm.child import Child, free_port
+
 _SAMPLE = re.compile(r"^(?P<name>[\w:]+)(?P<labels>\{.*\})? (?P<value>\S+)$", re.MULTILINE)
 
 FLAGS: Mapping[str, str | None] = {
@@ -38,88 +30,34 @@ _SURROUNDINGS = {
 }
 
 
-class ServerError(Exception):
-    """The server did not do what it was told; the end of its log says why."""
-
-
-class Server:
-    """One vLLM server on loopback. It keeps its port over restarts.
+class Server(Child):
+    """One vLLM server, of the CPU build unless its `surroundings` say otherwise.
 
     `flags` are added to `FLAGS` or replace them; None is a switch.
     """
 
     def __init__(
-        self, python: Path, model: Path, log: Path, *, name: str = "demo", flags: Mapping[str, str | None] | None = None
+        self,
+        python: Path,
+        model: Path,
+        log: Path,
+        *,
+        name: str = "demo",
+        flags: Mapping[str, str | None] | None = None,
+        surroundings: Mapping[str, str] = _SURROUNDINGS,
     ) -> None:
         self.name = name
-        self.port = _free_port()
-        self.root = f"http://127.0.0.1:{self.port}"
-        self.url = f"{self.root}/v1"
-        self.log = log
-        self._command = [str(python), "-m", "vllm.entrypoints.openai.api_server", *_arguments(model, name, self.port)]
+        port = free_port()
+        command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+        command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
         for flag, value in {**FLAGS, **(flags or {})}.items():
-            self._command += [flag] if value is None else [flag, value]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._begin = 0
-
-    def start(self) -> None:
-        """Start it in a process group of its own, and return at once."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                env={**os.environ, **_SURROUNDINGS},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def wait(self, seconds: float = _SECONDS) -> None:
-        """Until it is healthy. Raises ServerError."""
-        end = time.monotonic() + seconds
-        while not self.healthy():
-            if self._process is None or self._process.poll() is not None:
-                raise ServerError(f"the server ended while it was starting:\n{self.tail()}")
-            if time.monotonic() > end:
-                raise ServerError(f"the server is not healthy after {seconds:g} s:\n{self.tail()}")
-            time.sleep(0.5)
-
-    def healthy(self) -> bool:
-        """Whether it answers."""
-        try:
-            return httpx.get(f"{self.root}/health", timeout=5).is_success
-        except httpx.HTTPError:
-            return False
-
-    def stop(self) -> None:
-        """Ask it to end, and make it if it does not."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE)
-            self.kill()
-
-    def kill(self) -> None:
-        """End it and its children at once, as the kernel does when memory is short."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):  # all have ended by themselves
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+            command += [flag] if value is None else [flag, value]
+        super().__init__(command, port, log, health="/health", surroundings=surroundings)
+        self.url = f"{self.root}/v1"
 
     def kill_model(self) -> None:
         """End only the process that computes; the one that answers HTTP finds out by itself."""
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        for child in children:
-            if b"EngineCore" in Path(f"/proc/{child}/cmdline").read_bytes():
-                os.kill(int(child), signal.SIGKILL)
-
-    def restart(self) -> None:
-        """Kill it and start it on the same port; returns when it is healthy."""
-        self.kill()
-        self.start()
-        self.wait()
+        self.kill_child(b"EngineCore")
 
     def metrics(self) -> dict[str, float]:
         """Its counters and gauges, by name with labels as they stand there, and by name alone, added up."""
@@ -130,29 +68,3 @@ class Server:
             for key in {sample["name"], sample["name"] + (sample["labels"] or "")}:
                 found[key] = found.get(key, 0.0) + float(sample["value"])
         return found
-
-    def ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Send one chat completion request as it stands. Raises httpx.HTTPStatusError."""
-        response = httpx.post(f"{self.url}/chat/completions", json={"model": self.name, **body}, timeout=120)
-        response.raise_for_status()
-        answer: dict[str, Any] = response.json()
-        return answer
-
-    def mark(self) -> None:
-        """From here on, `tail` shows only what is new."""
-        self._begin = self.log.stat().st_size if self.log.exists() else 0
-
-    def tail(self) -> str:
-        """The end of its log since the last mark."""
-        return self.log.read_bytes()[self._begin :].decode(errors="replace")[-_TAIL:] if self.log.exists() else ""
-
-
-def _arguments(model: Path, name: str, port: int) -> list[str]:
-    return ["--model", str(model), "--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -41,7 +41,7 @@ def save_tiny_qwen(folder: Path) -> None:
     model: Any = Qwen3VLForConditionalGeneration(_config(ids, len(tokenizer)))
     with torch.no_grad():
         for weight in model.parameters():
-            weight.mul_(4)  # with the usual size all tokens are alike, whatever is shown
+            weight.mul_(8)  # with the usual size all tokens are alike, whatever is shown
         _rehearse(model, tokenizer.convert_tokens_to_ids(list(_SCRIPT)))
     model.generation_config.eos_token_id = ids["im_end"]
     model.save_pretrained(folder)
