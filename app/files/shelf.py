@@ -48,12 +48,12 @@ class RemoteShelf:
 
     def __init__(self, files: AbstractFileSystem, root: str) -> None:
         self._files = files
-        self._root = root.rstrip("/")
+        self.root = root.rstrip("/")
 
     def put(self, part: Path, name: str) -> None:
         """Upload a finished file, which the place then keeps, and drop it here."""
         with full_disk_told():
-            self._files.makedirs(self._root, exist_ok=True)
+            self._files.makedirs(self.root, exist_ok=True)
             self._files.put_file(str(part), self._at(name))
         part.unlink()
 
@@ -70,16 +70,16 @@ class RemoteShelf:
     def names(self) -> list[str]:
         """A listing, never a cached one."""
         self._files.invalidate_cache()
-        if not self._files.exists(self._root):
+        if not self._files.exists(self.root):
             return []
-        return [str(path).rpartition("/")[2] for path in self._files.ls(self._root, detail=False)]
+        return [str(path).rpartition("/")[2] for path in self._files.ls(self.root, detail=False)]
 
     def age(self, name: str) -> float:
         """Seconds since a content was stored, by what the place says."""
         return float(time.time() - self._files.modified(self._at(name)).timestamp())
 
     def _at(self, name: str) -> str:
-        return f"{self._root}/{name}"
+        return f"{self.root}/{name}"
 
 
 Shelf = FolderShelf | RemoteShelf

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 from agents.engines.scripted import ScriptedEngine
 from app.caller import LOCAL
+from app.files.shelf import RemoteShelf, open_shelf
+from app.quota import Quota
 from app.schemas import Source
 from app.settings import Settings
 from app.videos import Videos
-from tests.app.conftest import body, over_asgi
+from tests.app.conftest import always, body, over_asgi
 from tools.decoders import InProcess
 from tools.video import Video
 
@@ -91,6 +95,64 @@ async def test_a_known_video_is_not_read_again_unless_it_changed(
     assert changed is not first
     await opened(videos, two)
     assert await opened(videos, one) is not changed
+
+
+@pytest.mark.anyio
+async def test_files_are_kept_where_a_url_says(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    shelf = open_shelf(f"memory://{uuid4().hex}", settings.data_dir)
+    assert isinstance(shelf, RemoteShelf)
+    elsewhere = settings.model_copy(update={"blobs": f"memory:/{shelf.root}", "blob_cache_bytes": 0})
+    async with over_asgi(elsewhere, engine) as client:
+        file = (await client.post("/v1/files", files={"file": film.read_bytes()})).json()
+        assert len(shelf.names()) == 1
+        answered = await client.post("/v1/answers", json=body(film, video=file["id"]))
+        assert answered.json()["answer"] == "red"
+        assert (await client.get(f"/v1/files/{file['id']}/content")).content == film.read_bytes()
+        assert not list((settings.data_dir / "cache").iterdir())  # as the cache may keep nothing
+        await client.delete(f"/v1/files/{file['id']}")
+        assert shelf.names() == []
+
+
+@pytest.mark.anyio
+async def test_files_go_by_themselves(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+    brief = settings.model_copy(update={"quota": Quota(file_seconds=0.2), "sweep_seconds": 0.05})
+    async with over_asgi(brief, engine) as client:
+        file = (await client.post("/v1/files", files={"file": film.read_bytes()})).json()
+        assert file["expires_at"] is not None
+        async with asyncio.timeout(30):
+            while list((settings.data_dir / "videos").iterdir()):
+                await asyncio.sleep(0.02)
+        assert (await client.get("/v1/files")).json()["data"] == []
+
+
+@pytest.mark.anyio
+async def test_records_are_where_a_url_says(settings: Settings, engine: ScriptedEngine, tmp_path: Path) -> None:
+    path = tmp_path / "other" / "place.sqlite"
+    async with over_asgi(settings.model_copy(update={"records": f"sqlite:///{path}"}), engine):
+        assert path.exists()
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_longer_than_the_operator_says(settings: Settings, film: Path) -> None:
+    engine = ScriptedEngine(always("A"), pause=0.5)
+    async with over_asgi(settings.model_copy(update={"max_runs": 1, "max_wait_seconds": 0.1}), engine) as client:
+        two = await asyncio.gather(*(client.post("/v1/answers", json=body(film)) for _ in range(2)))
+        assert sorted(response.status_code for response in two) == [200, 429]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("public", [True, False])
+async def test_metrics_may_be_public(settings: Settings, engine: ScriptedEngine, public: bool) -> None:
+    secret = SecretStr("x" * 20)
+    async with over_asgi(settings.model_copy(update={"api_key": secret, "open_metrics": public}), engine) as client:
+        assert ((await client.get("/metrics")).status_code == 401) is not public
+
+
+def test_a_part_of_the_quota_can_be_set_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDLOOK_QUOTA", '{"requests_per_minute": null}')
+    monkeypatch.setenv("SECONDLOOK_QUOTA__STORAGE_BYTES", "5")
+    assert Settings().quota == Quota(requests_per_minute=None, storage_bytes=5)
 
 
 @pytest.mark.anyio

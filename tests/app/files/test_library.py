@@ -261,7 +261,7 @@ async def test_what_lies_elsewhere_is_fetched_once_and_kept_within_a_bound(tmp_p
 
     shelf = house.shelf
     assert isinstance(shelf, RemoteShelf)
-    house.blobs._shelf = RemoteShelf(Counting(), shelf._root)
+    house.blobs._shelf = RemoteShelf(Counting(), shelf.root)
     assert set(await asyncio.gather(*(house.read(first) for _ in range(5)))) == {b"1111111"}
     async with house.library.hold(first.id, ACME) as path:
         before = stamp(path)
