@@ -1,1 +1,1 @@
-"""What the engine for servers is made of: a server over HTTP, a completion as it sends it, a distribution in it."""
+"""What the engine for servers is made of: what is known about a server, what is asked of it, what it answers."""
