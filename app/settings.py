@@ -23,7 +23,7 @@ class Settings(BaseSettings):
         env_prefix="SECONDLOOK_", env_nested_delimiter="__", nested_model_default_partial_update=True, frozen=True
     )
 
-    engine: str = Field("demo:", description="The model, as URL: demo:, openai:…, transformers:…, scripted:")
+    engine: str = Field("demo:", description="The model, as URL: demo:, openai:…, vllm:…, transformers:…, scripted:")
     engine_key: SecretStr | None = Field(None, description="API key that the engine asks for.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typer.testing import CliRunner
 
 from agents.engines import open_engine
 from agents.engines.openai import OpenAIEngine
+from agents.engines.vllm import VllmEngine
 from app.cli import cli
 from app.settings import Settings
 from tests.docker.probe import exit_code
@@ -152,10 +152,14 @@ def test_the_engine_alone_has_gpus_and_uses_all_of_them() -> None:
     assert not [each for each in (APP, DEMO, WEIGHTS) if "reservations" in each["deploy"]["resources"]]
 
 
-def test_the_engine_is_started_as_the_app_needs_it() -> None:
-    assert flags()["--logprobs-mode"] == "processed_logprobs"
-    assert {"--enable-prompt-tokens-details", "--trust-request-mm-kwargs"} <= flags().keys()
-    assert json.loads(flags()["--limit-mm-per-prompt"])["image"] >= 64
+def test_the_engine_is_started_as_the_app_would_start_it() -> None:
+    engine = open_engine(f"vllm:{default(VLLM['command'][0])}")
+    assert isinstance(engine, VllmEngine)
+    command = engine.supervisor.program.command
+    ours = dict(each.partition("=")[::2] for each in command[command.index("--port") + 2 :])
+    del ours["--disable-uvicorn-access-log"]  # there, its log stands within ours; here it stands alone
+    assert ours.keys() >= {"--logprobs-mode", "--limit-mm-per-prompt", "--tool-call-parser"}
+    assert ours.items() <= flags().items()
     assert "shm_size" in VLLM
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import socket
@@ -17,7 +16,7 @@ _MODULE = "vllm.entrypoints.openai.api_server"  # the script `vllm` does not run
 _HOST = "127.0.0.1"
 _FLAGS: Mapping[str, str] = {
     "max-model-len": "auto",  # the longest that fits into the memory
-    "limit-mm-per-prompt": json.dumps({"image": 256, "video": 1}),
+    "limit-mm-per-prompt": '{"image":256,"video":1}',
     "logprobs-mode": "processed_logprobs",  # makes option probabilities exact
     "enable-prompt-tokens-details": "true",  # reports cached tokens
     "trust-request-mm-kwargs": "true",  # lets frames be sent as a video with their true times
