@@ -15,6 +15,7 @@ Change = Callable[[Session], object]
 _LOG = logging.getLogger("secondlook")
 _MOST = 10_000
 """Changes held back while the records cannot be written; then the oldest are given up."""
+_RETRY_SECONDS = 0.1
 
 
 class Book:
@@ -27,6 +28,7 @@ class Book:
         self._readers: list[asyncio.Future[None]] = []
         self._some = asyncio.Event()
         self._now = asyncio.Event()
+        self._busy = False
         self._writing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -50,7 +52,7 @@ class Book:
 
     async def flush(self) -> None:
         """Wait until all that was put lasts. Raises RecordsDown, RecordsFull: it is tried again, but not now."""
-        if not self._waiting and not self._readers:
+        if not self._waiting and not self._busy:
             return
         written = asyncio.get_running_loop().create_future()
         self._readers.append(written)
@@ -67,13 +69,19 @@ class Book:
             self._now.clear()
             changes, self._waiting = self._waiting, []
             readers, self._readers = self._readers, []
+            self._busy = True
             try:
-                await self._apply(changes)
+                if changes:
+                    await self._apply(changes)
             except (RecordsDown, RecordsFull) as error:
+                self._waiting = [*changes, *self._waiting][-_MOST:]
                 _tell(readers, error)
-                await self._put_back(changes)
+                await asyncio.sleep(max(self._pause, _RETRY_SECONDS))
+                self._some.set()
             else:
                 _tell(readers, None)
+            finally:
+                self._busy = False
 
     async def _apply(self, changes: Sequence[Change]) -> None:
         """All in one transaction; if one of them is wrong, each in its own, so that the others are not lost with it."""
@@ -93,14 +101,6 @@ class Book:
                 await self._now.wait()
         except TimeoutError:
             pass
-
-    async def _put_back(self, changes: Sequence[Change]) -> None:
-        waiting = [*changes, *self._waiting]
-        if len(waiting) > _MOST:
-            _LOG.error("%d changes to runs are given up: the records cannot be written", len(waiting) - _MOST)
-        self._waiting = waiting[-_MOST:]
-        self._some.set()
-        await asyncio.sleep(max(self._pause, 0.1))
 
 
 def _apply(session: Session, changes: Sequence[Change]) -> None:
