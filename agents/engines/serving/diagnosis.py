@@ -10,10 +10,11 @@ _ERRORS = 3
 _SIGKILL = 128 + 9
 
 _ADVICE: Mapping[str, str] = {
-    r"No module named '?vllm": (
+    r"No module named 'vllm'": (
         'vLLM is not installed for {python}: pip install "secondlook[vllm]", or name the interpreter of an environment '
         "that has it, with ?python=/path/to/bin/python"
     ),
+    r"No module named '?vllm\.": "this release of vLLM is not known here: 0.30 to 0.32 are",
     r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|libcuda\.so|0 active drivers": (
         "vLLM finds no GPU here: look at nvidia-smi, and at whether a container was given the GPU"
     ),

@@ -19,6 +19,7 @@ NOT_INSTALLED = (
     "/usr/bin/python3: Error while finding module specification for 'vllm.entrypoints.openai.api_server' "
     "(ModuleNotFoundError: No module named 'vllm')\n"
 )
+OTHER_VLLM = "/usr/bin/python3: No module named vllm.entrypoints.openai.api_server\n"
 NO_GPU = "RuntimeError: Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG`\n"
 NO_MODEL = (
     "OSError: me/none is not a local folder and is not a valid model identifier listed on 'https://hub.example'\n"
@@ -57,6 +58,7 @@ SETTING = (
             'vLLM is not installed for /usr/bin/python3: pip install "secondlook[vllm]"',
             "No module named",
         ),
+        (OTHER_VLLM, "this release of vLLM is not known here", "No module named vllm.entrypoints"),
         (_TRACEBACK + NO_GPU, "vLLM finds no GPU here", "RuntimeError: Failed to infer device type"),
         (_TRACEBACK + NO_MODEL, "there is no model me/none", "OSError: me/none is not a local folder"),
         (_TRACEBACK + OFFLINE, "the model me/none is not on this machine", "OSError: We couldn't connect"),
