@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from agents.answer import Answer
-from agents.engine import Sampling
+from agents.engine import Picture, Sampling
 from agents.run import Run
 from agents.sample import Sample
 from agents.strategy import Strategy
@@ -31,15 +32,19 @@ class SparseToDense(Strategy):
     top_p: float = Field(0.95, gt=0, le=1, description="Nucleus that tokens are drawn from.")
     think: bool = Field(True, description="Reason before each answer.")
     vote: Literal["last", "pooled"] = Field("last", description="Which rounds vote.")
+    order: Literal["time", "arrival"] = Field(
+        "time", description="How frames are shown; by arrival, a server need not read those of the last round again."
+    )
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
 
     async def answer(self, run: Run) -> Answer:
         sampling = Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
         voters: list[Sample] = []
+        pictures: Sequence[Picture] = ()
         frames = self.start
         while True:
             with run.round(f"{frames} frames"):
-                pictures = await run.look(grid(run.span, frames))
+                pictures = self._arranged(await run.look(grid(run.span, frames)), pictures)
                 drawn = await run.ask(pictures, sampling, self.samples, "think" if self.think else "direct")
             voters = drawn if self.vote == "last" else voters + drawn
             tally = count((each.value, 1.0) for each in voters)
@@ -50,3 +55,9 @@ class SparseToDense(Strategy):
             frames *= 2
             if agreed or frames > self.limit:
                 return answer
+
+    def _arranged(self, pictures: Sequence[Picture], before: Sequence[Picture]) -> Sequence[Picture]:
+        if self.order == "time":
+            return pictures
+        known = {picture.key for picture in before}
+        return (*before, *(picture for picture in pictures if picture.key not in known))

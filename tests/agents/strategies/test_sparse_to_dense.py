@@ -17,6 +17,12 @@ def test_a_denser_round_keeps_every_frame_of_the_round_before(perform: Perform) 
     assert done.run.ledger.frames_unique == 32
 
 
+def test_by_arrival_new_frames_come_after_the_old_ones(perform: Perform) -> None:
+    done = perform({"name": NAME, "samples": 2, "limit": 16, "order": "arrival"}, thoughts(*"ABAB"))
+    sparse, dense = (call.times for call in done.calls)
+    assert dense[:8] == sparse and dense[8:] == tuple(sorted(dense[8:])) and len(set(dense)) == 16
+
+
 def test_stops_at_the_limit_and_lets_only_the_last_round_vote(perform: Perform) -> None:
     done = perform({"name": NAME, "samples": 3, "limit": 16}, thoughts(*"AABCCB"))
     assert (done.frames, done.value, done.stopped) == ([8, 16], "C", "complete")
