@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +20,11 @@ ROOT = Path(__file__).parents[2]
 class Service:
     """One `secondlook serve`. Settings are given in lower case without the prefix."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, wrapper: Sequence[str] = (), **settings: object) -> None:
         self.folder = folder
+        self._wrapper = wrapper
         self.log = folder / "service.log"
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = {
             "data_dir": folder / "data",
             "engine": "scripted:Answer: A",
@@ -54,7 +55,7 @@ class Service:
         named = {f"SECONDLOOK_{name.upper()}": str(value) for name, value in self._settings.items()}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SECONDLOOK_")}
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "app", "serve"]
+            command = [*self._wrapper, sys.executable, "-m", "app", "serve"]
             self._process = subprocess.Popen(command, cwd=ROOT, env={**kept, **named}, stdout=log, stderr=log)
         until(self._ready, 60)
 
@@ -105,9 +106,9 @@ class Service:
 
 
 @contextmanager
-def serving(folder: Path, **settings: object) -> Iterator[Service]:
-    """A service that is stopped at the end, whatever state it is in."""
-    service = Service(folder, **settings)
+def serving(folder: Path, wrapper: Sequence[str] = (), **settings: object) -> Iterator[Service]:
+    """A service that is stopped at the end, whatever state it is in. `wrapper`: a command that starts it."""
+    service = Service(folder, wrapper, **settings)
     service.start()
     try:
         yield service
@@ -139,7 +140,8 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

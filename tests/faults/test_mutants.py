@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.faults.asking import upload
 from tests.faults.mutants import Mutant, mutants
 from tests.faults.service import Service, serving, until
 
@@ -33,7 +34,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 async def treat(client: httpx.AsyncClient, mutant: Mutant) -> tuple[str, float]:
     """Upload a film and ask about it. What came of it in a word, and the seconds that the slowest request took."""
     began = time.monotonic()
-    sent = await client.post("/v1/files", files={"file": ("film", mutant.content)}, data={"purpose": "user_data"})
+    sent = await upload(client, mutant.content)
     slowest = time.monotonic() - began
     assert sent.status_code < 500, (mutant.name, sent.text)
     if sent.status_code != 200:
@@ -41,7 +42,12 @@ async def treat(client: httpx.AsyncClient, mutant: Mutant) -> tuple[str, float]:
         return "refused at once", slowest
     file = sent.json()["id"]
     began = time.monotonic()
-    question = {"video": file, "question": "What?", "options": ["this", "that"], "strategy": {"name": "direct", "frames": 16}}
+    question = {
+        "video": file,
+        "question": "What?",
+        "options": ["this", "that"],
+        "strategy": {"name": "direct", "frames": 16},
+    }
     answered = await client.post("/v1/answers", json=question)
     slowest = max(slowest, time.monotonic() - began)
     assert answered.status_code < 500, (mutant.name, answered.text)

@@ -1,0 +1,36 @@
+"""Requests that the fault tests send again and again."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.tools.studio import Script, steady
+
+
+def film(folder: Path) -> bytes:
+    """A film of two seconds."""
+    return Script(".mp4", times=steady(50), muxer={"movflags": "faststart"}).shoot(folder).read_bytes()
+
+
+def padded(film: bytes, number: int, size: int = 8) -> bytes:
+    """The same film with another content: a box at its end that says nothing."""
+    return film + struct.pack(">I4sQ", 16 + size, b"free", number) + bytes(size)
+
+
+async def upload(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
+    """Send a film."""
+    return await client.post("/v1/files", files={"file": ("film.mp4", content)}, data={"purpose": "user_data"})
+
+
+def question(video: Any, **fields: Any) -> dict[str, Any]:
+    """A question about a video."""
+    return {"video": video, "question": "What?", "options": ["this", "that"], "strategy": "direct", **fields}
+
+
+async def ask(client: httpx.AsyncClient, video: Any, **fields: Any) -> httpx.Response:
+    """Ask it."""
+    return await client.post("/v1/answers", json=question(video, **fields))
