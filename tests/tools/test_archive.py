@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tools.embedder import HashedEmbedder
-from tools.index import Builder, Line
+from tools.index import Builder, IndexFull, Line
 from tools.index.archive import Archive
 from tools.index.store import ROWS, VECTORS
 from tools.moment import Span
@@ -148,6 +149,37 @@ def test_a_damaged_index_does_not_hide_the_others(
         file.write_bytes(b"x" * 9000)
     assert found(Archive(tmp_path / "indexes", EMBEDDER), "ann", "red") == [("b", "c:10:1")]
     assert "put aside" in caplog.text
+
+
+def test_a_tenant_has_so_much_room(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, EMBEDDER, room=50_000)
+    first = archive.open("ann", STAR, 60.0, BUILDER)
+    first.add([caption(number, f"scene {number}") for number in range(50)])
+    second = archive.open("ann", DOG, 60.0, BUILDER)
+    with pytest.raises(IndexFull, match="50000 bytes"):
+        second.add([caption(0, "x")])
+    first.add([caption(51, "what is there may be finished")])
+    archive.open("bob", STAR, 60.0, BUILDER).add([caption(0, "x")])
+    assert archive.delete("ann", archive.name("ann", STAR, BUILDER))
+    second.add([caption(0, "x")])
+    assert [card.video for card in archive.cards("ann")] == [DOG]
+
+
+def test_opening_without_using_leaves_nothing(tmp_path: Path) -> None:
+    archive = Archive(tmp_path / "indexes", EMBEDDER)
+    for number in range(300):
+        archive.open("ann", f"{number:064d}", 60.0, BUILDER)
+    assert archive.cards("ann") == []
+    assert len(archive._open) <= 256
+
+
+def test_what_nobody_opens_is_swept_away(archive: Archive, tmp_path: Path) -> None:
+    long_ago = time.time() - 1000
+    for file in tmp_path.rglob(f"{DOG}*/card.json"):
+        os.utime(file, (long_ago, long_ago))
+    assert [card.video for card in archive.sweep(900.0)] == [DOG]
+    assert [card.video for card in archive.cards("ann")] == [STAR]
+    assert archive.sweep(900.0) == []
 
 
 def test_a_card_that_cannot_be_read_is_no_index(archive: Archive, tmp_path: Path) -> None:

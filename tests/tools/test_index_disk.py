@@ -5,49 +5,21 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tools.clips import clips
 from tools.embedder import HashedEmbedder
 from tools.index import Index, IndexDown, Line
-from tools.index.presence import Presence
-from tools.index.store import CLAIMS, ROWS, VECTORS
+from tools.index.store import ROWS, VECTORS
+from tools.limits import BadVideo
 
 FILM = 1200.0
 LEVEL = 10.0
 
-BUILDER = """
-import sys, time
-from pathlib import Path
-from tools.clips import clips
-from tools.index import Index, Line
-from tools.index.presence import Presence
-
-folder, name, pause = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-index = Index(1200.0, folder=folder, presence=Presence(folder.parent / "processes"))
-written = 0
-while todo := index.missing(10.0):
-    before = written
-    for clip in todo:
-        if index.claim(clip):
-            time.sleep(pause)
-            index.add([Line(clip.id, clip.span.start, clip.span.end, f"{name} saw {clip.number}", "caption", 10.0)])
-            index.release(clip)
-            written += 1
-            print(clip.number, flush=True)
-    if written == before:
-        time.sleep(0.02)
-index.save()
-"""
 FILLER = """
 import resource, signal, sys
 from pathlib import Path
@@ -69,6 +41,10 @@ def caption(number: int, text: str | None = None) -> Line:
     return Line(f"c:10:{number}", number * 10.0, number * 10.0 + 10.0, text or f"scene {number}", "caption", 10.0)
 
 
+def said(number: int, text: str) -> Line:
+    return Line(f"s:{number}", float(number), number + 1.0, text, "subtitle")
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "index"
@@ -80,23 +56,6 @@ def built(folder: Path) -> Path:
     index = Index(FILM, [caption(number) for number in range(100)], folder=folder)
     index.save()
     return folder
-
-
-@pytest.fixture
-def builders() -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that build, ended at last."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
-def begin(folder: Path, name: str, pause: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", BUILDER, str(folder), name, str(pause)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
 
 
 def test_what_was_added_lasts_without_being_saved(folder: Path) -> None:
@@ -118,68 +77,6 @@ def test_lines_added_after_saving_are_there_after_opening(built: Path) -> None:
     assert index.size == 101
     assert index.search("something else", 1)[0].id == "c:10:7"
     assert index.search("scene 100", 1)[0].id == "c:10:100"
-
-
-def test_a_killed_builder_leaves_what_it_wrote_and_another_goes_on(
-    folder: Path, builders: list[subprocess.Popen[str]]
-) -> None:
-    builders.append(first := begin(folder, "one", 0.005))
-    assert first.stdout is not None
-    done = [int(first.stdout.readline()) for _ in range(40)]
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    index = Index(FILM, folder=folder)
-    assert set(done) <= {int(line.id.split(":")[2]) for line in index.lines()}
-    assert 0 < index.coverage(LEVEL) < 1
-    builders.append(second := begin(folder, "two", 0.0))
-    assert second.wait(60) == 0
-    assert index.coverage(LEVEL) == 1
-    assert index.size == 120
-    assert {line.text.split()[0] for line in index.lines()} == {"one", "two"}
-    assert index.search("two saw 119", 1)[0].id == "c:10:119"
-
-
-def test_builders_in_several_processes_share_the_work(folder: Path, builders: list[subprocess.Popen[str]]) -> None:
-    builders += [begin(folder, name, 0.01) for name in ("one", "two")]
-    outputs = [process.communicate(timeout=120)[0].split() for process in builders]
-    assert sorted(map(int, outputs[0] + outputs[1])) == list(range(120))
-    assert min(map(len, outputs)) > 20
-
-
-def test_what_the_dead_claimed_is_free_at_once(folder: Path, builders: list[subprocess.Popen[str]]) -> None:
-    builders.append(process := begin(folder, "one", 60.0))
-    index = Index(FILM, folder=folder, presence=Presence(folder.parent / "processes"))
-    clip = clips(FILM, LEVEL)[0]
-    held = time.monotonic() + 20
-    while not _claims(folder) and time.monotonic() < held:
-        time.sleep(0.02)
-    assert not index.claim(clip)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert index.claim(clip)
-
-
-def _claims(folder: Path) -> bool:
-    if not (folder / CLAIMS).exists():
-        return False
-    with sqlite3.connect(folder / CLAIMS) as connection:
-        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'claim'").fetchone()[0]
-        claimed = bool(found and connection.execute("SELECT count(*) FROM claim").fetchone()[0])
-    connection.close()
-    return claimed
-
-
-def test_a_clip_is_claimed_by_one_at_a_time(folder: Path, tmp_path: Path) -> None:
-    index = Index(FILM, folder=folder, presence=Presence(tmp_path / "processes"))
-    clip, other = clips(FILM, LEVEL)[:2]
-    assert index.claim(clip)
-    assert not index.claim(clip)
-    assert index.claim(other)
-    index.release(clip)
-    assert index.claim(clip)
-    index.add([caption(1)])
-    index.release(other)
-    assert not index.claim(other)
 
 
 @pytest.mark.parametrize("place", [0, 30, -1])
@@ -240,23 +137,6 @@ def test_a_vector_that_was_changed_on_the_disk_is_missing(folder: Path) -> None:
     assert Index(FILM, folder=folder).size == 0
 
 
-def test_damaged_claims_are_forgotten(built: Path) -> None:
-    clip = clips(FILM, LEVEL)[110]
-    assert Index(FILM, folder=built).claim(clip)
-    (built / CLAIMS).write_bytes(b"x" * 5000)
-    assert Index(FILM, folder=built).claim(clip)
-
-
-def test_what_one_writes_the_other_sees_at_once(folder: Path) -> None:
-    one, other = Index(FILM, folder=folder), Index(FILM, folder=folder)
-    assert (one.size, other.size) == (0, 0)
-    one.add([caption(1, "a red star")])
-    assert other.search("red star", 1)[0].id == "c:10:1"
-    other.add([caption(1, "a blue dot")])
-    assert one.search("blue dot", 1)[0].text == "a blue dot"
-    assert one.size == 1
-
-
 def test_a_cost_is_added_up_and_lasts(folder: Path) -> None:
     index = Index(FILM, folder=folder)
     index.add([caption(1)], {"calls": 1, "prompt_tokens": 900.0})
@@ -295,10 +175,36 @@ def test_subtitles_are_heard_once(folder: Path) -> None:
 
     def hear() -> list[Line]:
         heard.append(1)
-        return [Line("s:0", 1.0, 2.0, "hello there", "subtitle")]
+        return [said(0, "hello there")]
 
-    index = Index(FILM, folder=folder, hear=hear)
+    index = Index(FILM, folder=folder)
+    index.listen(hear)
     assert not heard
     assert index.search("hello", 1)[0].source == "subtitle"
-    assert Index(FILM, folder=folder, hear=hear).subtitles()[0].text == "hello there"
+    again = Index(FILM, folder=folder)
+    again.listen(hear)
+    assert again.subtitles() == (said(0, "hello there"),)
     assert len(heard) == 1
+
+
+def test_subtitles_that_cannot_be_heard_now_are_heard_later(folder: Path) -> None:
+    def fail() -> list[Line]:
+        raise BadVideo("The file is gone.")
+
+    index = Index(FILM, folder=folder)
+    index.listen(fail)
+    assert index.subtitles() == ()
+    index.listen(lambda: [said(0, "hello")])
+    assert index.subtitles() == (said(0, "hello"),)
+
+
+def test_subtitles_can_be_replaced_and_others_see_it(folder: Path) -> None:
+    index, other = Index(FILM, [caption(1)], folder=folder), Index(FILM, folder=folder)
+    index.listen(lambda: [said(0, "old words"), said(1, "more old words")])
+    assert (len(index.subtitles()), len(other.subtitles())) == (2, 2)
+    index.save()
+    index.say([said(0, "new words")])
+    for each in (index, other, Index(FILM, folder=folder)):
+        assert each.subtitles() == (said(0, "new words"),)
+        assert not each.search("old", 9, by="words")
+        assert each.search("scene 1", 1)[0].id == "c:10:1"

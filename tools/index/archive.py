@@ -1,81 +1,79 @@
 """All indexes of one service: a folder for each tenant, in it one for each film and builder."""
 
 import hashlib
-import json
+import os
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import RLock
 from uuid import uuid4
 
 from tools.embedder import Embedder
 from tools.index.builder import Builder
+from tools.index.card import CARD, CARDS, Card, bytes_of, identify, make_card, read_card, touched
 from tools.index.database import IndexDown
-from tools.index.index import MOST, By, Index
+from tools.index.index import MOST, By, Index, IndexFull
 from tools.index.presence import Presence
 from tools.index.union import Union
-from tools.line import Hit, Line, Source
+from tools.line import Hit, Source
 from tools.moment import Span
 
-_CARD = "card.json"
-_CARDS = f"[0-9a-f]*/{_CARD}"
 _PRESENT = "processes"
+_MANY = 256
+"""Indexes kept open however small they are."""
+_HALF_MADE = 24 * 3600.0
+"""Seconds after which what a process was making is left over from one that died."""
 _SETTLED = 1_000_000_000
 """Nanoseconds after which what changed in a folder shows in its time for certain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What is known of an index without opening it. `video` is the sha256 of the film, `created` seconds since 1970."""
-
-    id: str
-    video: str
-    duration: float
-    builder: Builder
-    created: float
-
-
 class Archive:
-    """Indexes in a folder, opened when needed. Safe under threads and processes. Raises IndexDown.
+    """Indexes in a folder, made and opened when they are first used. Safe under threads and processes.
 
     `memory`: bytes of indexes kept open, by estimate; the least recently used is closed first. `most`: lines of one.
+    `room`: bytes on the disk with which a tenant gets no new index. Raises IndexDown.
     """
 
-    def __init__(self, folder: Path, embedder: Embedder, *, memory: int = 1 << 30, most: int = MOST) -> None:
+    def __init__(
+        self, folder: Path, embedder: Embedder, *, memory: int = 1 << 30, most: int = MOST, room: int = 4 << 30
+    ) -> None:
         self.embedder = embedder
         self._folder = folder
         self._memory = memory
         self._most = most
+        self._room = room
         self._lock = RLock()
         self._open: OrderedDict[Path, Index] = OrderedDict()
-        self._presence: Presence | None = None
         self._unions: OrderedDict[str, Union] = OrderedDict()
         self._listed: dict[Path, tuple[int, dict[Path, Card]]] = {}
+        self._presence: Presence | None = None
 
-    def open(
-        self,
-        tenant: str,
-        video: str,
-        duration: float,
-        builder: Builder,
-        hear: Callable[[], Sequence[Line]] | None = None,
-    ) -> Index:
-        """A tenant's index of a film by a builder; begun if there is none. `hear`: see Index."""
+    def open(self, tenant: str, video: str, duration: float, builder: Builder, label: str = "") -> Index:
+        """A tenant's index of a film by a builder, begun when it is first used if there is none.
+
+        Using a new one raises IndexFull if the tenant has no room for it.
+        """
         folder = self._folder_of(tenant, video, builder)
+        card = Card(identify(folder), tenant, video, label, duration, builder, time.time())
         with self._lock:
             if folder not in self._open:
-                _describe(folder, Card(_id(folder), video, duration, builder, time.time()))
-                present = self._present()
                 self._open[folder] = Index(
-                    duration, embedder=self.embedder, folder=folder, presence=present, most=self._most, hear=hear
+                    duration,
+                    embedder=self.embedder,
+                    folder=folder,
+                    presence=self._present(),
+                    most=self._most,
+                    begin=lambda: self._begin(folder, card),
                 )
             self._open.move_to_end(folder)
             self._close_some()
             return self._open[folder]
+
+    def name(self, tenant: str, video: str, builder: Builder) -> str:
+        """The id that a tenant's index of a film by a builder has or would have."""
+        return identify(self._folder_of(tenant, video, builder))
 
     def cards(self, tenant: str) -> list[Card]:
         """A tenant's indexes, the oldest first."""
@@ -98,7 +96,7 @@ class Archive:
     def bytes(self, tenant: str, id_: str | None = None) -> int:
         """What a tenant's indexes, or one of them, take on the disk."""
         place = self._place(tenant) if id_ is None else self._named(tenant, id_)
-        return sum(_size(file) for file in place.rglob("*")) if place else 0
+        return sum(bytes_of(file) for file in place.rglob("*")) if place else 0
 
     def search(
         self,
@@ -126,6 +124,22 @@ class Archive:
         cards = self._listing(tenant)
         return [(cards[folder], hit) for folder, hit in found if folder in cards]
 
+    def sweep(self, seconds: float) -> list[Card]:
+        """Remove the indexes that nobody has opened for so long, and what was left half made; the cards of those."""
+        gone = []
+        for file in self._folder.glob(f"*/{CARDS}"):
+            card = read_card(file)
+            if card is not None and time.time() - touched(file) > seconds and self.delete(card.tenant, card.id):
+                gone.append(card)
+        for part in self._folder.glob("*/part-*"):
+            if time.time() - touched(part) > _HALF_MADE:
+                shutil.rmtree(part, ignore_errors=True)
+        return gone
+
+    def all(self) -> list[Card]:
+        """Everybody's indexes."""
+        return [card for file in self._folder.glob(f"*/{CARDS}") if (card := read_card(file))]
+
     def close(self) -> None:
         """Save what is open, and be gone for other processes."""
         with self._lock:
@@ -134,6 +148,15 @@ class Archive:
             if self._presence is not None:
                 self._presence.close()
                 self._presence = None
+
+    def _begin(self, folder: Path, card: Card) -> None:
+        """Make the folder of an index, if there is none and there is room; note that it is used."""
+        if not (folder / CARD).exists():
+            if self.bytes(card.tenant) >= self._room:
+                raise IndexFull(f"The indexes of this tenant take {self._room} bytes or more. Delete some of them.")
+            make_card(folder, card)
+        with suppress(OSError):
+            os.utime(folder / CARD)
 
     def _comparable(self, card: Card) -> bool:
         return card.builder.embedder == self.embedder.name
@@ -147,7 +170,7 @@ class Archive:
             return {}
         then, listing = self._listed.get(place, (0, {}))
         if then != changed:
-            found = [(card, file.parent) for file in place.glob(_CARDS) if (card := _card(file))]
+            found = [(card, file.parent) for file in place.glob(CARDS) if (card := read_card(file))]
             found.sort(key=lambda each: (each[0].created, each[0].id))
             listing = {folder: card for card, folder in found}
             if time.time_ns() - changed > _SETTLED:
@@ -160,7 +183,7 @@ class Archive:
         both += sum(union.memory for union in self._unions.values())
         while both > self._memory and len(self._unions) > 1:
             both -= self._unions.popitem(last=False)[1].memory
-        while both > self._memory and len(self._open) > 1:
+        while (both > self._memory or len(self._open) > _MANY) and len(self._open) > 1:
             _, index = self._open.popitem(last=False)
             both -= index.memory
             with suppress(IndexDown):
@@ -181,39 +204,3 @@ class Archive:
 
     def _named(self, tenant: str, id_: str) -> Path | None:
         return next((folder for folder, card in self._listing(tenant).items() if card.id == id_), None)
-
-
-def _id(folder: Path) -> str:
-    """Names an index everywhere; the same film and builder of two tenants have two."""
-    return f"idx_{hashlib.sha256(f'{folder.parent.name}/{folder.name}'.encode()).hexdigest()[:32]}"
-
-
-def _describe(folder: Path, card: Card) -> None:
-    """Make a folder with a card in it, at once or not at all, unless there is one."""
-    if (folder / _CARD).exists():
-        return
-    part = folder.with_name(f"part-{uuid4().hex}")
-    try:
-        part.mkdir(parents=True)
-        (part / _CARD).write_text(json.dumps(asdict(card)))
-        part.rename(folder)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if not (folder / _CARD).exists():  # else another process was first
-            raise IndexDown(f"The index cannot be written: {error}.") from error
-
-
-def _card(file: Path) -> Card | None:
-    """What a card says; None if it cannot be read or was written by another version."""
-    try:
-        said = json.loads(file.read_text())
-        return Card(**{**said, "builder": Builder(**said["builder"])})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0

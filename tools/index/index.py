@@ -1,20 +1,25 @@
 """The lines of one film: kept, found, and claimed by whoever writes them."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Literal
 
 from tools.clips import Clip, clips
-from tools.embedder import Embedder, HashedEmbedder
+from tools.embedder import Embedder, EmbedderDown, HashedEmbedder
 from tools.index.presence import Presence
 from tools.index.store import Store
+from tools.limits import BadVideo, Stopped
 from tools.line import Hit, Line, Source
 from tools.moment import Span
 
+_LOG = logging.getLogger("secondlook.index")
 _SPOKEN: tuple[Source, ...] = ("subtitle",)
 By = Literal["both", "words"]
 """By what lines are found: by the nearness of vectors and by words, or by words alone."""
+Hear = Callable[[], Sequence[Line]]
+"""Reads what is said in a film. Raises BadVideo, Stopped."""
 LONGEST = 2000
 """Characters of a line; what is longer is cut."""
 MOST = 200_000
@@ -29,8 +34,8 @@ class Index:
     """What is known in words of one film. Safe under threads and processes; blocks for milliseconds.
 
     Without a folder it is in memory and ends with this object. In a folder, others may write into it at the same
-    time: each search sees what has been written so far. It is opened when first used; what `hear` returns is added
-    to it once, ever. At most `most` lines. Every method raises IndexDown.
+    time: each search sees what has been written so far. It is opened when first used, after `begin` has been called.
+    At most `most` lines. Every method raises IndexDown.
     """
 
     def __init__(
@@ -42,14 +47,15 @@ class Index:
         folder: Path | None = None,
         presence: Presence | None = None,
         most: int = MOST,
-        hear: Callable[[], Sequence[Line]] | None = None,
+        begin: Callable[[], None] | None = None,
     ) -> None:
         self.duration = duration
         self.embedder = embedder or HashedEmbedder()
         self._folder = folder
         self._presence = presence
         self._most = most
-        self._hear = hear
+        self._begin = begin
+        self._hear: Hear | None = None
         self._lock = RLock()
         self._store: Store | None = None
         self.add(lines)
@@ -128,6 +134,23 @@ class Index:
             self._opened().rows.put(short, vectors, cost)
             self._opened()
 
+    def say(self, lines: Sequence[Line]) -> None:
+        """Keep these lines in place of all subtitles. Raises IndexFull, EmbedderDown."""
+        with self._lock:
+            store = self._opened()
+            others = len(store.view.table) - len(self.subtitles())
+            if others + len(lines) > self._most:
+                raise IndexFull(f"This video's index holds {self._most} lines at most.")
+            self._hear = None
+            said = [_cut(line) for line in lines]
+            store.rows.replace("subtitle", said, self.embedder.embed([line.text for line in said]))
+            store.rows.note(heard=str(len(said)))
+            self._opened()
+
+    def listen(self, hear: Hear) -> None:
+        """When next used, add what is said in the film, unless that was done before, ever."""
+        self._hear = hear
+
     def claim(self, clip: Clip) -> bool:
         """Whether the caller is to write this clip now: it is not there, and nobody else is at it."""
         lives = self._presence.lives if self._presence else _nobody_dies
@@ -192,18 +215,26 @@ class Index:
     def _opened(self) -> Store:
         """The store with all that was written so far."""
         if self._store is None:
+            if self._begin is not None:
+                self._begin()
             self._store = Store(self._folder)
-            self._listen()
+        if self._hear is not None:
+            hear, self._hear = self._hear, None
+            self._listen(self._store, hear)
         self._store.refresh()
         return self._store
 
-    def _listen(self) -> None:
-        """Add what is said in the film, unless that was done before."""
-        if self._store is None or self._hear is None or "heard" in self._store.rows.facts():
+    def _listen(self, store: Store, hear: Hear) -> None:
+        if "heard" in store.rows.facts():
             return
-        said = [_cut(line) for line in self._hear()][: self._most]
-        self._store.rows.put(said, self.embedder.embed([line.text for line in said]))
-        self._store.rows.note(heard=str(len(said)))
+        try:
+            said = [_cut(line) for line in hear()][: self._most]
+            vectors = self.embedder.embed([line.text for line in said])
+        except (BadVideo, Stopped, EmbedderDown) as error:
+            _LOG.warning("the subtitles of a film cannot be read now: %s", error)
+            return
+        store.rows.put(said, vectors)
+        store.rows.note(heard=str(len(said)))
 
 
 def _cut(line: Line) -> Line:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from tools.embedder import Vectors
 from tools.index.database import Database
-from tools.line import Line
+from tools.line import Line, Source
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS line (
@@ -59,18 +60,25 @@ class Rows:
 
         `cost` is added to what was spent on this index so far.
         """
-        halves = vectors.astype(np.float16)
-        values = [
-            (*fields, half.tobytes(), _check(*fields), crc32(half.tobytes()))
-            for fields, half in zip(map(_fields, lines), halves, strict=True)
-        ]
         with self._database.transaction() as connection:
-            connection.executemany(_WRITE, values)
+            connection.executemany(_WRITE, _values(lines, vectors))
             connection.executemany("DELETE FROM failure WHERE clip = ?", [(line.id,) for line in lines])
             connection.executemany(
                 "INSERT INTO cost VALUES (?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
                 list((cost or {}).items()),
             )
+
+    def replace(self, source: Source, lines: Sequence[Line], vectors: Vectors) -> None:
+        """Keep lines in place of all that came from the same source. Begins a new era."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM line WHERE source = ?", (source,))
+            connection.executemany(_WRITE, _values(lines, vectors))
+            connection.execute("INSERT OR REPLACE INTO fact VALUES ('era', ?)", (str(self._era(connection) + 1),))
+
+    def era(self) -> int:
+        """How often lines were removed: what was read in another era is not what is there."""
+        with self._database.connected() as connection:
+            return self._era(connection)
 
     def fail(self, clip: str, reason: str) -> None:
         """Note that nothing can be written about a clip, and why."""
@@ -101,6 +109,16 @@ class Rows:
         """Note something about the whole."""
         with self._database.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", list(facts.items()))
+
+    def _era(self, connection: Connection) -> int:
+        found = connection.execute("SELECT value FROM fact WHERE name = 'era'").fetchone()
+        return int(found[0]) if found else 0
+
+
+def _values(lines: Sequence[Line], vectors: Vectors) -> list[tuple[Any, ...]]:
+    halves = [half.tobytes() for half in vectors.astype(np.float16)]
+    fields = map(_fields, lines)
+    return [(*each, half, _check(*each), crc32(half)) for each, half in zip(fields, halves, strict=True)]
 
 
 def _fields(line: Line) -> tuple[str, float, float, str, str, float]:

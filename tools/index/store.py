@@ -24,6 +24,7 @@ class Store:
         self._folder = folder
         self._changes = -1
         self.rows, self.view = _read(folder)
+        self._era = self.rows.era()
         self.claims = Claims(folder / CLAIMS if folder else None)
         self._saved = self.view.last if self.view.vectors is not None and self._is_saved() else 0
 
@@ -31,6 +32,9 @@ class Store:
         """Take in what was written since, by whomever."""
         now = changes(self._folder) if self._folder else -1
         if now < 0 or now != self._changes:
+            era = self.rows.era()
+            if era != self._era:
+                self.view, self._era, self._saved = View(), era, 0
             self.view.take(self.rows.after(self.view.last, self.view.last))
             self._changes = now
 

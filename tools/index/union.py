@@ -59,6 +59,9 @@ class Union:
             known = []
         if len(known) == len(folders) and monotonic() - self._read_at < _FRESH_SECONDS:
             return
+        if any(member.turned() for member in self._members):
+            self._clear()  # lines were removed
+            known = []
         self._members += [_Member(place, folder) for place, folder in enumerate(folders) if place >= len(known)]
         for member in self._members:
             self._view.take(member.news(self._view.last))
@@ -73,6 +76,7 @@ class _Member:
         self._place = place
         self._rows: Rows | None = None
         self._changes = -1
+        self._era = 0
         self._last = 0
 
     def news(self, last: int) -> list[Row]:
@@ -88,12 +92,16 @@ class _Member:
             for number, row in enumerate(rows, last + 1)
         ]
 
+    def turned(self) -> bool:
+        """Whether lines were removed since the last news."""
+        return self._rows is not None and changes(self.folder) != self._changes and self._rows.era() != self._era
+
     def _unknown(self) -> list[Row]:
         self._rows = self._rows or Rows(self.folder / ROWS)
         now = changes(self.folder)
         if 0 <= now == self._changes:
             return []
-        self._changes = now
+        self._changes, self._era = now, self._rows.era()
         return self._rows.after(self._last, self._last)
 
 
