@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from agents.quoting import quote
+from agents.quoting import inert, quote
 from tools.moment import Span
 from tools.seconds import write
 from tools.tool import Fact
@@ -16,14 +16,15 @@ DATA = (
 _NOT_SEEN = "not seen"
 
 
-def ask(question: str, span: Span, *, slots: bool) -> str:
-    """Ask about a part of a film, to be answered from it alone."""
+def ask(question: str, spans: Sequence[Span], *, slots: bool) -> str:
+    """Ask about parts of a film, to be answered from them alone."""
     how = (
         "Say whether the frames show it, and the seconds that prove it."
         if slots
         else f'Answer in a few words, or "{_NOT_SEEN}".'
     )
-    return f"These frames are from {_between(span)}. {question}\n{how} Do not guess what they do not show."
+    where = ", ".join(map(_between, spans))
+    return f"These frames are from {where}. {question}\n{how} Do not guess what they do not show."
 
 
 def overview(query: str | None, facts: Iterable[Fact]) -> str:
@@ -75,6 +76,90 @@ def left(turns: int, question: str) -> str:
     return f"{turns} turns left. {question}"
 
 
+def plan_look(question: str, span: Span, known: Iterable[Fact], missing: str) -> str:
+    """Ask for the one look at a film that is worth most now."""
+    return _joined(
+        question,
+        f"The film goes from {_between(span)}.",
+        evidence(known),
+        said("still missing", missing),
+        "Plan the one look that brings the answer nearer: begin broad and cheap, then narrow and dense; repeat none."
+        " Uniform, at 0.25 to 1 frame a second in low detail, where nothing is known yet; else a region, at about 2."
+        " A range that the question names: exactly that. One second: from it to the next. About a second: 15 s on"
+        " either side. Why or how: 15 to 30 s more on either side. A vague time: at least 30 s. The opening or the"
+        " ending: 30 s.",
+    )
+
+
+def reflect(question: str, known: Iterable[Fact]) -> str:
+    """Ask whether the evidence is enough."""
+    return _joined(
+        question,
+        evidence(known),
+        "Is this enough to answer? If it is, give the answer and how sure you are, from 0 to 1. If it is not, say what"
+        " is missing. Do not go beyond the evidence.",
+    )
+
+
+def weigh_evidence(question: str, known: Iterable[Fact]) -> str:
+    """The question, to be answered from the evidence."""
+    return _joined(evidence(known), question)
+
+
+def grade(question: str, known: Iterable[Fact], reasoning: str, answer: str) -> str:
+    """Ask how well an answer is supported."""
+    return _joined(
+        weigh_evidence(question, known),
+        said("reasoning", reasoning),
+        said("answer", answer),
+        "How well does the evidence support this answer? 1: too little is known. 2: in part. 3: enough is known.",
+    )
+
+
+def choose_frames(question: str, gaps: Sequence[Span], known: Iterable[Fact], missing: str) -> str:
+    """Ask which frames are missing between those that were described."""
+    listed = "\n".join(f"{number}: {_between(gap)}" for number, gap in enumerate(gaps, 1))
+    return _joined(
+        weigh_evidence(question, known),
+        said("still missing", missing),
+        f"Between the described frames lie these segments:\n{listed}",
+        "Which frames in which segments would decide the question? Describe what each of them should show.",
+    )
+
+
+def choose_period(question: str, known: Iterable[Fact], visited: Sequence[Span], missing: str) -> str:
+    """Ask which period to describe anew, and with an eye on what."""
+    seen = ", ".join(map(_between, visited))
+    return _joined(
+        weigh_evidence(question, known),
+        said("still missing", missing),
+        f"Described anew already, not to be chosen again: {seen}" if seen else "",
+        "Choose the one period whose closer description would decide the question, and say what to pay attention to.",
+    )
+
+
+def judge_place(question: str, known: Iterable[Fact]) -> str:
+    """Ask whether only a part of a film matters."""
+    return _joined(
+        weigh_evidence(question, known), "Is the question about a part of the film alone? If it is, name its periods."
+    )
+
+
+def evidence(known: Iterable[Fact]) -> str:
+    """What was found, as data; "" if nothing was."""
+    notes = quote(known)
+    return f"{DATA}\n{notes}" if notes else ""
+
+
+def said(what: str, words: str) -> str:
+    """What the model said before, as data: it may repeat what a film says."""
+    return f"<data>\n{what}: {inert(words)}\n</data>" if words.strip() else ""
+
+
+def _joined(*parts: str) -> str:
+    return "\n".join(part for part in parts if part)
+
+
 def _between(span: Span) -> str:
     return f"{write(span.start)} to {write(span.end)} s"
 
@@ -88,3 +173,4 @@ TOO_MANY = "Not carried out: too many calls at once."
 CUT_OFF = "Your reply was cut off. Reply with the call alone."
 LAST_TURN = "No turns are left."
 GONE = "These frames are no longer shown."
+FRAME = "everything that could matter later: who and what is there, what happens, what can be read."

@@ -8,7 +8,7 @@ from agents import briefing, prompts
 from agents.answer import Answer, Evidence, Stop
 from agents.confidence import normalise
 from agents.engine import Picture
-from agents.planning.findings import Findings
+from agents.findings import Findings
 from agents.run import Run
 from agents.sample import Sample
 from tools.moment import Span, centres

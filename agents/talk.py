@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import TypeVar
+from zlib import crc32
 
 from agents import prompts
 from agents.answer import Question
 from agents.confidence import normalise
 from agents.conversation import compose, opening
-from agents.engine import Engine, Generation, Offer, Picture, Prompt, Reply, Sampling
+from agents.engine import Engine, Generation, Offer, Picture, Prompt, Reply, Sampling, pictures_of, texts_of
 from agents.fitting import fits
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
@@ -36,6 +37,7 @@ class Talk:
         self.ledger = ledger
         self.trace = trace
         self.random = Random(seed)
+        self._seed = seed
         self._engine = engine
         self._metered = metered
         self._words: dict[str, str] = {}
@@ -126,7 +128,8 @@ class Talk:
 
     async def converse(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
         """Send a whole conversation and draw one reply. `opening` belongs before it."""
-        seeded = replace(sampling, seed=self.random.randrange(2**31))
+        said = (self._seed, purpose, sampling.temperature, texts_of(prompt), [each.key for each in pictures_of(prompt)])
+        seeded = replace(sampling, seed=crc32(repr(said).encode()) >> 1)  # whatever else is asked at the same time
         return (await self._metered.send(prompt, seeded, 1, purpose=purpose)).replies[0]
 
     async def conclude(self, prompt: Prompt) -> Sample:

@@ -8,8 +8,8 @@ from typing import Any
 
 from agents import briefing
 from agents.applying import told
+from agents.findings import Findings
 from agents.planning.calls import Call
-from agents.planning.findings import Findings
 from agents.planning.toolbox import Toolbox
 from agents.run import Run
 from agents.skill import Result

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from agents import briefing
-from agents.engine import Sampling
+from agents.engine import Picture, Sampling
 from agents.run import Run
 from agents.skill import Skill
 from agents.slots import Slots
 from tools.moment import Span
-from tools.ranges import Settled, settle, spread
+from tools.ranges import settle, spread
 from tools.scene import Scene
 from tools.seconds import Seconds
 from tools.tool import Applied, Fact, Observation, ToolError
@@ -44,27 +45,52 @@ class Ask(Skill):
 
     essential: ClassVar[tuple[str, ...]] = ("start", "end", "question")
     name: Literal["ask"] = "ask"
-    start: Seconds = Field(description="First second.")
-    end: Seconds = Field(description="Last second.")
+    start: Seconds | None = Field(None, description="First second.")
+    end: Seconds | None = Field(None, description="Last second.")
+    ranges: tuple[tuple[Seconds, Seconds], ...] = Field((), description="First and last seconds of several ranges.")
     question: str = Field(min_length=1, description="A question that can be understood without any other.")
     frames: int | None = Field(None, ge=1, description="How many frames.")
     fps: float | None = Field(None, gt=0, le=30, description="Or how many a second.")
     detail: float = Field(1.0, gt=0, le=1, description="Size of the frames, as a fraction of the largest.")
 
+    @property
+    def wanted(self) -> tuple[tuple[float | None, float | None], ...]:
+        """The ranges that are asked about."""
+        return self.ranges or ((self.start, self.end),)
+
     async def apply(self, run: Run, scene: Scene) -> Observation:
-        place = settle(scene, self.start, self.end)
-        wanted = self.frames or round(place.span.length * (self.fps or scene.limits.fps or 1.0))
-        pictures = await run.look(spread((place.span,), max(1, min(wanted, scene.limits.frames))))
-        side = max(round(scene.ladder[0][0] * self.detail), scene.ladder[-1][0])
-        shown = tuple(each.resized(side) for each in pictures)
-        slots = "schema" in run.offers
-        text = briefing.ask(self.question, place.span, slots=slots)
-        if slots:
-            told = await run.fill(Told, text, shown, purpose="ask", max_tokens=_MAX_TOKENS)
-        else:
-            reply = await run.say(shown, text, Sampling(max_tokens=_MAX_TOKENS), "ask")
-            told = _read(reply.text)
-        return _observed(told, place, len(shown), side)
+        return await observe(self, run, scene, ())
+
+
+async def observe(asked: Ask, run: Run, scene: Scene, known: Sequence[Fact]) -> Observation:
+    """What is seen in some ranges that answers a question; `known` is told beside the frames."""
+    places = [settle(scene, start, end) for start, end in asked.wanted]
+    spans = tuple(place.span for place in places)
+    wanted = asked.frames or round(sum(span.length for span in spans) * (asked.fps or scene.limits.fps or 1.0))
+    pictures = await run.look(spread(spans, max(1, min(wanted, scene.limits.frames))))
+    side = max(round(scene.ladder[0][0] * asked.detail), scene.ladder[-1][0])
+    shown = tuple(each.resized(side) for each in pictures)
+    text = briefing.noted(known, briefing.ask(asked.question, spans, slots="schema" in run.offers))
+    told = await _told(run, shown, text)
+    if told is None or _REFUSAL.search(told.answer):
+        raise ToolError("refused", "No answer came about this part.", "Ask in other words, or about other seconds.")
+    answers = [Fact(start=span.start, end=span.end, text=told.answer) for span in spans[:1]]
+    proofs = [each for each in (_within(seen, spans) for seen in told.evidence) if each is not None]
+    said = tuple(dict.fromkeys(code for place in places for code in place.warnings))
+    applied = Applied(ranges=tuple((s.start, s.end) for s in spans), frames=len(shown), side=side)
+    return Observation(
+        summary=f"found: {told.found}",
+        data=(*(proofs if told.found != "no" else ()), *answers),
+        applied=applied,
+        warnings=(*said, *(("nothing_visible",) if told.found == "no" else ())),
+    )
+
+
+async def _told(run: Run, shown: Sequence[Picture], text: str) -> Told | None:
+    """The answer in slots, where the engine can be held to them, else in plain words."""
+    if "schema" in run.offers:
+        return await run.fill(Told, text, shown, purpose="ask", max_tokens=_MAX_TOKENS)
+    return _read((await run.say(shown, text, Sampling(max_tokens=_MAX_TOKENS), "ask")).text)
 
 
 def _read(text: str) -> Told | None:
@@ -75,21 +101,8 @@ def _read(text: str) -> Told | None:
     return Told(found="no" if _UNSEEN.search(words) else "yes", answer=words)
 
 
-def _observed(told: Told | None, place: Settled, frames: int, side: int) -> Observation:
-    span = place.span
-    if told is None or _REFUSAL.search(told.answer):
-        raise ToolError("refused", "No answer came about this part.", "Ask in other words, or about other seconds.")
-    answer = Fact(start=span.start, end=span.end, text=told.answer)
-    proofs = [each for each in (_within(seen, span) for seen in told.evidence) if each is not None]
-    said = (*place.warnings, *(("nothing_visible",) if told.found == "no" else ()))
-    applied = Applied(ranges=((span.start, span.end),), frames=frames, side=side)
-    data = (*(proofs if told.found != "no" else ()), answer)
-    return Observation(summary=f"found: {told.found}", data=data, applied=applied, warnings=said)
-
-
-def _within(seen: Seen, span: Span) -> Fact | None:
-    """What was seen, if it is seen in the part that was shown; its ends cut to that part."""
+def _within(seen: Seen, spans: Sequence[Span]) -> Fact | None:
+    """What was seen, if it is seen in a part that was shown; its ends cut to that part."""
     start, end = sorted((seen.start, seen.end))
-    if start >= span.end or end < span.start:
-        return None
-    return Fact(start=span.clamp(start), end=span.clamp(end), text=seen.text)
+    span = next((each for each in spans if start < each.end and end >= each.start), None)
+    return None if span is None else Fact(start=span.clamp(start), end=span.clamp(end), text=seen.text)

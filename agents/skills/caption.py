@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -26,12 +27,13 @@ class Caption(Skill):
     start: Seconds = Field(description="First second.")
     end: Seconds = Field(description="Last second.")
     instruction: str | None = Field(None, description="What to pay attention to.")
+    level: float | None = Field(None, gt=0, description="Length of the clips, in seconds.")
 
     async def apply(self, run: Run, scene: Scene) -> Observation:
         place = settle(scene, self.start, self.end)
         span = place.span
         if self.instruction is None:
-            lines = await run.captions.write(span)
+            lines = await run.captions.write(span, _nearest(run.captions.levels, self.level))
             facts = tuple(Fact(start=e.start, end=e.end, text=e.text, origin="caption") for e in lines)
             applied = Applied(ranges=tuple((each.start, each.end) for each in lines))
             return Observation(summary=f"{len(facts)} captions", data=facts, applied=applied, warnings=place.warnings)
@@ -44,3 +46,8 @@ class Caption(Skill):
         fact = Fact(start=span.start, end=span.end, text=words, origin="caption")
         applied = Applied(ranges=((span.start, span.end),), frames=len(pictures))
         return Observation(summary="1 caption", data=(fact,), applied=applied, warnings=place.warnings)
+
+
+def _nearest(levels: Sequence[float], wanted: float | None) -> float | None:
+    """The level that is nearest to a length; the finest one if none is wanted."""
+    return None if wanted is None else min(levels, key=lambda level: abs(level - wanted))

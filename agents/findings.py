@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agents.answer import Evidence
 from agents.engine import Picture
 from agents.quoting import inert
@@ -39,6 +41,21 @@ class Findings:
         if result.tool.name not in _TELLING and "nothing_visible" not in seen.warnings and seen.spans:
             self._focus = _best(seen)
         return new
+
+    @property
+    def known(self) -> tuple[Fact, ...]:
+        """All facts in order of time, the longer before the shorter ones within it."""
+        return tuple(sorted(self.facts, key=lambda fact: (fact.start, -fact.end)))
+
+    def keep(self, spans: Sequence[Span]) -> None:
+        """Forget what is not about any of these seconds, unless nothing were left."""
+        kept = [fact for fact in self.facts if any(_meets(fact, span) for span in spans)]
+        self.facts = kept or self.facts
+
+    def forget(self, span: Span, *, finer_than: float) -> None:
+        """Forget facts within a span that are about less than so many seconds: finer ones take their place."""
+        inside = [f for f in self.facts if span.start <= f.start and f.end <= span.end and f.end - f.start < finer_than]
+        self.facts = [fact for fact in self.facts if fact not in inside]
 
     def cite(self, observation: Observation) -> None:
         """The seconds that the answer names."""
