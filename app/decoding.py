@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from app.settings import Settings
@@ -12,6 +13,7 @@ from tools.decoders import Decoder, InProcess
 from tools.sandbox import Sandbox
 
 _LOG = logging.getLogger("secondlook")
+_THREADS = 64
 
 
 class Unconfined(Exception):
@@ -36,6 +38,8 @@ async def at_work(decoder: Decoder, settings: Settings) -> AsyncIterator[None]:
     if not isinstance(decoder, Sandbox):
         yield
         return
+    # Many of asyncio's own few threads would wait for a decoder, and files are read and written in the same ones.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "waiting"))
     telling = asyncio.ensure_future(asyncio.to_thread(_tell, decoder))
     try:
         if settings.sandbox == "required" and (gaps := await telling):

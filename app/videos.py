@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import lru_cache
 from pathlib import Path
+from threading import Event, Lock
 from urllib.parse import unquote, urlsplit
 
 from app.caller import Caller
@@ -39,11 +40,12 @@ class Videos:
         self._fetched = fetched
         self._cache = FrameCache(settings.cache_bytes)
         self._pictures = Pictures(settings, decoder, self._cache, fetched.hold if fetched else None)
-        self._known = lru_cache(settings.known_videos)(self._read)
+        self._known: OrderedDict[tuple[Path, tuple[int, int]], Video] = OrderedDict()
+        self._lock = Lock()
 
     async def probe(self, path: Path) -> Info:
         """Facts about the film in a file that is not kept yet. Raises BadVideo."""
-        return (await asyncio.to_thread(self._read, path, stamp(path))).info
+        return (await _while_awaited(self._read, path)).info
 
     @asynccontextmanager
     async def open(self, source: Source, caller: Caller) -> AsyncIterator[Footage]:
@@ -52,7 +54,7 @@ class Videos:
             yield await self._pictures.open(source.pictures, caller.tenant)
             return
         async with self._located(source, caller) as path:
-            yield await asyncio.to_thread(self._open, path)
+            yield await _while_awaited(self._open, path)
 
     @asynccontextmanager
     async def _located(self, source: Source, caller: Caller) -> AsyncIterator[Path]:
@@ -82,12 +84,21 @@ class Videos:
                     raise
                 yield path
 
-    def _open(self, path: Path) -> Video:
-        return self._known(path, stamp(path))
+    def _open(self, path: Path, stop: Event) -> Video:
+        """A video that may be known already. The stamp makes a file that changed another one."""
+        key = path, stamp(path)
+        with self._lock:
+            known = self._known.pop(key, None)
+        video = known or self._read(path, stop)
+        with self._lock:
+            self._known[key] = video
+            while len(self._known) > self._settings.known_videos:
+                self._known.popitem(last=False)
+        return video
 
-    def _read(self, path: Path, _: tuple[int, int]) -> Video:
-        """Read a film's facts. The stamp makes a file that changed another one."""
-        return Video.open(path, decoder=self._decoder, cache=self._cache, limits=self._settings.limits)
+    def _read(self, path: Path, stop: Event) -> Video:
+        """Read a film's facts."""
+        return Video.open(path, decoder=self._decoder, cache=self._cache, limits=self._settings.limits, stop=stop)
 
     def _allowed(self, given: str) -> Path:
         """The file behind a path under the operator's directory, symbolic links followed before the check."""
@@ -104,6 +115,15 @@ class Videos:
         if not there:
             raise Missing(f"There is no video at {given}.", param="video.path")
         return path
+
+
+async def _while_awaited(work: Callable[[Path, Event], Video], path: Path) -> Video:
+    """Open a video in a thread, which is told to stop if nobody waits for it any more."""
+    stop = Event()
+    try:
+        return await asyncio.to_thread(work, path, stop)
+    finally:
+        stop.set()
 
 
 def _path(url: str) -> str:
