@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from agents.engines.scripted import ScriptedEngine
 from app.decoding import Unconfined, at_work, decoder_for
 from app.settings import Settings
+from app.videos import Videos
 from tests.app.conftest import body, over_asgi
+from tools.decoders import InProcess
+from tools.film import Film
+from tools.limits import Limits, Stopped
 from tools.sandbox import Report, Sandbox
 
 pytestmark = pytest.mark.anyio
@@ -58,3 +65,33 @@ async def test_gaps_are_told_or_refused(confined: Settings, caplog: pytest.LogCa
     with pytest.raises(Unconfined, match="the network"):
         async with at_work(Leaky(), confined.model_copy(update={"sandbox": "required"})):
             raise AssertionError
+
+
+@dataclass(frozen=True)
+class Stuck(InProcess):
+    """A decoder that only ends when told to, and counts how often it was."""
+
+    ended: list[Path] = field(default_factory=list)
+
+    def probe(self, path: Path, limits: Limits, stop: Event | None = None) -> Film:
+        """Wait to be stopped."""
+        assert path and limits and stop is not None
+        assert stop.wait(10)
+        self.ended.append(path)
+        raise Stopped
+
+
+async def test_opening_stops_when_nobody_waits_and_holds_up_no_file(confined: Settings, film: Path) -> None:
+    async with at_work(Sandbox(), confined):
+        stuck = Stuck()
+        videos = Videos(confined, stuck)
+        opening = [asyncio.ensure_future(videos.probe(film)) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(2):
+            assert await asyncio.to_thread(film.read_bytes)
+        for each in opening:
+            each.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+        async with asyncio.timeout(5):
+            while len(stuck.ended) < 40:
+                await asyncio.sleep(0.01)
