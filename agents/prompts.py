@@ -41,6 +41,15 @@ def verify(question: Question, answer: str) -> str:
     )
 
 
+def form(question: Question, answer: str, schema: str) -> str:
+    """State an answer that was found once more, as JSON of a schema."""
+    return (
+        f"{statement(question)}\nThe answer that was found: {answer}\n"
+        "State this answer as one JSON object that follows the JSON schema below, and write nothing else. What the "
+        f"schema asks for beyond the answer is what the frames show.\n{schema}"
+    )
+
+
 def statement(question: Question) -> str:
     """The question and its options."""
     if question.kind == "open":

@@ -65,6 +65,11 @@ class Run(Talk):
         """Decode frames off the event loop, each once, in order of time. Raises BadVideo."""
         return await self._viewer.look(moments)
 
+    @property
+    def seen(self) -> tuple[Picture, ...]:
+        """The pictures of the last look."""
+        return self._viewer.latest
+
     def scene(self, limits: ViewLimits | None = None) -> Scene:
         """What tools may look at."""
         sides = ladder(self._engine.side, self._engine.least_side)

@@ -18,7 +18,7 @@ _CLOSEST = 4096  # pixels; the longest side to which a picture is decoded to see
 
 
 class Viewer:
-    """One film, seen at most `side` pixels large."""
+    """One film, seen at most `side` pixels large. `latest` are the pictures of the last look."""
 
     def __init__(self, video: Footage, side: int, ledger: Ledger, trace: Trace) -> None:
         self._video = video
@@ -26,6 +26,7 @@ class Viewer:
         self._ledger = ledger
         self._trace = trace
         self._pictures: dict[Moment, Picture] = {}
+        self.latest: tuple[Picture, ...] = ()
 
     async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
         """Pictures of these moments, in order of time. Raises BadVideo."""
@@ -38,6 +39,7 @@ class Viewer:
         if moments and not pictures:
             raise BadVideo("None of the frames that were asked for can be read.")
         self._tell(pictures, began)
+        self.latest = pictures
         return pictures
 
     async def closer(self, moment: Moment, box: Box) -> Picture:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from agents.answer import Answer
 from agents.budget import Budget
 from agents.engine import Engine
+from agents.form import stated
 from agents.presets import BadStrategy, Catalogue
 from agents.run import Run
 from agents.runner import check, conduct
+from agents.schema import BadSchema, Schema
 from agents.strategy import Strategy
 from agents.trace import Listener
 from app.caller import Caller
@@ -50,6 +54,7 @@ class Answers:
             run.ledger.seconds["fetch"] += fetched
             run.ledger.degrade(*order.notes, *notes)
             outcome = await conduct(strategy, run)
+            structured = await self._structured(order, run, outcome.answer)
         _count_pictures(request, run)
         return respond(
             outcome,
@@ -58,6 +63,7 @@ class Answers:
             model=engine.model,
             strategy=self._named(str(asked["name"]), outcome.strategy),
             seed=request.seed,
+            structured=structured,
             total=perf_counter() - began,
         )
 
@@ -67,8 +73,30 @@ class Answers:
         return self._engine.model
 
     def check(self, order: Order) -> None:
-        """Raise now what can be known to be wrong before anything is looked at: BadStrategy, UnfitEngine."""
+        """Raise what can be known to be wrong before anything is looked at: BadStrategy, UnfitEngine, BadRequest."""
         self._strategy(self._asked(order.request))
+        if order.request.json_schema is not None:
+            self._schema(order.request.json_schema)
+
+    async def _structured(self, order: Order, run: Run, answer: Answer) -> dict[str, Any] | None:
+        """The answer in the form of a schema, if that was asked for and there is an answer."""
+        request = order.request
+        if request.json_schema is None or answer.value is None:
+            return None
+        option = answer.value if run.question.kind == "choice" else None
+        words = order.write(run.show(answer.value), option)
+        most = request.max_tokens or self._settings.answer_tokens
+        return await stated(run, answer, words, self._schema(request.json_schema), most)
+
+    def _schema(self, source: Mapping[str, Any]) -> Schema:
+        """Raises BadRequest."""
+        most, size = self._settings.max_schema_bytes, len(json.dumps(source))
+        if size > most:
+            raise BadRequest(f"json_schema: {size} bytes are more than {most}, the most.", param="json_schema")
+        try:
+            return Schema(source)
+        except BadSchema as error:
+            raise BadRequest(f"json_schema: {error}", param="json_schema", code="invalid_schema") from None
 
     def _asked(self, request: AnswerRequest) -> Mapping[str, Any]:
         """The strategy that was asked for, or what the operator chose for such a question."""

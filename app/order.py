@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,16 +11,22 @@ from app.schemas import AnswerRequest
 from app.wishes import Wishes
 
 
+def _words(answer: str, _: str | None) -> str:
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """A request with wishes that hold where its strategy has a place for them.
 
-    `notes` say in words what of the client's own request could not be put into it; they become part of the report.
+    `write` makes what the caller reads of an answer and its option letter. `notes` say in words what of the client's
+    own request could not be put into it; they become part of the report.
     """
 
     request: AnswerRequest
     wishes: Wishes = Wishes()  # noqa: RUF009 - frozen
     notes: tuple[str, ...] = ()
+    write: Callable[[str, str | None], str] = _words
 
     def within(self, seconds: float | None) -> Self:
         """The same in no more than so many seconds."""

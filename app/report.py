@@ -18,7 +18,15 @@ def new_id() -> str:
 
 
 def respond(
-    outcome: Outcome, run: Run, *, run_id: str, model: str, strategy: dict[str, Any], seed: int, total: float
+    outcome: Outcome,
+    run: Run,
+    *,
+    run_id: str,
+    model: str,
+    strategy: dict[str, Any],
+    seed: int,
+    structured: dict[str, Any] | None,
+    total: float,
 ) -> AnswerResponse:
     """The answer with its evidence, its confidence and its bill."""
     answer = outcome.answer
@@ -29,6 +37,7 @@ def respond(
         confidence=answer.confidence,
         candidates=_candidates(answer),
         evidence=[Evidence(start=each.start, end=each.end, text=each.text) for each in answer.evidence],
+        structured=structured,
         report=_report(outcome, run, model, strategy, seed, total),
     )
 

@@ -214,5 +214,7 @@ class AnswerResponse(BaseModel):
     confidence: Rounded | None = Field(description="0 to 1; null when unknown.")
     candidates: list[Candidate]
     evidence: list[Evidence]
-    structured: Any = Field(None, description="The answer as JSON of the `json_schema`; null if that did not succeed.")
+    structured: dict[str, Any] | None = Field(
+        None, description="The answer as JSON of the `json_schema`; null if that did not succeed."
+    )
     report: Report

@@ -42,10 +42,8 @@ class Asked:
     form: Form = "words"
     yes_no: tuple[str, str] = ("yes", "no")
 
-    def write(self, answer: str | None, option: str | None) -> str | None:
+    def write(self, answer: str, option: str | None) -> str:
         """An answer as the words asked for it."""
-        if answer is None:
-            return None
         if self.kind == "yesno":
             return self.yes_no[answer != "yes"]
         if option is None or self.form == "words":

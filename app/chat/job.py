@@ -76,7 +76,7 @@ class ChatJob:
         return complete(
             [Take(answer, events) for answer, events in zip(found, heard, strict=True)],
             self.reading.asked,
-            as_json=self.reading.schema is not None,
+            as_json=self.reading.as_json,
             run_id=place.run_id,
             model=self.model,
             created=int(place.created_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Reading:
 
     orders: tuple[Order, ...]
     asked: Asked
-    schema: Mapping[str, Any] | None
+    as_json: bool
 
 
 def read(request: ChatRequest, strategy: str | None) -> Reading:
@@ -38,7 +38,6 @@ def read(request: ChatRequest, strategy: str | None) -> Reading:
     source, lost = media.source(said)
     ours = request.secondlook
     asked = understand(said.question, ours)
-    schema = _schema(request)
     notes = (*lost, *_ignored(request))
     count = request.n or 1
     answer = AnswerRequest(
@@ -49,6 +48,7 @@ def read(request: ChatRequest, strategy: str | None) -> Reading:
         instructions=said.instructions,
         history=said.history,
         max_tokens=_length(request),
+        json_schema=_schema(request),
         start=ours.start,
         end=ours.end,
         strategy=_strategy(request, strategy),
@@ -56,7 +56,8 @@ def read(request: ChatRequest, strategy: str | None) -> Reading:
         seed=(request.seed or 0) % _SEEDS,
     )
     wishes = _wishes(request, source)
-    return Reading(tuple(Order(_seeded(answer, number), wishes, notes) for number in range(count)), asked, schema)
+    orders = (Order(_seeded(answer, number), wishes, notes, asked.write) for number in range(count))
+    return Reading(tuple(orders), asked, as_json=answer.json_schema is not None)
 
 
 def _seeded(answer: AnswerRequest, number: int) -> AnswerRequest:
@@ -107,7 +108,7 @@ def _wishes(request: ChatRequest, source: Source) -> Wishes:
     )
 
 
-def _schema(request: ChatRequest) -> Mapping[str, Any] | None:
+def _schema(request: ChatRequest) -> dict[str, Any] | None:
     """The JSON schema of the reply; None for plain text."""
     wanted = request.response_format
     if wanted is None or wanted.type == "text":

@@ -91,7 +91,7 @@ def _content(take: Take, form: Form, as_json: bool) -> tuple[str | None, str | N
         if answer.structured is None:
             return None, _UNFORMED
         return json.dumps(answer.structured, ensure_ascii=False), None
-    said = form.write(answer.answer, answer.option)
+    said = None if answer.answer is None else form.write(answer.answer, answer.option)
     if said is None:
         replies = (event.replies for event in reversed(take.events) if isinstance(event, Asked))
         said = next((reply.strip() for each in replies for reply in each if reply.strip()), None)

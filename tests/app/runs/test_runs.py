@@ -122,7 +122,7 @@ async def test_runs_are_listed_page_by_page(settings: Settings, engine: Scripted
         for order, expected in (("desc", made[::-1]), ("asc", made)):
             found, after = [], None
             while True:
-                query = {"limit": 2, "order": order, **({"after": after} if after else {})}
+                query: dict[str, str | int] = {"limit": 2, "order": order, **({"after": after} if after else {})}
                 page = (await client.get("/v1/runs", params=query)).json()
                 found += [run["id"] for run in page["data"]]
                 assert (page["first_id"], page["last_id"]) == (page["data"][0]["id"], page["data"][-1]["id"])
