@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import uniform
+from time import monotonic, sleep
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -18,7 +20,8 @@ from app.records.version import prepare
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
-_ATTEMPTS = 8
+_PAUSE, _LONGEST_PAUSE = 0.005, 0.3
+"""Seconds before a transaction is tried again, the first time and at most."""
 _LOG = logging.getLogger("secondlook")
 _DOWN = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR", "SQLITE_READONLY")
 _CONFLICTS = frozenset({"40001", "40P01"})
@@ -37,7 +40,7 @@ class Records:
     """A database with all tables of `Base`. Nothing is opened before `open`.
 
     `url` is SQLAlchemy's. SQLite needs no server and one host; Postgres (`postgresql+psycopg://…`) takes several.
-    `threads`: transactions at once. `wait` seconds: for another's lock, in SQLite.
+    `threads`: transactions at once. `wait`: seconds that a transaction waits for others before it is given up.
     """
 
     def __init__(self, url: str, *, threads: int = 8, wait: float = 10.0) -> None:
@@ -90,12 +93,16 @@ class Records:
 
     def writing(self, work: Work[T]) -> T:
         """`write` for whoever is in a thread already."""
-        for _ in range(_ATTEMPTS - 1):
+        tries, deadline = 0, monotonic() + self._wait
+        while True:
             try:
                 return self._transact(work, {"secondlook_writes": True})
             except _Conflict:
-                continue
-        return self._transact(work, {"secondlook_writes": True})
+                pause = uniform(0, min(_PAUSE * 2**tries, _LONGEST_PAUSE))  # so that rivals do not meet again
+                tries += 1
+                if monotonic() + pause > deadline:
+                    raise
+                sleep(pause)
 
     def _transact(self, work: Work[T], options: dict[str, Any]) -> T:
         if self._engine is None:
