@@ -1,12 +1,13 @@
 # Needs Python 3.11+ and make; everything else goes into .venv. `make help` lists the targets.
 PYTHON ?= python3
 VENV ?= .venv
+VLLM_PYTHON ?= python3
 BIN := $(VENV)/bin
 SEEDS ?=
 QUESTIONS ?= 500
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-faults test-vllm check bench-decode bench-index scaling clean
+.PHONY: help demo test test-faults test-vllm check bench-decode bench-index bench-engine bench-gpu scaling clean
 
 help:  ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,12 @@ bench-decode: $(VENV)/.dev  ## Decoding against OpenCV, decord and per-frame see
 
 bench-index: $(VENV)/.dev  ## Searching 100,000 captions: milliseconds, recall, size
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.index
+
+bench-engine: $(VENV)/.dev  ## The service in front of a real vLLM: overhead, votes against its_hub, rounds, auto
+	@$(BIN)/python -m tests.bench.engine
+
+bench-gpu: $(VENV)/.dev  ## The same on a GPU with an 8B model of random weights: VLLM_PYTHON=python with vLLM for CUDA
+	@$(BIN)/python -m tests.bench.engine --gpu --python $(VLLM_PYTHON)
 
 scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on
 	@$(BIN)/python -m tests.bench.scaling --questions $(QUESTIONS) $(if $(SEEDS),--seeds $(SEEDS))

@@ -14,7 +14,7 @@ from agents.demo.film import make_film
 from agents.demo.questions import DemoQuestion, ask_about
 from agents.demo.seeds import TEST_FROM
 from tests.vllm.install import install, installed, python
-from tests.vllm.server import Server
+from tests.vllm.server import FLAGS, Server
 from tests.vllm.tiny_qwen import save_tiny_qwen
 
 _FILMS = 24
@@ -35,7 +35,8 @@ def _starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     folder = tmp_path_factory.mktemp("vllm")
     save_tiny_qwen(folder / "qwen")
     demo = Server(python(), WEIGHTS, folder / "demo.log")
-    flags = {"--max-model-len": "4096", "--enable-auto-tool-choice": None, "--tool-call-parser": "hermes"}
+    tools = {"--enable-auto-tool-choice": None, "--tool-call-parser": "hermes"}
+    flags = {**FLAGS, **tools, "--max-model-len": "4096"}
     qwen = Server(python(), folder / "qwen", folder / "qwen.log", name="tiny-qwen3-vl", flags=flags)
     with _running(demo), _running(qwen):
         yield demo, qwen

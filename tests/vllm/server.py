@@ -33,7 +33,7 @@ _SURROUNDINGS = {
 class Server(Child):
     """One vLLM server, of the CPU build unless its `surroundings` say otherwise.
 
-    `flags` are added to `FLAGS` or replace them; None is a switch.
+    Of `flags`, None is a switch.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Server(Child):
         log: Path,
         *,
         name: str = "demo",
-        flags: Mapping[str, str | None] | None = None,
+        flags: Mapping[str, str | None] = FLAGS,
         surroundings: Mapping[str, str] = _SURROUNDINGS,
     ) -> None:
         self.name = name
         port = free_port()
         command = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
         command += ["--served-model-name", name, "--host", "127.0.0.1", "--port", str(port)]
-        for flag, value in {**FLAGS, **(flags or {})}.items():
+        for flag, value in flags.items():
             command += [flag] if value is None else [flag, value]
         super().__init__(command, port, log, health="/health", surroundings=surroundings)
         self.url = f"{self.root}/v1"

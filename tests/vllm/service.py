@@ -15,12 +15,10 @@ from app.settings import Settings
 from tests.app.conftest import over_asgi
 from tests.vllm.server import Server
 
-_OPTIONS = "answers=text&side=84"  # the demo model chooses in words, and sees 84 pixels
-
 
 def engine_url(server: Server) -> str:
-    """The engine of a server with the demo model."""
-    return f"openai:{server.url}?{_OPTIONS}"
+    """The engine that asks a server; what its model is like, its profile says."""
+    return f"openai:{server.url}"
 
 
 @asynccontextmanager

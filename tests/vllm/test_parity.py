@@ -14,6 +14,7 @@ from agents.engines import open_engine
 from agents.prompts import Style, ask
 from tests.bench.scaling import posed
 from tests.vllm.server import Server
+from tests.vllm.service import engine_url
 from tools.moment import Span, grid
 from tools.video import Video
 
@@ -27,7 +28,7 @@ async def test_a_hundred_prompts_get_the_same_words_and_probabilities(
     demo: Server, films: list[tuple[Path, list[DemoQuestion]]]
 ) -> None:
     here = open_engine("demo:")
-    there = open_engine(f"openai:{demo.url}?answers=text&side={here.side}")
+    there = open_engine(engine_url(demo))
     await there.probe()
     gaps: list[float] = []
     differing: list[tuple[str, str]] = []

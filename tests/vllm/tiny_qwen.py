@@ -7,6 +7,7 @@ written here, as the files that a hub would serve; nothing is downloaded.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,15 @@ _SPECIAL = ("endoftext", "im_start", "im_end", "image_pad", "video_pad", "vision
 CALL = {"name": "look_closer", "arguments": {"second": 2.5}}
 _SCRIPT = ("<|calls|>", "<tool_call>", json.dumps(CALL), "</tool_call>", "<|im_end|>")  # each makes it say the next
 _LOUD = 1e4  # next to what random layers add
-_SIZE = {"shortest_edge": SIDE**2, "longest_edge": 128 * SIDE**2}  # pixels of one picture, or of a whole video
+_SIZE = {"shortest_edge": SIDE**2, "longest_edge": 128 * SIDE**2}
+_PICTURES = {
+    "processor_class": "Qwen3VLProcessor",
+    "patch_size": PATCH,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
 _TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}<|im_end|>\n{% endif %}"
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -35,8 +44,7 @@ _TEMPLATE = (
 
 def save_tiny_qwen(folder: Path) -> None:
     """Write the model, its tokenizer and what prepares its pictures into a folder."""
-    tokenizer = _tokenizer()
-    ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in _SPECIAL}
+    tokenizer, ids = save_processor(folder, _SIZE)
     torch.manual_seed(0)
     model: Any = Qwen3VLForConditionalGeneration(_config(ids, len(tokenizer)))
     with torch.no_grad():
@@ -45,9 +53,19 @@ def save_tiny_qwen(folder: Path) -> None:
         _rehearse(model, tokenizer.convert_tokens_to_ids(list(_SCRIPT)))
     model.generation_config.eos_token_id = ids["im_end"]
     model.save_pretrained(folder)
+
+
+def save_processor(folder: Path, size: Mapping[str, int]) -> tuple[PreTrainedTokenizerFast, dict[str, int]]:
+    """Write tokenizer, chat template and what prepares pictures; returns the first, and its tokens for the config.
+
+    `size` bounds the pixels of a picture, or of a whole video.
+    """
+    tokenizer = _tokenizer()
     tokenizer.save_pretrained(folder)
-    _write(folder / "preprocessor_config.json", _pictures("Qwen2VLImageProcessor", "image_processor_type"))
-    _write(folder / "video_preprocessor_config.json", _pictures("Qwen3VLVideoProcessor", "video_processor_type"))
+    for kind, name in (("image", "Qwen2VLImageProcessor"), ("video", "Qwen3VLVideoProcessor")):
+        place = folder / ("preprocessor_config.json" if kind == "image" else "video_preprocessor_config.json")
+        place.write_text(json.dumps({f"{kind}_processor_type": name, "size": size, **_PICTURES}, indent=1) + "\n")
+    return tokenizer, {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in _SPECIAL}
 
 
 def _rehearse(model: Any, script: list[int]) -> None:
@@ -99,20 +117,3 @@ def _config(ids: dict[str, int], words: int) -> Any:
         vision_end_token_id=ids["vision_end"],
         tie_word_embeddings=False,
     )  # fmt: skip
-
-
-def _pictures(name: str, kind: str) -> dict[str, Any]:
-    return {
-        kind: name,
-        "processor_class": "Qwen3VLProcessor",
-        "size": _SIZE,
-        "patch_size": PATCH,
-        "temporal_patch_size": 2,
-        "merge_size": 2,
-        "image_mean": [0.5, 0.5, 0.5],
-        "image_std": [0.5, 0.5, 0.5],
-    }
-
-
-def _write(path: Path, settings: dict[str, Any]) -> None:
-    path.write_text(json.dumps(settings, indent=1) + "\n")

@@ -1,0 +1,101 @@
+"""Rounds of 8, 16 and 32 frames: what is sent, read and kept, with new frames among the old ones or after them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from time import perf_counter
+from typing import Any, Literal
+
+import httpx
+
+from agents.demo.questions import DemoQuestion
+from tests.bench.engine.claim import Claim
+from tests.bench.engine.gateway import Gateway, ask
+from tests.vllm.server import Server
+from tests.vllm.service import asking
+from tests.vllm.spent import Spent, measured
+
+Order = Literal["time", "arrival"]
+ORDERS: tuple[Order, ...] = ("time", "arrival")
+_WORDS = {"time": "among the old", "arrival": "after the old"}
+_ROUNDS = (8, 16, 32)
+_OLD = sum(_ROUNDS[:-1])  # frames that are shown again
+
+
+@dataclass
+class Tale:
+    """What happened with one order of frames, question by question."""
+
+    right: list[bool] = field(default_factory=list)
+    rounds: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    spent: list[Spent] = field(default_factory=list)
+
+    @property
+    def whole(self) -> list[int]:
+        """The places of runs that asked all rounds."""
+        return [place for place, rounds in enumerate(self.rounds) if rounds == len(_ROUNDS)]
+
+
+async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, DemoQuestion]]) -> list[Claim]:
+    """What is sent and read: one question a film, so hot that its samples disagree in all rounds. And the answers to
+    all questions at the usual temperature.
+    """
+    fresh = list({film: (film, question) for film, question in questions}.values())
+    hot: dict[Order, Tale] = {}
+    usual: dict[Order, Tale] = {}
+    for order in ORDERS:  # each with a service of its own, so that the server knows none of its frames
+        gateway = Gateway(f"openai:{server.root}/v1", questions[0][0].parent, folder)
+        gateway.start()
+        try:
+            await asyncio.to_thread(gateway.wait)
+            async with gateway.client() as client:
+                hot[order] = await _tale(server, client, fresh, order=order, temperature=2.0)
+                usual[order] = await _tale(server, client, questions, order=order)
+        finally:
+            gateway.stop()
+    return [*_reuse(hot["time"]), *_costs(hot), *_answers(usual)]
+
+
+async def _tale(
+    server: Server, client: httpx.AsyncClient, questions: Sequence[tuple[Path, DemoQuestion]], **parameters: Any
+) -> Tale:
+    tale = Tale()
+    strategy = {"name": "sparse_to_dense", "start": _ROUNDS[0], "limit": _ROUNDS[-1], "max_tokens": 64, **parameters}
+    for film, question in questions:
+        began = perf_counter()
+        with measured(server) as spent:
+            answer = await ask(client, asking(film, question, strategy))
+        tale.seconds.append(perf_counter() - began)
+        tale.spent.append(spent)
+        tale.rounds.append(answer["report"]["rounds"])
+        tale.right.append(answer["answer"] == question.answer)
+    return tale
+
+
+def _reuse(tale: Tale) -> list[Claim]:
+    runs = [tale.spent[place] for place in tale.whole]
+    return [
+        Claim("questions whose samples disagreed three times", len(runs), "", 1),
+        Claim("frames sent for 8 + 16 + 32 shown, most", max(s.pictures - s.known for s in runs), "", 32, "most"),
+        Claim("old frames found in the server's cache, fewest", min(s.known for s in runs), "", _OLD),
+        Claim("bytes received for such a question", mean(s.bytes_received for s in runs) / 1024, " KiB"),
+    ]
+
+
+def _costs(tales: dict[Order, Tale]) -> list[Claim]:
+    claims = []
+    for order, tale in tales.items():
+        runs = tale.whole
+        tokens = mean(tale.spent[place].prefilled for place in runs)
+        claims.append(Claim(f"prefilled, new frames {_WORDS[order]}", tokens, " tokens"))
+        claims.append(Claim(f"wall time, new frames {_WORDS[order]}", mean(tale.seconds[p] for p in runs), " s"))
+    return claims
+
+
+def _answers(tales: dict[Order, Tale]) -> list[Claim]:
+    return [Claim(f"right, new frames {_WORDS[order]}", mean(tale.right)) for order, tale in tales.items()]

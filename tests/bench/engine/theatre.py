@@ -1,0 +1,47 @@
+"""A web server with films on it, which counts what is fetched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+class Theatre(ThreadingHTTPServer):
+    """`fetched` counts whole films that were sent."""
+
+    daemon_threads = True
+    fetched = 0
+
+    @property
+    def root(self) -> str:
+        """Where the films are."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    server: Theatre
+
+    def do_GET(self) -> None:
+        self.server.fetched += 1
+        super().do_GET()
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def showing(folder: Path) -> Iterator[Theatre]:
+    """Serve the files of a folder on loopback."""
+    with Theatre(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as theatre:
+        thread = threading.Thread(target=theatre.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield theatre
+        finally:
+            theatre.shutdown()
+            thread.join()
