@@ -78,7 +78,7 @@ def left(turns: int, question: str) -> str:
 
 def plan_look(question: str, span: Span, known: Iterable[Fact], missing: str) -> str:
     """Ask for the one look at a film that is worth most now."""
-    return _joined(
+    return joined(
         question,
         f"The film goes from {_between(span)}.",
         evidence(known),
@@ -93,7 +93,7 @@ def plan_look(question: str, span: Span, known: Iterable[Fact], missing: str) ->
 
 def reflect(question: str, known: Iterable[Fact]) -> str:
     """Ask whether the evidence is enough."""
-    return _joined(
+    return joined(
         question,
         evidence(known),
         "Is this enough to answer? If it is, give the answer and how sure you are, from 0 to 1. If it is not, say what"
@@ -103,12 +103,12 @@ def reflect(question: str, known: Iterable[Fact]) -> str:
 
 def weigh_evidence(question: str, known: Iterable[Fact]) -> str:
     """The question, to be answered from the evidence."""
-    return _joined(evidence(known), question)
+    return joined(evidence(known), question)
 
 
 def grade(question: str, known: Iterable[Fact], reasoning: str, answer: str) -> str:
     """Ask how well an answer is supported."""
-    return _joined(
+    return joined(
         weigh_evidence(question, known),
         said("reasoning", reasoning),
         said("answer", answer),
@@ -119,7 +119,7 @@ def grade(question: str, known: Iterable[Fact], reasoning: str, answer: str) -> 
 def choose_frames(question: str, gaps: Sequence[Span], known: Iterable[Fact], missing: str) -> str:
     """Ask which frames are missing between those that were described."""
     listed = "\n".join(f"{number}: {_between(gap)}" for number, gap in enumerate(gaps, 1))
-    return _joined(
+    return joined(
         weigh_evidence(question, known),
         said("still missing", missing),
         f"Between the described frames lie these segments:\n{listed}",
@@ -130,7 +130,7 @@ def choose_frames(question: str, gaps: Sequence[Span], known: Iterable[Fact], mi
 def choose_period(question: str, known: Iterable[Fact], visited: Sequence[Span], missing: str) -> str:
     """Ask which period to describe anew, and with an eye on what."""
     seen = ", ".join(map(_between, visited))
-    return _joined(
+    return joined(
         weigh_evidence(question, known),
         said("still missing", missing),
         f"Described anew already, not to be chosen again: {seen}" if seen else "",
@@ -140,7 +140,7 @@ def choose_period(question: str, known: Iterable[Fact], visited: Sequence[Span],
 
 def judge_place(question: str, known: Iterable[Fact]) -> str:
     """Ask whether only a part of a film matters."""
-    return _joined(
+    return joined(
         weigh_evidence(question, known), "Is the question about a part of the film alone? If it is, name its periods."
     )
 
@@ -156,7 +156,7 @@ def said(what: str, words: str) -> str:
     return f"<data>\n{what}: {inert(words)}\n</data>" if words.strip() else ""
 
 
-def _joined(*parts: str) -> str:
+def joined(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agents.engine import Picture
 from tools.scene import Scene
-from tools.tool import AnyTool, Observation
+from tools.tool import AnyTool, Fact, Observation
 
 if TYPE_CHECKING:
     from agents.run import Run
@@ -28,3 +28,7 @@ class Result:
     tool: AnyTool
     observation: Observation
     pictures: tuple[Picture, ...] = ()
+
+    def keeping(self, facts: tuple[Fact, ...]) -> Result:
+        """The same with only some of its facts."""
+        return replace(self, observation=self.observation.model_copy(update={"data": facts}))

@@ -82,13 +82,17 @@ class Talk:
             self.ledger.degrade("the engine gave no probability for a verdict, which counts as undecided")
         return 0.5 if known is None else known["yes"]
 
-    async def judge(self, pictures: Sequence[Picture], text: str, purpose: str = "verify") -> float | None:
-        """P(yes) of a question in any words: 1 or 0 if the engine only writes, None if it writes neither."""
-        sampling = Sampling(max_tokens=1 if "choices" in self._engine.offers else 8, choices=("yes", "no"))
-        reply = (await self._generate(pictures, text, sampling, 1, purpose)).replies[0]
+    async def judge(self, pictures: Sequence[Picture], text: str) -> float | None:
+        """P(yes) of a question in any words about some pictures; see `decide`."""
+        return await self.decide(compose(pictures, text, self.opening))
+
+    async def decide(self, prompt: Prompt) -> float | None:
+        """P(yes) at the end of a prompt: 1 or 0 if the engine only writes, None if it writes neither."""
+        sampling = Sampling(max_tokens=1 if "choices" in self.offers else 8, choices=("yes", "no"))
+        reply = await self.converse(prompt, sampling, "verify")
         if reply.probabilities is not None:
             return normalise({each: reply.probabilities.get(each, 0.0) for each in sampling.choices})["yes"]
-        said = read_value(Question(text=text, kind="yesno"), reply.text)
+        said = read_value(Question(text="?", kind="yesno"), reply.text)
         return None if said is None else float(said == "yes")
 
     @property
@@ -105,6 +109,11 @@ class Talk:
     def instruction(self) -> str:
         """How to answer at once."""
         return prompts.instruction(self.question.kind, "direct", self._engine.manner)
+
+    @property
+    def thinking(self) -> str:
+        """How to answer after thinking."""
+        return prompts.instruction(self.question.kind, "think", self._engine.manner)
 
     @property
     def final(self) -> str:
