@@ -19,6 +19,7 @@ from agents.strategy import Strategy
 from agents.trace import Listener
 from app.caller import Caller
 from app.errors import BadRequest
+from app.indexes.indexes import Indexes
 from app.order import Order
 from app.report import new_id, respond
 from app.schemas import AnswerRequest, AnswerResponse
@@ -32,11 +33,14 @@ from tools.moment import Span
 class Answers:
     """Answers requests with one engine."""
 
-    def __init__(self, settings: Settings, catalogue: Catalogue, videos: Videos, engine: Engine) -> None:
+    def __init__(
+        self, settings: Settings, catalogue: Catalogue, videos: Videos, engine: Engine, indexes: Indexes
+    ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._videos = videos
         self._engine = engine
+        self._indexes = indexes
 
     async def answer(
         self, order: Order, caller: Caller, listener: Listener | None = None, *, run_id: str | None = None
@@ -124,7 +128,17 @@ class Answers:
         span, span_notes = _span(request, footage.span)
         budget, budget_notes = _budget(request.budget, self._settings.budget.capped(caller.quota.run))
         question = request.ask(self._settings.answer_tokens)
-        run = Run(question, footage, engine, span=span, budget=budget, seed=request.seed, listener=listener)
+        run = Run(
+            question,
+            footage,
+            engine,
+            span=span,
+            budget=budget,
+            seed=request.seed,
+            listener=listener,
+            index=self._indexes.open(caller, footage, request.video, engine),
+            captioning=self._indexes.captioning,
+        )
         run.ledger.degrade(*span_notes, *budget_notes)
         return run
 

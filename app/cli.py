@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from app.catalog import cards
 from app.decoding import at_work, decoder_for
 from app.demo import DEMO_SEED, perform
 from app.errors import BadRequest, Exposed
+from app.indexes.indexes import Indexes
 from app.key_commands import keys
 from app.key_commands import opened as opened_keys
 from app.loading import opened
@@ -165,8 +167,8 @@ def _check_exposure(settings: Settings) -> bool:
 async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> AnswerResponse:
     with progress(f"Loading {settings.engine}", trace) as listener:
         decoder = decoder_for(settings)
-        async with at_work(decoder, settings), opened(settings) as engine:
-            answers = Answers(settings, Catalogue.load(), Videos(settings, decoder), engine)
+        async with at_work(decoder, settings), opened(settings) as engine, aclosing(Indexes(settings)) as indexes:
+            answers = Answers(settings, Catalogue.load(), Videos(settings, decoder), engine, indexes)
             return await answers.answer(Order(request), LOCAL, listener)
 
 

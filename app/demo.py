@@ -19,6 +19,7 @@ from agents.demo.questions import DemoQuestion, ask_about
 from agents.presets import Catalogue
 from app.answers import Answers
 from app.caller import LOCAL
+from app.indexes.indexes import Indexes
 from app.loading import opened
 from app.order import Order
 from app.schemas import AnswerRequest, AnswerResponse, Report
@@ -56,8 +57,9 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
             waiting.update("Making a film")
             encode(film, path)
             _introduce(console, film, keep)
-            inside = settings.model_copy(update={"video_dir": path.parent})
-            answers = Answers(inside, Catalogue.load(), Videos(inside, InProcess(settings.decoder)), engine)
+            inside = settings.model_copy(update={"video_dir": path.parent, "data_dir": Path(folder) / "data"})
+            videos, indexes = Videos(inside, InProcess(settings.decoder)), Indexes(inside)
+            answers = Answers(inside, Catalogue.load(), videos, engine, indexes)
             takes: list[Take] = []
             for question in ask_about(film, count):
                 for strategy in STRATEGIES:
@@ -65,6 +67,7 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
                     response = await answers.answer(Order(_request(path, question, strategy)), LOCAL)
                     takes.append(Take(question, strategy, response))
                 console.print(_answers(takes[-len(STRATEGIES) :]))
+            await indexes.aclose()
     console.print(_totals(takes))
     console.print(Text(f"Ask it yourself: {_command(keep, takes[0].question)}"), soft_wrap=True)
 

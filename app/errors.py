@@ -18,6 +18,8 @@ from agents.presets import BadStrategy
 from agents.runner import UnfitEngine
 from app.records.store import RecordsDown, RecordsFull
 from app.records.version import WrongVersion
+from tools.embedder import EmbedderDown
+from tools.index import IndexDown, IndexFull
 from tools.limits import BadVideo
 
 
@@ -138,6 +140,7 @@ TABLE: Mapping[type[Exception], Row] = {
     Clash: Row(409, "invalid_request_error", "conflict", 2),
     TooSlow: Row(408, "invalid_request_error", "request_timeout", 5),
     TooLarge: Row(413, "invalid_request_error", "too_large", 2),
+    IndexFull: Row(413, "invalid_request_error", "index_full", 2),
     WrongType: Row(415, "invalid_request_error", "unsupported_media_type", 2),
     BadVideo: Row(422, "invalid_request_error", "unreadable_video", 3),
     CannotFetch: Row(424, "invalid_request_error", "cannot_fetch", 3),
@@ -147,6 +150,8 @@ TABLE: Mapping[type[Exception], Row] = {
     ClientDisconnect: Row(499, "cancelled_error", "client_closed_request", 1),
     Gone: Row(499, "cancelled_error", "client_closed_request", 1),
     EngineError: Row(503, "engine_error", "engine_failed", 4),
+    EmbedderDown: Row(503, "engine_error", "embedder_failed", 4),
+    IndexDown: Row(503, "server_error", "index_unavailable", 4),
     NotReady: Row(503, "not_ready_error", "not_ready", 4),
     Exposed: Row(503, "server_error", "exposed", 4),
     RecordsDown: Row(503, "server_error", "records_unavailable", 4),

@@ -17,6 +17,7 @@ from app.chat import routes as chat
 from app.chat.job import ChatJob
 from app.errors import Failure, WrongType
 from app.files import routes as files
+from app.indexes import routes as indexes
 from app.middleware import BodyLimit, Correlate
 from app.routes import public, router
 from app.runs import routes as runs
@@ -56,7 +57,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
     )
     app.state.service = service
-    for each in (runs.router, chat.router, router, files.router, public):
+    for each in (runs.router, chat.router, router, files.router, indexes.router, public):
         app.include_router(each)
     return app
 

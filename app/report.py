@@ -9,7 +9,7 @@ from uuid import uuid4
 from agents.answer import Answer
 from agents.run import Run
 from agents.runner import Outcome
-from app.schemas import AnswerResponse, Candidate, Evidence, Report, Took
+from app.schemas import AnswerResponse, Candidate, Captioning, Evidence, Report, Took
 
 
 def new_id() -> str:
@@ -64,6 +64,7 @@ def _report(outcome: Outcome, run: Run, model: str, strategy: dict[str, Any], se
         cached_tokens=ledger.cached_tokens,
         completion_tokens=ledger.completion_tokens,
         subtitles=False,
+        captions=Captioning.model_validate(ledger.captions) if ledger.captions else None,
         seconds=Took(**ledger.seconds, total=total),
         stopped=outcome.stopped,
         degraded=list(ledger.degraded),

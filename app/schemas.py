@@ -183,6 +183,16 @@ class Took(BaseModel):
     total: Rounded
 
 
+class Captioning(BaseModel):
+    """What captions took."""
+
+    calls: int
+    frames: int
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: Rounded
+
+
 class Report(BaseModel):
     """What was done and what it cost. Measured, never estimated; `degraded` says what was not honoured."""
 
@@ -200,6 +210,9 @@ class Report(BaseModel):
     cached_tokens: int
     completion_tokens: int
     subtitles: bool
+    captions: Captioning | None = Field(
+        None, description="What of all this went into captions, which the next question need not pay for."
+    )
     seconds: Took
     stopped: Stop
     degraded: list[str]

@@ -25,6 +25,9 @@ from app.files.incoming import Incoming
 from app.files.library import Library
 from app.files.shelf import open_shelf
 from app.gate import Gate
+from app.indexes.builds import Builds
+from app.indexes.face import Face
+from app.indexes.indexes import Indexes
 from app.keys import Keys
 from app.loading import opened
 from app.records import Records
@@ -54,6 +57,9 @@ class Service:
         self.fetched = _fetched(settings)
         self.videos = Videos(settings, self.decoder, self.library, self.fetched)
         self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
+        self._indexes = Indexes(settings)
+        self._builds = Builds(settings, self._indexes, self.videos, self.records, lambda: self.engine)
+        self.indexes = Face(self._indexes, self._builds, self.videos, lambda: self.engine)
         self.runs = Runs(settings, self.records, self.gate, lambda: self.answers)
         kinds: list[type[Job]] = [AnswerJob, ChatJob]
         self.history = History(self.records, self.runs.book, self.runs.live, {kind.endpoint: kind for kind in kinds})
@@ -75,14 +81,15 @@ class Service:
     @property
     def answers(self) -> Answers:
         """The path from requests to answers. Raises NotReady."""
-        return Answers(self.settings, self.catalogue, self.videos, self.engine)
+        return Answers(self.settings, self.catalogue, self.videos, self.engine, self._indexes)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the records; load the engine in the background, unless one was given, and close it at the end."""
         await asyncio.to_thread(self.records.open)
         often = sweep(self.settings.sweep_seconds, self.library.sweep, self.runs.sweep, self.fetched.sweep)
-        tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, sweep(_TIDY_SECONDS, self.library.tidy))]
+        seldom = sweep(_TIDY_SECONDS, self.library.tidy, lambda: self._indexes.sweep(self.library))
+        tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, seldom)]
         try:
             async with at_work(self.decoder, self.settings), self._at_work():
                 yield
@@ -91,6 +98,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.fetched.close()
+            await self._indexes.aclose()
             await asyncio.to_thread(self.records.close)
 
     @asynccontextmanager
@@ -100,6 +108,7 @@ class Service:
         try:
             yield
         finally:
+            await self._builds.close()
             await self.runs.close(self.settings.drain_seconds)
 
     async def _hold(self) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agents.budget import Budget
+from app.indexes.settings import IndexSettings
 from app.quota import GIB, Quota
 from tools.limits import Limits
 
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     open_strategy: str = Field("direct", description="The same for open questions, whose answers cannot be counted.")
     answer_tokens: int = Field(512, ge=1, description="Longest open answer of a request that sets no max_tokens.")
     instance: str = Field("secondlook", description="Name of this process among those that share its records.")
+
+    index: IndexSettings = Field(IndexSettings(), description="How films are indexed, and how much of it.")
 
     max_runs: int = Field(4, ge=1, description="Questions answered at once; the next one waits.")
     max_waiting: int = Field(64, ge=0, description="Questions that wait; the next one is told to come again.")

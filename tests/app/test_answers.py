@@ -59,6 +59,7 @@ async def test_an_answer_comes_with_confidence_and_a_whole_bill(
         "cached_tokens": 0,
         "completion_tokens": 1,
         "subtitles": False,
+        "captions": None,
         "stopped": "complete",
         "degraded": [],
     }

@@ -121,6 +121,11 @@ async def test_the_documentation_describes_every_route(settings: Settings, engin
         "get /v1/runs/{run_id}/events",
         "post /v1/runs/{run_id}/cancel",
         "post /v1/runs/{run_id}/resume",
+        "post /v1/indexes",
+        "get /v1/indexes",
+        "get /v1/indexes/{index_id}",
+        "delete /v1/indexes/{index_id}",
+        "post /v1/search",
         "get /health",
         "get /ready",
     }

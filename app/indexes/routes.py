@@ -1,0 +1,49 @@
+"""The routes of indexes and of search."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from app.caller import Asker, Reader, Uploader
+from app.indexes.schemas import DeletedIndex, HitList, IndexList, IndexObject, IndexRequest, SearchRequest
+from app.reply import FAILED, errors
+from app.service import At
+
+router = APIRouter(tags=["indexes"], responses=FAILED | errors(401, 403, 429, 503))
+
+
+@router.post("/v1/indexes", status_code=202, responses=errors(400, 404, 413, 415, 422, 424))
+async def build(body: IndexRequest, request: Request, response: Response, at: At, by: Asker) -> IndexObject:
+    """Caption a film from end to end, in the background; ask again to see how far it is. What is there is not redone.
+
+    After a failure, a limit, or a restart of the service, the same request goes on where it ended.
+    """
+    shown = await at.indexes.build(body, by, request.state.request_id)
+    if shown.status == "complete":
+        response.status_code = 200
+    return shown
+
+
+@router.get("/v1/indexes")
+async def list_indexes(at: At, by: Reader) -> IndexList:
+    """The indexes of the key's tenant, the oldest first."""
+    return await at.indexes.every(by)
+
+
+@router.get("/v1/indexes/{index_id}", responses=errors(404))
+async def index(index_id: str, at: At, by: Reader) -> IndexObject:
+    """An index: how far it is, what is in it, what it took."""
+    return await at.indexes.show(index_id, by)
+
+
+@router.delete("/v1/indexes/{index_id}", responses=errors(404))
+async def delete(index_id: str, at: At, by: Uploader) -> DeletedIndex:
+    """Forget what is known of a film; if it is being built, that ends."""
+    await at.indexes.delete(index_id, by)
+    return DeletedIndex(id=index_id)
+
+
+@router.post("/v1/search", responses=errors(400, 404, 413, 415, 422, 424))
+async def search(body: SearchRequest, at: At, by: Reader) -> HitList:
+    """Find the seconds of a film, or of all films that are indexed, by what is seen or said there."""
+    return await at.indexes.search(body, by)
