@@ -212,6 +212,7 @@ async def test_a_killed_service_leaves_its_runs_to_the_next(settings: Settings, 
     async with over_asgi(settings, slow) as client:
         run_id = (await client.post("/v1/answers", json=body(film, background=True))).json()["id"]
         await until(lambda: len(slow.calls) == 1)
+        assert (await client.get(f"/v1/runs/{run_id}")).json()["status"] == "running"
         other = settings.model_copy(update={"instance": "other"})
         async with over_asgi(other, slow) as beside:
             assert (await beside.get(f"/v1/runs/{run_id}")).json()["status"] == "running"
