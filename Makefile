@@ -7,7 +7,7 @@ SEEDS ?=
 QUESTIONS ?= 500
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-faults test-vllm check bench-decode bench-index bench-engine bench-gpu scaling clean
+.PHONY: help demo test test-clients test-faults test-vllm check bench-decode bench-index bench-engine bench-gpu scaling clean
 
 help:  ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: $(VENV)/.demo  ## Make a film, ask it questions with five strategies, show
 
 test: $(VENV)/.dev  ## The fast suite: no network, no GPU
 	@$(BIN)/python -m pytest
+
+test-clients: $(VENV)/.dev  ## Other people's clients, unmodified, against a real service (each in .venv-clients)
+	@$(BIN)/python -m tests.clients.install
+	@$(BIN)/python -m pytest -m clients tests/clients --durations=0
 
 test-faults: $(VENV)/.dev  ## Hostile videos and URLs, kills, full disks and slow clients against a real service
 	@$(BIN)/python -m pytest -m faults tests/faults

@@ -1,0 +1,78 @@
+"""Install clients, each into an environment of its own, once: python -m tests.clients.install [NAME …]
+
+Their versions are those that were seen to work; raise them here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+
+FOLDER = Path(__file__).parents[2] / ".venv-clients"
+_PYTEST = "pytest==9.*"  # runs the files in `inside`
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What an environment holds. `alone`: packages without what they would like to have beside them."""
+
+    wanted: tuple[str, ...]
+    alone: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> str:
+        """Changes when the environment must be made anew."""
+        return sha256("\n".join((*self.wanted, "", *self.alone)).encode()).hexdigest()
+
+
+CLIENTS: Mapping[str, Client] = {
+    "openai-1": Client(("openai==1.*", _PYTEST)),
+    "openai-2": Client(("openai==2.*", _PYTEST)),
+    "openai-3": Client(("openai==3.*", _PYTEST)),
+    "schemathesis": Client(("schemathesis==4.32.*",)),
+    "litellm": Client(("litellm==1.109.*", _PYTEST)),
+    "langchain": Client(("langchain-openai==1.7.*", _PYTEST)),
+    "its_hub": Client(("its_hub==1.2.*", _PYTEST)),
+}
+
+
+def main() -> None:
+    """Install what is not there yet."""
+    for name in sys.argv[1:] or CLIENTS:
+        ensure(name)
+
+
+def python(name: str) -> Path:
+    """The interpreter of a client's environment."""
+    return FOLDER / name / "bin" / "python"
+
+
+def ensure(name: str) -> Path:
+    """Install a client unless it is there, complete and just as this file says; its interpreter."""
+    client, stamp = CLIENTS[name], FOLDER / name / ".installed"
+    if not stamp.exists() or stamp.read_text() != client.recipe:
+        print(f"Installing {name} ...", end=" ", flush=True)
+        began = perf_counter()
+        _install(name, client)
+        stamp.write_text(client.recipe)
+        print(f"{perf_counter() - began:.0f} s", flush=True)
+    return python(name)
+
+
+def _install(name: str, client: Client) -> None:
+    if not python(name).exists():
+        venv.create(FOLDER / name, with_pip=True)
+    pip = [str(python(name)), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
+    if client.alone:
+        subprocess.run([*pip, "--no-deps", *client.alone], check=True)
+    subprocess.run([*pip, *client.wanted], check=True)
+
+
+if __name__ == "__main__":
+    main()

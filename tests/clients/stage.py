@@ -1,0 +1,164 @@
+"""Two services with real keys, films that the demo model knows, and what our own route answers about them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import av
+import httpx
+
+from agents.demo.encode import encode
+from agents.demo.film import make_film
+from agents.demo.questions import DemoQuestion, ask_about
+from agents.demo.seeds import TEST_FROM
+from tests.faults.model import modelling
+from tests.faults.service import ROOT, Service, serving
+
+FILMS = 6
+A_FILM = 3  # questions about each
+FRAMES = 16
+SLOW = 1.0
+"""Seconds that the second service's model takes for each call."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with options about a film."""
+
+    film: Path
+    question: DemoQuestion
+
+    @property
+    def words(self) -> str:
+        """The question and its options, as benchmarks write them."""
+        options = "\n".join(f"{letter}. {option}" for letter, option in zip("ABCD", self.question.options, strict=True))
+        return f"{self.question.text}\n{options}\nAnswer with the option's letter from the given choices directly."
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A service with the demo model and one whose model is slow, each with a key; `other` is another tenant's."""
+
+    service: Service
+    key: str
+    other: str
+    slow: Service
+    slow_key: str
+    films: Path
+    site: str
+    asked: Sequence[Asked]
+
+    def native(self, asked: Asked, pictures: Sequence[str] = ()) -> str:
+        """The letter that our own route answers about the film, or about pictures of it."""
+        shown = {"pictures": [{"url": url} for url in pictures]} if pictures else {"path": asked.film.name}
+        body = {
+            "video": shown,
+            "question": asked.question.text,
+            "options": asked.question.options,
+            "strategy": {"name": "direct", "frames": FRAMES},
+        }
+        headers = {"authorization": f"Bearer {self.key}"}
+        response = httpx.post(f"{self.service.url}/v1/answers", json=body, headers=headers, timeout=60, trust_env=False)
+        response.raise_for_status()
+        return str(response.json()["option"])
+
+    def told(self, count: int = 3) -> dict[str, Any]:
+        """What a client in another process must know."""
+        return {
+            "base": f"{self.service.url}/v1",
+            "key": self.key,
+            "other": self.other,
+            "model": "demo",
+            "slow_base": f"{self.slow.url}/v1",
+            "slow_key": self.slow_key,
+            "slow_model": "stub-vl",
+            "questions": [self._told(each) for each in self.asked[:count]],
+        }
+
+    def _told(self, asked: Asked) -> dict[str, Any]:
+        frames = pictures(asked.film)
+        return {
+            "film": str(asked.film),
+            "url": f"{self.site}/{asked.film.name}",
+            "text": asked.words,
+            "letter": self.native(asked),
+            "frames": frames,
+            "pictured_letter": self.native(asked, frames),
+        }
+
+
+def pictures(film: Path) -> list[str]:
+    """Frames of a film at even distances, as data: URLs of JPEG files."""
+    with av.open(film) as container:
+        frames = list(container.decode(video=0))
+    found = []
+    for number in range(FRAMES):
+        file = io.BytesIO()
+        frames[len(frames) * number // FRAMES].to_image().save(file, "JPEG", quality=95)
+        found.append(f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}")
+    return found
+
+
+def shoot(folder: Path) -> list[Asked]:
+    """Questions about films of the range that nobody trained on; the films are in the folder."""
+    found = []
+    for seed in range(TEST_FROM + 700, TEST_FROM + 700 + FILMS):
+        film, path = make_film(seed), folder / f"{seed}.mp4"
+        encode(film, path)
+        choices = [each for each in ask_about(film, 4 * A_FILM) if each.options]
+        found += [Asked(path, question) for question in choices[:A_FILM]]
+    return found
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Stage]:
+    """Everything, running."""
+    films = folder / "films"
+    films.mkdir()
+    asked = shoot(films)
+    with ExitStack() as stack:
+        site = stack.enter_context(_site(films))
+        mine, slow = folder / "demo", folder / "slow"
+        key, other, slow_key = _key(mine, "mine"), _key(mine, "other"), _key(slow, "mine")
+        private = json.dumps([site.removeprefix("http://")])
+        service = stack.enter_context(serving(mine, engine="demo:", video_dir=films, fetch_private=private))
+        model = stack.enter_context(modelling(SLOW))
+        held = stack.enter_context(serving(slow, engine=model.engine, video_dir=films))
+        yield Stage(service, key, other, held, slow_key, films, site, asked)
+
+
+def _key(folder: Path, tenant: str) -> str:
+    """A key of a service that keeps its data under a folder, made as an operator makes it."""
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "SECONDLOOK_DATA_DIR": str(folder / "data")}
+    command = [sys.executable, "-m", "app", "keys", "create", tenant]
+    made = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    return made.stdout.strip()
+
+
+@contextmanager
+def _site(folder: Path) -> Iterator[str]:
+    """A web server with the files of a folder; its address."""
+    handler = partial(_Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
