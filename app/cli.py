@@ -20,7 +20,7 @@ from app.cards import StrategyList
 from app.catalog import cards
 from app.decoding import at_work, decoder_for
 from app.demo import DEMO_SEED, perform
-from app.errors import BadRequest, Exposed
+from app.errors import BadRequest, Misconfigured
 from app.indexes.indexes import Indexes
 from app.key_commands import keys
 from app.key_commands import opened as opened_keys
@@ -153,11 +153,11 @@ def demo(
 
 
 def _check_exposure(settings: Settings) -> bool:
-    """Whether there are keys. Raises Exposed if others could reach a service that has none."""
+    """Whether there are keys. Raises Misconfigured if others could reach a service that has none."""
     with opened_keys(settings) as all_keys:
         has_keys = all_keys.exist()
     if not has_keys and not is_loopback(settings.host):
-        raise Exposed(
+        raise Misconfigured(
             f"There are no API keys, and {settings.host} can be reached from other machines. Make a key with "
             "`secondlook keys create TENANT`, or set SECONDLOOK_API_KEY, or listen on 127.0.0.1."
         )

@@ -100,8 +100,8 @@ class StorageFull(Exception):
     """The place where files are kept has no room left."""
 
 
-class Exposed(Exception):
-    """The operator would open the service to everybody."""
+class Misconfigured(Exception):
+    """The operator's settings do not go together, or name what is not there."""
 
 
 class Draining(NotReady):
@@ -153,7 +153,7 @@ TABLE: Mapping[type[Exception], Row] = {
     EmbedderDown: Row(503, "engine_error", "embedder_failed", 4),
     IndexDown: Row(503, "server_error", "index_unavailable", 4),
     NotReady: Row(503, "not_ready_error", "not_ready", 4),
-    Exposed: Row(503, "server_error", "exposed", 4),
+    Misconfigured: Row(503, "server_error", "misconfigured", 4),
     RecordsDown: Row(503, "server_error", "records_unavailable", 4),
     WrongVersion: Row(503, "server_error", "wrong_records", 4),
     StorageDown: Row(503, "server_error", "storage_unavailable", 4),

@@ -9,6 +9,7 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from app.errors import Misconfigured
 from app.files.disk import full_disk_told, move
 
 
@@ -86,8 +87,11 @@ Shelf = FolderShelf | RemoteShelf
 
 
 def open_shelf(url: str | None, folder: Path) -> Shelf:
-    """The place that a URL names; without one, the folder. Raises ValueError or ImportError for an unknown kind."""
+    """The place that a URL names; without one, the folder. Raises Misconfigured."""
     if url is None:
         return FolderShelf(folder)
-    files, root = url_to_fs(url)
+    try:
+        files, root = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise Misconfigured(f"SECONDLOOK_BLOBS: {url.partition(':')[0]}: cannot be used: {error}") from error
     return FolderShelf(Path(root)) if isinstance(files, LocalFileSystem) else RemoteShelf(files, root)

@@ -12,8 +12,8 @@ from random import uniform
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.records.version import prepare
@@ -44,8 +44,8 @@ class Records:
     """
 
     def __init__(self, url: str, *, threads: int = 8, wait: float = 10.0) -> None:
-        self._url = make_url(url)
-        self._sqlite = self._url.get_backend_name() == "sqlite"
+        self._url = url
+        self._sqlite = url.startswith("sqlite")
         self._wait = wait
         self._threads = threads
         self._engine: Engine | None = None
@@ -53,9 +53,7 @@ class Records:
 
     def open(self) -> None:
         """Connect and make the tables. Raises WrongVersion, RecordsDown; blocks."""
-        if self._sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        engine = create_engine(self._url, pool_size=self._threads, **self._options())
+        engine = self._engine_for(self._url)
         if self._sqlite:
             event.listen(engine, "connect", self._connected)
             event.listen(engine, "begin", _begin)
@@ -115,6 +113,15 @@ class Records:
                 return work(session)
         except DBAPIError as error:
             raise _sorted(error) from error
+
+    def _engine_for(self, url: str) -> Engine:
+        try:
+            engine = create_engine(url, pool_size=self._threads, **self._options())
+        except (ArgumentError, ImportError) as error:
+            raise RecordsDown(f"SECONDLOOK_RECORDS does not name a database that can be used: {error}") from error
+        if self._sqlite and engine.url.database:
+            Path(engine.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return engine
 
     async def _off_loop(self, work: Callable[[], T]) -> T:
         if self._pool is None:

@@ -180,6 +180,11 @@ NEEDS = {
     "POST /v1/chat/completions": "answer",
     "POST /v1/runs/{run_id}/cancel": "answer",
     "POST /v1/runs/{run_id}/resume": "answer",
+    "POST /v1/indexes": "answer",
+    "GET /v1/indexes": "read",
+    "GET /v1/indexes/{index_id}": "read",
+    "DELETE /v1/indexes/{index_id}": "files",
+    "POST /v1/search": "read",
     "POST /v1/files": "files",
     "DELETE /v1/files/{file_id}": "files",
     "GET /v1/files": "read",
@@ -308,6 +313,13 @@ def test_a_service_without_keys_does_not_listen_for_others(tmp_path: Path, host:
     result = command("serve", "--host", host, "--engine", "scripted:", data_dir=str(tmp_path))
     assert result.exit_code == 4
     assert "keys create" in result.stderr
+
+
+@pytest.mark.parametrize(("name", "value"), [("records", "nonsense://x"), ("blobs", "nonsense://x")])
+def test_a_place_that_cannot_be_used_ends_the_start_with_words(tmp_path: Path, name: str, value: str) -> None:
+    result = command("serve", "--engine", "scripted:", data_dir=str(tmp_path), **{name: value})
+    assert result.exit_code == 4
+    assert f"SECONDLOOK_{name.upper()}" in result.stderr
 
 
 def test_a_short_key_of_the_operator_is_refused(tmp_path: Path) -> None:

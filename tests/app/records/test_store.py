@@ -125,6 +125,12 @@ async def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
     records.close()
 
 
+@pytest.mark.parametrize("url", ["nonsense", "nonsense://x", "mysql+nodriver://x", "oracle://x"])
+async def test_a_url_that_names_no_database_is_told_in_words(url: str) -> None:
+    with pytest.raises(RecordsDown, match="SECONDLOOK_RECORDS"):
+        Records(url).open()
+
+
 async def test_a_place_that_cannot_be_opened_is_the_operators_matter(tmp_path: Path) -> None:
     with pytest.raises(RecordsDown):
         Records(f"sqlite:///{tmp_path}").open()
