@@ -71,7 +71,8 @@ def places_for(view: View) -> str:
 def tree(frames: str, turns: Sequence[Turn], system: str | None, tokenizer: PreTrainedTokenizerFast) -> Tree:
     """Lay out one film and its turns."""
     head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
-    trunk = encode(tokenizer, f"{head}<|im_start|>user\n{frames}\n")
+    shown = f"{frames}\n" if frames else ""
+    trunk = encode(tokenizer, f"{head}<|im_start|>user\n{shown}")
     return Tree(trunk, [_branch(turn, tokenizer) for turn in turns])
 
 

@@ -15,6 +15,7 @@ from agents.demo.draw import Pixels
 from agents.demo.film import make_film
 from agents.demo.lesson import Turn, describe, turn
 from agents.demo.questions import KINDS, ask_about
+from agents.demo.quests import QUESTS
 from agents.demo.reply import known
 from agents.demo.seeds import DEV_FROM, for_training
 from agents.demo.sight import around, closer_look, spoil, to_tensor, training_frame
@@ -53,6 +54,7 @@ class Stage:
 
 
 _LONG = frozenset({"describe"})
+_ALONE = _LONG | QUESTS.keys()
 _FOUR = ("colour", "shape", "first", "last")
 _OFTEN = (*KINDS, "appears")  # the harder a kind is, the more often it is asked
 _COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
@@ -72,6 +74,25 @@ READING = Stage(
     rate=1.3e-3,
     eyes=0.0,
     hint=0.5,
+    pictures=False,
+)
+_TOOLS = {
+    "direct": 3.0,
+    "open": 0.5,
+    "verify": 2.0,
+    "think": 2.0,
+    "seek": 4.0,
+    "sign": 3.0,
+    "caption": 2.0,
+    "said": 0.7,
+}
+
+SEEKING = Stage(
+    "seeking",
+    (Phase("tools", 1200, (4, 8, 8, 12, 16, 24, 32), _TOOLS, _OFTEN, unknown=0.6, tokens=3500, turns=6),),
+    rate=8e-4,
+    eyes=0.0,
+    hint=0.2,
     pictures=False,
 )
 JOINING = Stage(
@@ -101,20 +122,25 @@ def batches(phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: str, picture
                 continue
             sights += [*shown.sights, *(sight for turn in turns for sight in turn.sights)]
             trees.append(tree(places_for(shown), turns, system_text(rng), tokenizer))
-        if pictures:
+        if pictures and sights:
             yield collate(trees, pad, pixels=to_tensor(photograph(sights, rng)))
         else:
             yield collate(trees, pad, words=name(sights, tokenizer))
 
 
 def _alike(forms: dict[str, float], rng: Random) -> dict[str, float]:
-    """Either the forms with long replies or those with short ones: mixed, a batch would be mostly padding."""
-    long = rng.choices(list(forms), list(forms.values()))[0] in _LONG
-    return {form: weight for form, weight in forms.items() if (form in _LONG) == long}
+    """One form that stands alone, or all that do not: mixed, a batch would be mostly padding."""
+    drawn = rng.choices(list(forms), list(forms.values()))[0]
+    if drawn in _ALONE:
+        return {drawn: 1.0}
+    return {form: weight for form, weight in forms.items() if form not in _ALONE}
 
 
 def lesson(phase: Phase, frames: int, forms: dict[str, float], rng: Random) -> tuple[View, list[Turn]]:
     """A view of a fresh film, and turns about it."""
+    (form, *others) = forms
+    if not others and form in QUESTS:
+        return QUESTS[form](frames, phase.turns, rng)
     film = make_film(for_training(rng.randrange(DEV_FROM)))
     shown = view(film, random_times(film, frames, rng))
     count = 3 if set(forms) <= _LONG else phase.turns
@@ -141,4 +167,4 @@ def name(sights: list[Sight], tokenizer: PreTrainedTokenizerFast) -> torch.Tenso
     """All frames as the words that say what they show: ids (frames, 4), -1 where there are fewer."""
     ids = dict(zip(SEEN, word_ids(SEEN, tokenizer), strict=True))
     said = [[ids[word] for word in sight.words] for sight in sights]
-    return torch.tensor([[*words, *[-1] * (4 - len(words))] for words in said]).view(-1, 4)
+    return torch.tensor([[*words, *[-1] * (4 - len(words))] for words in said], dtype=torch.long).view(-1, 4)

@@ -16,6 +16,7 @@ _SHORT = (10, 18)  # length in frames of a shot that a coarse look misses
 _LONG = (28, 60)
 CELL = SIDE // 3
 PLATE = 36
+_TALK = 0.12  # of the lasting shots of a long film: so few that a name belongs to what is seen
 _RARE = 2  # shapes, and colours, that a long film shows only once
 
 
@@ -215,10 +216,10 @@ def _free_cells(shot: Shot) -> list[int]:
 
 
 def _names(rng: Random, shots: tuple[Shot, ...]) -> tuple[Line, ...]:
-    """The narrator of a long film says a name with two of five of the shots that last, and with all that are rare."""
+    """The narrator of a long film says a name with some of the shots that last, and with all that are rare."""
     looks = Counter(shot.what for shot in shots)
     lasting = [shot for shot in shots if shot.frames >= _LONG[0]]
-    spoken = [shot for shot in lasting if looks[shot.what] == 1 or rng.random() < 0.4]
+    spoken = [shot for shot in lasting if looks[shot.what] == 1 or rng.random() < _TALK]
     return tuple(Line(shot.start, shot.end, f"The name is {rng.choice(NAMES)}.") for shot in spoken)
 
 

@@ -20,7 +20,7 @@ def graft(
     known, spread = old.get_vocab(), float(table.std())
     rows = [
         table[known[token]] if token in known else fresh(token, table.shape[1], spread)
-        for token in sorted(new.get_vocab(), key=new.get_vocab().get)  # type: ignore[arg-type]
+        for token in sorted(new.get_vocab(), key=new.get_vocab().get)
     ]
     state = dict(model.state_dict())
     for name in [name for name, value in state.items() if value.shape == table.shape]:

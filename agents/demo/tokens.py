@@ -8,18 +8,19 @@ from random import Random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from agents.demo.film import make_film
+from agents.demo.film import make_film, make_signed_film
 from agents.demo.lesson import FORMS, turn
+from agents.demo.quest import caption, closer, hearsay, seek
 from agents.demo.questions import ask_about
 from agents.demo.view import random_times, view
 from agents.demo.wording import system_text
-from agents.demo.world import COLOURS, DIRECTIONS, SHAPES
+from agents.demo.world import DIRECTIONS, NAMES, SEEN
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>")
 _SIZE = 1024
 
 # `<12` and `.5s>` are pieces of their own, so that a time label is two tokens in prompts and thoughts alike.
-_PIECES = r"[;:,] (?=<\d)|<\d+|\.\d+s>| ?[A-Za-z]+| ?\d|\n| ?[^\sA-Za-z\d]|\s"
+_PIECES = r"[;:,] (?=<\d)| (?=<\d)|<\d+|\.\d+s>| ?[A-Za-z_]+| ?\d|\n| ?[^\sA-Za-z\d]|\s"
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -71,12 +72,24 @@ def _corpus() -> Iterator[str]:
                 taught = turn(question, seen, form, rng)
                 yield taught.ask
                 yield "".join(text for text, _ in taught.reply)
+    yield from _quests()
     yield from _words()
+
+
+def _quests() -> Iterator[str]:
+    rng = Random("quests")
+    for seed in range(1500):
+        film = make_signed_film(seed)
+        signed = next(shot for shot in film.shots if shot.sign is not None)
+        seen = view(film, [signed.start + 0.1])
+        for taught in (seek(rng), closer(seen, rng), caption(seen), hearsay(seen, rng)):
+            yield taught.ask
+            yield "".join(text for text, _ in taught.reply)
 
 
 def _words() -> Iterator[str]:
     """Everything that must be one token, often enough to become one."""
-    words = (*COLOURS, *SHAPES, *DIRECTIONS, *"yes no not seen Answer Question A B C D E F".split())
+    words = (*SEEN, *NAMES, *DIRECTIONS, *"yes no not seen Answer Question A B C D E F".split())
     for _ in range(60):
         yield " ".join(words) + "\n" + "\n".join(words)
         yield "".join(f"<{second}.{second % 10}s>" for second in range(100))

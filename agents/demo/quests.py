@@ -1,0 +1,73 @@
+"""Lessons for a planner: views of films, and what to do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from random import Random
+
+from agents.demo.film import make_film, make_signed_film
+from agents.demo.lesson import Turn
+from agents.demo.quest import caption, closer, glance, hearsay, seek
+from agents.demo.seeds import DEV_FROM, for_training
+from agents.demo.view import Sight, View, random_times, view
+
+_LATEST = 1800.0  # seconds; how late in a long film a clip may lie
+
+Quest = Callable[[int, int, Random], tuple[View, list[Turn]]]
+
+
+def _seek(_: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
+    return View(make_film(0), ()), [seek(rng) for _ in range(turns)]
+
+
+def _sign(frames: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
+    """The sign is in some frame. Now and then it has been looked at closer, and only then can a digit be proved."""
+    film = make_signed_film(_seed(rng))
+    signed = next(shot for shot in film.shots if shot.sign is not None)
+    there = rng.uniform(signed.start, signed.end - 0.05)
+    shown = view(film, [*random_times(film, frames - 1, rng), there])
+    if rng.random() < 0.6:
+        looks = [closer(shown, rng) for _ in range(turns - 1)]
+        return shown, [*looks, glance(_sight(shown), rng, "direct")]
+    sights = [sight for sight in shown.sights if sight.shot == signed][:4]
+    sign = signed.sign
+    near = replace(sights[-1], cell=None if sign is None else sign.cell)
+    proved = View(film, (near,) if rng.random() < 0.7 else (*sights, near))
+    return proved, [glance(near, rng, form) for form in ("verify", "verify", "direct")]
+
+
+def _caption(frames: int, _: int, rng: Random) -> tuple[View, list[Turn]]:
+    """A clip of five to ten seconds at a frame a second, anywhere in a film of any length."""
+    film = make_film(_seed(rng))
+    count = min(rng.choice((5, 8, 10, 10)), frames + 5)
+    start = rng.uniform(0, max(0.0, film.duration - count))
+    clip = view(film, [start + index for index in range(count) if start + index < film.duration])
+    moved = _moved(clip, rng)
+    return moved, [caption(moved)]
+
+
+def _said(_: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
+    film = make_film(_seed(rng))
+    shot = rng.choice(film.shots)
+    shown = _moved(
+        view(film, [shot.start + shot.frames * part / 60 for part in (1, 2, 3, 4)][: rng.randint(1, 4)]), rng
+    )
+    return shown, [hearsay(shown, rng) for _ in range(turns)]
+
+
+def _seed(rng: Random) -> int:
+    return for_training(rng.randrange(DEV_FROM))
+
+
+def _sight(shown: View) -> Sight:
+    return next(sight for sight in shown.sights if sight.shot.sign is not None)
+
+
+def _moved(shown: View, rng: Random) -> View:
+    """The same frames at other seconds, as if they came later in a long film."""
+    late = rng.choice((0.0, rng.uniform(0, _LATEST)))
+    return View(shown.film, tuple(replace(sight, time=sight.time + late) for sight in shown.sights))
+
+
+QUESTS: Mapping[str, Quest] = {"seek": _seek, "sign": _sign, "caption": _caption, "said": _said}

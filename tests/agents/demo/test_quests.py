@@ -1,0 +1,80 @@
+"""What a planner is taught is what it will read."""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+import pytest
+import torch
+
+from agents.demo.curriculum import SEEKING, batches
+from agents.demo.film import make_signed_film
+from agents.demo.graft import fresh, graft
+from agents.demo.model import new_model
+from agents.demo.quest import closer, seek
+from agents.demo.quests import QUESTS
+from agents.demo.tokens import new_tokenizer, word_ids
+from agents.demo.view import view
+from agents.demo.world import SEEN
+from agents.engine import Reply
+from agents.planning.calls import wish
+from agents.planning.toolbox import Toolbox
+from tests.agents.planning.stage import search
+from tests.agents.stage import COLOURS, sure
+from tools.video import Video
+
+
+def replies(turn_pieces: tuple[tuple[str, float], ...]) -> list[str]:
+    return [text for text, weight in turn_pieces if weight == 1.0]
+
+
+def test_the_task_is_worded_as_the_planner_words_it(video: Video) -> None:
+    done = search(video, [sure("A", 0.4), "search_clips red star", "Answer: red"], explain=False)
+    task = done.calls[1].text
+    taught = seek(Random(0)).ask
+    assert task.splitlines()[1][:3] == taught.splitlines()[1][:3] == "A. "
+    assert "\nFilm: 0 to " in task and "\nFilm: 0 to " in taught
+    listed = {"search_clips QUERY", "read_subtitles START END"}
+    assert listed <= set(task.splitlines()) and listed <= set(taught.splitlines())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_reply_that_is_taught_can_be_read(seed: int) -> None:
+    toolbox = Toolbox(("search_clips", "read_subtitles", "view", "zoom"))
+    signed = make_signed_film(seed)
+    sign = next(shot for shot in signed.shots if shot.sign)
+    for turn in (seek(Random(seed)), closer(view(signed, [sign.start]), Random(seed))):
+        *steps, last = replies(turn.reply)
+        for step in steps:
+            (call,) = wish(Reply(step), toolbox, COLOURS).calls
+            assert toolbox.bind(call.name, call.arguments or {})
+        assert last.startswith("Answer: ")
+
+
+def test_of_the_captions_only_one_answers() -> None:
+    for seed in range(50):
+        turn = seek(Random(seed))
+        (query, *_) = replies(turn.reply)
+        words = query.removeprefix("search_clips ")
+        data = next(text for text, weight in turn.reply if weight == 0.0 and "<data>" in text)
+        hits = [line for line in data.splitlines() if re.search(rf"\b{words}\b", line) and line[0].isdigit()]
+        assert len(hits) == 1, data
+
+
+def test_a_grown_vocabulary_keeps_what_was_known() -> None:
+    tokenizer = new_tokenizer()
+    model = new_model(tokenizer, seed=1)
+    same = graft(model, tokenizer, tokenizer)
+    assert torch.equal(model.get_input_embeddings().weight, same.get_input_embeddings().weight)
+    assert torch.equal(fresh("sign", 8, 0.5), fresh("sign", 8, 0.5))
+    assert len(set(word_ids(SEEN, tokenizer))) == len(SEEN), "every word that a frame is read as is one token"
+
+
+@pytest.mark.parametrize("form", sorted(QUESTS))
+def test_quests_become_batches(form: str) -> None:
+    (phase,) = SEEKING.phases
+    alone = type(phase)(form, 1, (4,), {form: 1.0}, tokens=600, turns=2)
+    for pictures in (False, True):
+        batch = next(batches(alone, new_tokenizer(), "test", pictures))
+        assert (batch.weights > 0).any()
