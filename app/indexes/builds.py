@@ -96,6 +96,7 @@ class Builds:
             build.task = asyncio.create_task(self._work(id_, build, wish, engine))
             await asyncio.sleep(0)  # now it stands in the queue, or was turned away
             if build.error is not None:
+                del self._builds[id_]
                 raise build.error
         return id_
 
@@ -120,19 +121,23 @@ class Builds:
             await self.cancel(id_)
 
     async def _work(self, id_: str, build: Build, wish: Wish, engine: Engine) -> None:
+        """Build when it is this build's turn. It counts as under way until what it took is written down."""
+        failure: Exception | None = None
         try:
             async with self._gate.enter(build.caller, math.inf):
                 caller = await self._allowance.left(build.caller, 0)
                 build.doing = "building"
                 await self._build(wish, caller, engine, build.ledger, None)
-            self._builds.pop(id_, None)
-        except BudgetExceeded as error:
-            build.error = error
         except Exception as error:
-            build.error = error
-            observe(error, build.request_id)
+            failure = error
+            if not isinstance(error, BudgetExceeded):
+                observe(error, build.request_id)
         finally:
-            await self._charge(build)
+            if build.ledger.calls:
+                await self._charge(build)
+        build.error = failure
+        if failure is None:
+            self._builds.pop(id_, None)
 
     async def _build(
         self, wish: Wish, caller: Caller, engine: Engine, ledger: Ledger, listener: Listener | None
