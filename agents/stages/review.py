@@ -66,7 +66,8 @@ class Consult(Stage):
         run = table.run
         request = await run.fill(Request, briefing.consult(run.asked), purpose="consult")
         if request is not None:
-            await look_up(table, request.helpers, request.query or run.question.text, self.threshold)
+            query = request.query if request.query.strip() else run.question.text
+            await look_up(table, request.helpers, query, self.threshold)
 
 
 class Draft(Stage):
@@ -94,7 +95,7 @@ class Critic(Stage):
         run = table.run
         text = briefing.criticise(run.asked, _drafted(table), table.findings.known)
         asked = await run.fill(Questions, text, purpose="critic")
-        for question in asked.questions[: self.most] if asked else ():
+        for question in [each for each in asked.questions if each.strip()][: self.most] if asked else ():
             await look_up(table, ("captions", "subtitles"), question, self.threshold)
 
 

@@ -15,7 +15,7 @@ from agents.engine import Prompt, Reply, Sampling
 from agents.engines.scripted import Line
 from agents.presets import Catalogue
 from agents.strategies import PROGRAMS
-from tests.agents.stage import COLOURS, HOW_MANY, IS_IT, WHAT, play
+from tests.agents.stage import COLOURS, DESCRIBE, HOW_MANY, IS_IT, WHAT, play
 from tools.video import Video
 
 NAMES = Catalogue.load().names
@@ -57,9 +57,11 @@ def hostile(_: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("question", [COLOURS, HOW_MANY, IS_IT, WHAT], ids=lambda question: question.kind)
+@pytest.mark.parametrize("question", [COLOURS, HOW_MANY, IS_IT, WHAT, DESCRIBE], ids=lambda question: question.kind)
 def test_answers_every_kind_of_question_with_defaults(name: str, question: Question, video: Video) -> None:
-    reply = {"choice": "A", "number": "3", "yesno": "yes", "text": "a star"}[question.kind]
+    reply = {"choice": "A", "number": "3", "yesno": "yes", "text": "a star", "open": "A star.\nOn white."}[
+        question.kind
+    ]
 
     def model(prompt: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
         return obliging(prompt, sampling, n) if sampling.choices else [f"Answer: {reply}"] * n

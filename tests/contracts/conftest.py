@@ -1,0 +1,14 @@
+"""Fixtures for what everything must keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools.video import Video
+
+
+@pytest.fixture(scope="session")
+def video(film: Path) -> Video:
+    return Video.open(film)
