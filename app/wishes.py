@@ -73,9 +73,16 @@ def grant(strategy: Strategy, given: Iterable[str], wishes: Iterable[Wish]) -> t
         if changed is None and wish.value != wish.usual and not (wish.least or wish.most):
             notes.append(f"{wish.word}: {strategy.name} has no {wish.field}")
         strategy = changed or strategy
+        if wish.field == "temperature" and wish.value == 0 and _draws(strategy):
+            notes.append(f"{wish.word}: at 0 {strategy.name} draws the same from the same frames again and again")
         if (held := getattr(strategy, wish.field, wish.value)) != wish.value and not (wish.least or wish.most):
             notes.append(f"{wish.word}: {strategy.name} takes {held:g}, not {wish.value:g}")
     return strategy, notes
+
+
+def _draws(strategy: Strategy) -> bool:
+    """Whether it lives on samples that differ."""
+    return hasattr(strategy, "temperature") and getattr(strategy, "samples", 1) > 1
 
 
 def _grant(strategy: Strategy, wish: Wish, own: bool) -> Strategy | None:

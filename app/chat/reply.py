@@ -24,7 +24,6 @@ from app.schemas import AnswerResponse
 
 _HIDDEN = frozenset({"think", "verify"})
 """Calls that think or judge."""
-_UNREADABLE = "No reply of the model could be read as an answer."
 _UNFORMED = "The answer could not be put into the JSON that was asked for; it is in secondlook.answer."
 
 
@@ -85,7 +84,10 @@ def _choice(number: int, take: Take, form: Form, as_json: bool) -> Choice:
 
 
 def _content(take: Take, form: Form, as_json: bool) -> tuple[str | None, str | None]:
-    """What to say, or why nothing is said. What the model said stands even if it is no answer to the question."""
+    """What to say, or why JSON cannot be said. What the model said stands even if it is no answer to the question.
+
+    Nothing at all is an empty text: many clients take a content for granted.
+    """
     answer = take.answer
     if as_json:
         if answer.structured is None:
@@ -94,8 +96,8 @@ def _content(take: Take, form: Form, as_json: bool) -> tuple[str | None, str | N
     said = None if answer.answer is None else form.write(answer.answer, answer.option)
     if said is None:
         replies = (event.replies for event in reversed(take.events) if isinstance(event, Asked))
-        said = next((reply.strip() for each in replies for reply in each if reply.strip()), None)
-    return said, None if said else _UNREADABLE
+        said = next((reply.strip() for each in replies for reply in each if reply.strip()), "")
+    return said, None
 
 
 def _finish(take: Take, content: str | None) -> Finish:

@@ -197,8 +197,9 @@ def shown(value: Any) -> Any:
 
 
 def _is_media(text: str) -> bool:
-    """A data URL, or base64 without one: no words are that long without a space."""
-    return text.startswith("data:") or " " not in text[: 10 * _LONGEST]
+    """A data: URL, or base64 without one: no words in ASCII are that long without a space."""
+    head = text[: 10 * _LONGEST]
+    return text.startswith("data:") or (head.isascii() and not any(map(str.isspace, head)))
 
 
 def _kept(document: Mapping[str, Any], most: int | None) -> bytes | None:

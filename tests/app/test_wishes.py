@@ -52,6 +52,13 @@ def test_what_a_strategy_has_no_place_for_is_told() -> None:
     assert granted("self_consistency", top_p=0.9)[1] == ["top_p: self_consistency has no top_p"]
 
 
+def test_greed_that_makes_all_samples_alike_is_told() -> None:
+    strategy, notes = granted("sparse_to_dense", temperature=0.0)
+    assert strategy["temperature"] == 0.0
+    assert notes == ["temperature: at 0 sparse_to_dense draws the same from the same frames again and again"]
+    assert granted("chain_of_thought", temperature=0.0)[1] == []
+
+
 def test_a_reply_is_never_made_longer_than_the_strategy_wants() -> None:
     assert granted("chain_of_thought", reply_tokens=100)[0]["max_tokens"] == 100
     assert granted("chain_of_thought", reply_tokens=5000)[0]["max_tokens"] == 256

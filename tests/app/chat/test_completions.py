@@ -284,5 +284,5 @@ async def test_no_answer_within_the_budget_is_no_content(settings: Settings, fil
     ours = {"budget": {"seconds": 0.2}}
     found = await post(settings, slow, chat(filmed(film), CHOICE, secondlook=ours))
     choice = found["choices"][0]
-    assert (choice["finish_reason"], choice["message"]["content"]) == ("length", None)
-    assert choice["message"]["refusal"]
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("length", "")
+    assert found["secondlook"]["report"]["stopped"] == "budget"
