@@ -36,9 +36,9 @@ CLIENTS: Mapping[str, Client] = {
     "openai-2": Client(("openai==2.*", _PYTEST)),
     "openai-3": Client(("openai==3.*", _PYTEST)),
     "schemathesis": Client(("schemathesis==4.32.*",)),
-    "litellm": Client(("litellm==1.109.*", _PYTEST)),
+    "litellm": Client(("litellm==1.106.0", _PYTEST)),
     "langchain": Client(("langchain-openai==1.7.*", _PYTEST)),
-    "its_hub": Client(("its_hub==1.2.*", _PYTEST)),
+    "its_hub": Client(("its_hub[lm]==1.2.*", _PYTEST)),
 }
 
 
