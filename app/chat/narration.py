@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agents.trace import Asked, Began, Event, Looked, Noted, Proposed
+from agents.trace import Asked, Began, Event, Looked, Noted, Proposed, Used
 
 _SILENT = frozenset({"direct"})
 """Calls whose reply is the answer itself."""
@@ -25,6 +25,8 @@ def narrate(event: Event) -> str:
         case Asked():
             said = "\n".join(reply.strip() for reply in event.replies)
             return f"{said}\n" if event.purpose == "think" else f"Asked to {event.purpose}: {said}\n"
+        case Used():
+            return f"Used {event.tool}: {event.summary}\n"
         case Proposed(answer=str()):
             sure = "" if event.confidence is None else f" ({event.confidence:.0%} sure)"
             return f"Best answer so far: {event.answer}{sure}\n"

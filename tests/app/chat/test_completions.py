@@ -86,6 +86,15 @@ async def test_an_open_question_is_asked_as_it_stands_and_answered_whole(
     assert (call.frames, call.sampling.max_tokens) == (32, 512)
 
 
+async def test_the_operator_says_how_open_questions_are_answered(
+    settings: Settings, talker: ScriptedEngine, film: Path
+) -> None:
+    own = settings.model_copy(update={"open_strategy": "chain_of_thought", "answer_tokens": 100})
+    found = await post(own, talker, chat(filmed(film), OPEN))
+    assert found["secondlook"]["report"]["strategy"]["name"] == "chain_of_thought"
+    assert talker.calls[0].sampling.max_tokens == 256 + 100
+
+
 async def test_tokens_are_summed_over_all_hidden_calls(settings: Settings, film: Path) -> None:
     engine = ScriptedEngine(lambda _p, _s, n: ["I see red.\nAnswer: A"] * n)
     ours = {"strategy": {"name": "self_consistency", "samples": 3, "frames": 2, "stop": "fixed"}}
