@@ -80,7 +80,7 @@ def ask(
     video: Annotated[Path, typer.Argument(help="A video file.")],
     question: Annotated[str, typer.Argument(help="A question about it.")],
     option: Annotated[list[str] | None, typer.Option(help="A possible answer; give two or more.")] = None,
-    kind: Annotated[str | None, typer.Option(help="text, number or yesno; options make it choice.")] = None,
+    kind: Annotated[str | None, typer.Option(help="text, number, yesno or open; options make it choice.")] = None,
     strategy: Annotated[str | None, typer.Option(help="How to answer: see `secondlook strategies`.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Its parameters.")] = None,
     frames: Annotated[int | None, typer.Option(help="Budget: frames shown to the model.")] = None,

@@ -48,7 +48,8 @@ class Service:
     def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
         self.settings = settings
         self.catalogue = Catalogue.load()
-        self.catalogue.resolve(settings.strategy)
+        for name in (settings.strategy, settings.open_strategy):
+            self.catalogue.resolve(name)
         self.records = Records(settings.records_url)
         secret = settings.api_key.get_secret_value() if settings.api_key else None
         self.keys = Keys(self.records, settings.quota, secret)
