@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.engine import Generation, Picture
+from tools.tool import Fact
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class Ledger:
         self.paths = 0
         self.rounds = 0
         self.tool_calls = 0
+        self.subtitles = False
         self.prompt_tokens = 0
         self.cached_tokens = 0
         self.completion_tokens = 0
@@ -74,6 +76,10 @@ class Ledger:
         """Record that some of what was billed went into a caption."""
         for name, amount in cost.items():
             self.captions[name] = self.captions.get(name, 0.0) + amount
+
+    def read(self, facts: Iterable[Fact]) -> None:
+        """Record where words come from that were read."""
+        self.subtitles = self.subtitles or any(fact.origin == "subtitle" for fact in facts)
 
     def degrade(self, *reasons: str) -> None:
         """Record what could not be honoured, in words for the caller, each once."""

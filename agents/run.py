@@ -24,7 +24,7 @@ from agents.viewer import Viewer
 from tools.footage import Footage
 from tools.index import Index
 from tools.moment import Moment, Span
-from tools.scene import Scene, ViewLimits
+from tools.scene import Detector, Scene, TextReader, ViewLimits
 from tools.tool import AnyTool, Sight
 
 T = TypeVar("T")
@@ -35,6 +35,7 @@ class Run(Talk):
 
     `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `captions`
     are what is known of the film in words: without an `index`, nothing at first, and it is forgotten afterwards.
+    `reader` and `detector` are extras that some tools need.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Run(Talk):
         listener: Listener | None = None,
         index: Index | None = None,
         captioning: Captioning | None = None,
+        reader: TextReader | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self.span = span or video.span
         self.budget = budget or Budget()
@@ -58,6 +61,7 @@ class Run(Talk):
         super().__init__(question, engine, metered, ledger, trace, seed)
         eyes = Onlooker(video, engine, meter, ledger, trace)
         self.captions = Captions(Index(video.span.end) if index is None else index, eyes, captioning)
+        self._extras = (reader, detector)
         self._video = video
         self._viewer = Viewer(video, engine.side, self.ledger, self.trace)
 
@@ -75,12 +79,13 @@ class Run(Talk):
         sides = ladder(self._engine.side, self._engine.least_side)
         sizes = tuple((side, self._engine.frame_tokens(side)) for side in sides)
         known = self.captions
-        return Scene(self._video, self.span, known.index, limits or ViewLimits(), sizes, known.levels[0])
+        return Scene(self._video, self.span, known.index, limits or ViewLimits(), sizes, known.levels[0], *self._extras)
 
     async def use(self, tool: AnyTool, scene: Scene) -> Result:
         """Apply a tool, and bring the pictures that it wants shown. What goes wrong is part of the result."""
         result = await applied(tool, self, scene)
         self.ledger.tool_calls += 1
+        self.ledger.read(result.observation.data)
         self.trace.add(told(result))
         return result
 

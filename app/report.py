@@ -63,7 +63,7 @@ def _report(outcome: Outcome, run: Run, model: str, strategy: dict[str, Any], se
         prompt_tokens=ledger.prompt_tokens,
         cached_tokens=ledger.cached_tokens,
         completion_tokens=ledger.completion_tokens,
-        subtitles=False,
+        subtitles=ledger.subtitles,
         captions=Captioning.model_validate(ledger.captions) if ledger.captions else None,
         seconds=Took(**ledger.seconds, total=total),
         stopped=outcome.stopped,

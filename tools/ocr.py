@@ -14,7 +14,7 @@ from tools.frame import Frame
 from tools.ranges import settle, spread
 from tools.scene import Scene, TextReader, Word
 from tools.seconds import Seconds
-from tools.tool import Applied, Fact, Observation, Tool, ToolError
+from tools.tool import Applied, Fact, Observation, Tool, ToolError, counted
 
 _FPS = 0.5  # frames a second that are read
 _SIDE = 1280  # pixels
@@ -42,7 +42,7 @@ class Ocr(Tool):
                 lines[word.text] = Fact(start=first, end=frame.time, text=word.text, origin="ocr", score=score)
         kept = tuple(lines.values())[: scene.limits.facts]
         applied = Applied(ranges=((place.span.start, place.span.end),), frames=count, side=_SIDE)
-        return Observation(summary=f"{len(kept)} lines", data=kept, applied=applied, warnings=place.warnings)
+        return Observation(summary=counted(len(kept), "line"), data=kept, applied=applied, warnings=place.warnings)
 
 
 class RapidReader:

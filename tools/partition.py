@@ -16,7 +16,7 @@ from tools.moment import Span, centres
 from tools.ranges import settle
 from tools.scene import Scene
 from tools.seconds import Seconds
-from tools.tool import Applied, Fact, Observation, Tool
+from tools.tool import Applied, Fact, Observation, Tool, counted
 
 _FPS = 4.0  # frames a second in which cuts are looked for
 _MOST = 240  # frames; a longer range is looked at more sparsely
@@ -39,7 +39,7 @@ class Partition(Tool):
         parts = _equal(place.span, self.parts) if self.parts else shots(scene, place.span)
         kept = parts[: scene.limits.facts]
         return Observation(
-            summary=f"{len(parts)} {'parts' if self.parts else 'shots'}",
+            summary=counted(len(parts), "part" if self.parts else "shot"),
             data=tuple(Fact(start=s.start, end=s.end, text=f"{i}", origin="film") for i, s in enumerate(kept, 1)),
             applied=Applied(ranges=((place.span.start, place.span.end),)),
             warnings=place.warnings,

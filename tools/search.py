@@ -13,7 +13,7 @@ from tools.moment import Span
 from tools.ranges import settle
 from tools.scene import Scene
 from tools.seconds import Seconds
-from tools.tool import Applied, Fact, Observation, Tool, ToolError
+from tools.tool import Applied, Fact, Observation, Tool, ToolError, counted
 
 _LINES = 30
 """Subtitles found where a call names no number: VideoDeepResearch's."""
@@ -96,8 +96,7 @@ def found(scene: Scene, lines: Sequence[Line], said: tuple[str, ...]) -> Observa
     if len(kept) < len(lines):
         said = (*said, "cut")
     ranges = tuple((each.start, each.end) for each in facts)
-    noun = "line" if len(facts) == 1 else "lines"
-    return Observation(summary=f"{len(facts)} {noun}", data=facts, applied=Applied(ranges=ranges), warnings=said)
+    return Observation(summary=counted(len(facts), "line"), data=facts, applied=Applied(ranges=ranges), warnings=said)
 
 
 def _sought(

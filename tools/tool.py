@@ -112,6 +112,11 @@ class Observation(_Part):
         return cls(summary=f"{error} {error.hint}".strip(), error=fault)
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things in words."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def ranked(facts: tuple[Fact, ...]) -> tuple[Fact, ...]:
     """Facts, best score first; those without a score keep their order."""
     return tuple(sorted(facts, key=lambda each: -(each.score or 0.0)))

@@ -10,7 +10,7 @@ from tools.moment import Moment
 from tools.ranges import settle, spread
 from tools.scene import Scene, ViewLimits
 from tools.seconds import Seconds, write
-from tools.tool import Applied, Observation, Sight, Tool, ToolError
+from tools.tool import Applied, Observation, Sight, Tool, ToolError, counted
 
 
 class View(Tool):
@@ -38,7 +38,7 @@ class View(Tool):
         applied = Applied(ranges=ranges, frames=len(moments), side=side)
         where = ", ".join(f"{write(start)}-{write(end)}" for start, end in ranges)
         return Observation(
-            summary=f"{len(moments)} frames of {where}",
+            summary=f"{counted(len(moments), 'frame')} of {where}",
             applied=applied,
             warnings=(*said, *shrunk),
             sight=Sight(moments, side),

@@ -118,6 +118,7 @@ class AnswerSpan(Stage):
         facts = [_fact(line) for line in spoken]
         text = common.noted(facts, f"{run.asked}\n{run.instruction}")
         table.answer = await run.conclude(compose(pictures, text, run.opening))
+        run.ledger.read(facts)
         table.findings.facts += facts
         table.findings.cited = (span,)
 

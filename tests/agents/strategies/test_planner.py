@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 
 from agents.engine import Message, pictures_of
+from agents.engines.scripted import ScriptedEngine
+from agents.presets import Catalogue
+from agents.run import Run
+from agents.runner import conduct
 from agents.trace import Noted
 from tests.agents.planning.stage import (
     NATIVE,
@@ -23,7 +28,9 @@ from tests.agents.planning.stage import (
     used,
     words,
 )
-from tests.agents.stage import WHAT, sure
+from tests.agents.stage import COLOURS, WHAT, sure
+from tools.frame import Frame
+from tools.scene import Word
 from tools.video import Video
 
 
@@ -78,6 +85,7 @@ def test_what_is_said_cannot_be_seen_so_the_proof_quotes_it(video: Video) -> Non
     done = search(video, ["who knows", "read_subtitles 10 20", "Answer: Anna", YES], question=WHAT)
     assert done.value == "anna"
     assert "<data>\n12-14: my name is Anna\n</data>\nQuestion" in done.calls[-1].text
+    assert done.run.ledger.subtitles
 
 
 def test_the_same_answer_needs_no_proof(video: Video) -> None:
@@ -161,3 +169,19 @@ def test_messages_are_only_appended_so_that_the_prefix_is_read_once(video: Video
     prompts: list[tuple[Message, ...]] = [each.prompt for each in done.calls[1:]]
     for earlier, later in itertools.pairwise(prompts):
         assert later[: len(earlier)] == earlier
+
+
+def test_writing_is_read_where_something_reads_it(video: Video) -> None:
+    class Sign:
+        def read(self, _: Frame) -> list[Word]:
+            return [Word("EXIT", 0.9)]
+
+    engine = ScriptedEngine([UNSURE, "ocr 0 8", "Answer: red"])
+    run = Run(COLOURS, video, engine, reader=Sign())
+    planner = Catalogue.load().resolve({"name": "planner", "tools": ["ocr", "submit"]})
+    asyncio.run(conduct(planner, run))
+    assert "0.5-6.5: EXIT" in heard_by(engine)
+
+
+def heard_by(engine: ScriptedEngine) -> str:
+    return words(engine.calls[-1].prompt[-1])
