@@ -7,6 +7,7 @@ import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -16,9 +17,16 @@ from app.caller import Caller
 from app.errors import Busy, Draining, Gone
 
 T = TypeVar("T")
-Place = asyncio.Future[None]
 _NEWEST = 0.2
 """Weight of the last run in the moving average of how long a run takes."""
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One that stands in line: `place` is set when it may come in. A `patient` one is never sent away for another."""
+
+    place: asyncio.Future[None]
+    patient: bool
 
 
 class Gate:
@@ -26,6 +34,8 @@ class Gate:
 
     Whenever a place is free, the next key in turn gets it, so a key with a thousand questions delays another's one
     question by one run, not by a thousand. A key that has as many runs at work as its quota allows is passed over.
+    Those who wait as long as it takes have been promised their turn, so no key may have them in more than half of
+    the queue.
     """
 
     def __init__(self, places: int, queue: int, patience: float) -> None:
@@ -33,7 +43,7 @@ class Gate:
         self._queue = queue
         self._patience = patience
         self._working: Counter[str] = Counter()
-        self._lines: OrderedDict[str, deque[Place]] = OrderedDict()
+        self._lines: OrderedDict[str, deque[Waiter]] = OrderedDict()
         self._most: dict[str, int] = {}
         self._seconds = 0.0
         self._idle = asyncio.Event()
@@ -72,8 +82,8 @@ class Gate:
         """Let nobody in any more; who waits is told so. Whoever works may finish."""
         self._closed = True
         for line in self._lines.values():
-            for place in line:
-                _refuse(place, Draining())
+            for waiter in line:
+                _refuse(waiter, Draining())
         self._lines.clear()
 
     def check_open(self) -> None:
@@ -87,35 +97,44 @@ class Gate:
 
     async def _wait(self, key: str, patience: float) -> None:
         self.check_open()
-        place = self._join(key, patience)
+        waiter = self._join(key, patience)
         self._admit()
         try:
-            async with asyncio.timeout(None if math.isinf(patience) else patience):
-                await place
+            async with asyncio.timeout(None if waiter.patient else patience):
+                await waiter.place
         except BaseException as error:
-            self._give_up(key, place)
+            self._give_up(key, waiter)
             if isinstance(error, TimeoutError):
                 raise self._busy(key, f"After {patience:g} s it was still not this question's turn.") from None
             raise
 
-    def _join(self, key: str, patience: float) -> Place:
+    def _join(self, key: str, patience: float) -> Waiter:
         """Stand at the end of the key's own line."""
+        waiter = Waiter(asyncio.get_running_loop().create_future(), math.isinf(patience))
         at_once = self._free(key) and not self._lines.get(key)
+        if not at_once and waiter.patient:
+            self._check_share(key)
         if not at_once and self._expected(key) > patience:
             raise self._busy(key, f"It would be more than {patience:g} s until this question's turn.")
         if not at_once and self.waiting >= self._queue:
             self._make_room(key)
-        place: Place = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(key, deque()).append(place)
-        return place
+        self._lines.setdefault(key, deque()).append(waiter)
+        return waiter
+
+    def _check_share(self, key: str) -> None:
+        if sum(waiter.patient for waiter in self._lines.get(key, ())) >= max(1, self._queue // 2):
+            raise self._busy(key, "As many of this key's questions wait in the background as may.")
 
     def _make_room(self, key: str) -> None:
         """A full queue takes one from a key with fewer waiting, and sends away the last one of the longest line."""
-        longest = max(self._lines, key=lambda each: len(self._lines[each]), default=key)
         full = f"{self.running} questions are being answered and {self._queue} wait, as many as may."
-        if not self._queue or len(self._lines[longest]) <= len(self._lines.get(key, ())) + 1:
+        lines = {each: line for each, line in self._lines.items() if not all(waiter.patient for waiter in line)}
+        longest = max(lines, key=lambda each: len(lines[each]), default=key)
+        if len(lines.get(longest, ())) <= len(self._lines.get(key, ())) + 1:
             raise self._busy(key, full)
-        _refuse(self._lines[longest].pop(), self._busy(longest, full))
+        last = next(waiter for waiter in reversed(lines[longest]) if not waiter.patient)
+        lines[longest].remove(last)
+        _refuse(last, self._busy(longest, full))
 
     def _free(self, key: str) -> bool:
         return self.running < self._places and self._working[key] < self._most[key]
@@ -123,7 +142,7 @@ class Gate:
     def _admit(self) -> None:
         """Fill the free places, one key after another."""
         while turn := next((key for key, line in self._lines.items() if line and self._free(key)), None):
-            place = self._lines[turn].popleft()
+            place = self._lines[turn].popleft().place
             self._lines.move_to_end(turn)
             if not self._lines[turn]:
                 del self._lines[turn]
@@ -132,12 +151,13 @@ class Gate:
                 self._idle.clear()
                 place.set_result(None)
 
-    def _give_up(self, key: str, place: Place) -> None:
+    def _give_up(self, key: str, waiter: Waiter) -> None:
         """Leave the queue; or the place, if it was given in the same moment."""
+        place = waiter.place
         if place.done() and not place.cancelled() and not place.exception():
             self._leave(key)
-        elif place in (line := self._lines.get(key, deque())):
-            line.remove(place)
+        elif waiter in (line := self._lines.get(key, deque())):
+            line.remove(waiter)
             if not line:
                 del self._lines[key]
 
@@ -159,9 +179,9 @@ class Gate:
         return Busy(f"{why} Try again soon.", retry_after=min(max(1, math.ceil(self._expected(key))), 60))
 
 
-def _refuse(place: Place, error: Exception) -> None:
-    if not place.done():
-        place.set_exception(error)
+def _refuse(waiter: Waiter, error: Exception) -> None:
+    if not waiter.place.done():
+        waiter.place.set_exception(error)
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -115,6 +115,19 @@ async def test_a_key_that_fills_the_queue_makes_room_for_another() -> None:
     assert crowd.entered == ["greedy", "greedy", "other", "greedy"]
 
 
+async def test_who_was_promised_a_turn_gets_it_and_so_takes_no_more_than_half_of_the_queue() -> None:
+    crowd = Crowd(Gate(1, 4, 60))
+    promised = [await crowd.send(caller("greedy"), math.inf) for _ in range(4)]
+    assert "background" in str(await refused(promised.pop()))  # one works, two wait
+    others = [await crowd.send(caller("other")) for _ in range(2)]
+    late = await crowd.send(caller("late"))
+    await refused(others.pop())  # not one of the promised ones, though their line was as long
+    await refused(await crowd.send(caller("greedy")))
+    await crowd.finish(5)
+    await asyncio.gather(*promised, *others, late)
+    assert crowd.entered == ["greedy", "greedy", "other", "late", "greedy"]
+
+
 async def test_nobody_waits_longer_than_their_patience() -> None:
     crowd = Crowd(Gate(1, 5, 0.01))
     first = await crowd.send(caller("a"))
