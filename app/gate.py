@@ -1,22 +1,18 @@
-"""Which runs work and which wait: a bounded queue that gives every key its turn; and a run whose client has left."""
+"""Which runs work and which wait: a bounded queue that gives every key its turn."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, TypeVar
-
-from starlette.types import Receive
 
 from app.caller import Caller
-from app.errors import Busy, Draining, Gone
+from app.errors import Busy, Draining
 
-T = TypeVar("T")
 _NEWEST = 0.2
 """Weight of the last run in the moving average of how long a run takes."""
 
@@ -182,22 +178,3 @@ class Gate:
 def _refuse(waiter: Waiter, error: Exception) -> None:
     if not waiter.place.done():
         waiter.place.set_exception(error)
-
-
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Await some work; cancel it and raise Gone when the client hangs up. The body must have been read."""
-    task, left = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
-    try:
-        await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise Gone("The client left.")
-        return task.result()
-    finally:
-        task.cancel()
-        left.cancel()
-        await asyncio.gather(task, left, return_exceptions=True)
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.errors import Gone
-from app.gate import unless_gone
 from app.middleware import observe
+from app.presence import unless_gone
 
 _PING = b": ping\n\n"
 

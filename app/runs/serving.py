@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
-from app.gate import unless_gone
+from app.presence import unless_gone
 from app.runs.live import LiveRun
 from app.runs.runs import Runs
 from app.runs.ticket import Ticket
