@@ -21,6 +21,7 @@ from app.catalog import cards
 from app.decoding import at_work, decoder_for
 from app.demo import DEMO_SEED, perform
 from app.errors import BadRequest, Misconfigured
+from app.index_commands import index, search
 from app.indexes.indexes import Indexes
 from app.key_commands import keys
 from app.key_commands import opened as opened_keys
@@ -42,6 +43,8 @@ cli = typer.Typer(
     add_completion=False,
 )
 cli.add_typer(keys, name="keys")
+cli.command()(index)
+cli.command()(search)
 Engine = Annotated[
     str | None, typer.Option("--engine", "--model", metavar="URL", help="demo:, openai:…, or an id for vLLM.")
 ]
@@ -180,7 +183,7 @@ def _settings(**given: Any) -> Settings:
 def _request(settings: Settings, **fields: Any) -> AnswerRequest:
     """What the service would have read, within the same bound."""
     wanted = _given(fields)
-    check_body(len(json.dumps(wanted).encode()), settings.max_body_bytes)
+    check_body(len(json.dumps(wanted).encode()), settings.max_question_bytes)
     return AnswerRequest.model_validate(wanted)
 
 
