@@ -22,7 +22,9 @@ from agents.answer import Kind, Question, Stop, Turn
 from agents.budget import Budget
 from agents.strategies import AnyStrategy
 
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Words = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), Field(json_schema_extra={"pattern": r"\S"})
+]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _FEW_WORDS = 32
 """Tokens; enough for an answer in a few words."""
@@ -40,8 +42,14 @@ class Still(_Request):
     time: Seconds | None = None
 
 
+_PLACES = ("file", "path", "url", "pictures")
+_ONE_PLACE = {"oneOf": [{"required": [place], "properties": {place: {"not": {"type": "null"}}}} for place in _PLACES]}
+
+
 class Source(_Request):
     """Where the video is: an uploaded file, a path on the server, a URL, or single pictures of it."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_PLACE)
 
     file: Words | None = Field(None, description="Id of an uploaded file.")
     path: Words | None = Field(None, description="A file under the directory that the operator allowed.")
@@ -81,7 +89,7 @@ def _named(value: Any) -> Any:
     return spec
 
 
-Video = Annotated[Source, BeforeValidator(_file, json_schema_input_type=str | Source)]
+Video = Annotated[Source, BeforeValidator(_file, json_schema_input_type=Words | Source)]
 # The catalogue does the validation, since it knows the presets too; here the programs are only documented.
 StrategySpec = Annotated[
     dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | AnyStrategy | dict[str, Any])
@@ -93,7 +101,9 @@ class AnswerRequest(_Request):
 
     video: Video = Field(description="A file id, or where else the video is.")
     question: Words
-    options: tuple[Words, ...] = Field((), description="Makes the question multiple choice: 2 to 26 options.")
+    options: tuple[Words, ...] = Field(
+        (), max_length=26, description="Makes the question multiple choice: 2 to 26 options."
+    )
     kind: Kind | None = Field(
         None,
         description='What is asked for; "choice" with options, else "text", which is a few words. '

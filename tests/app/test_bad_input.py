@@ -129,7 +129,7 @@ def place(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     (tmp_path / "notes.mp4").write_text("Buy milk.")
     (tmp_path / "empty.mp4").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SECONDLOOK_MAX_BODY_BYTES", "20000")
+    monkeypatch.setenv("SECONDLOOK_MAX_QUESTION_BYTES", "20000")
     yield tmp_path
 
 
