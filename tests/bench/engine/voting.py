@@ -71,7 +71,10 @@ async def measure(server: Server, film: Path, warmer: Path, folder: Path) -> lis
 
 async def _theirs(server: Server, theatre: Theatre, film: Path, question: dict[str, Any]) -> Run:
     address = f"{theatre.root}/{film.name}"
-    content = [{"type": "video_url", "video_url": {"url": address}}, {"type": "text", "text": _words(question)}]
+    content: list[dict[str, Any]] = [
+        {"type": "video_url", "video_url": {"url": address}},
+        {"type": "text", "text": _words(question)},
+    ]
     before = theatre.fetched
     with measured(server) as spent:
         (vote,) = await asyncio.to_thread(votes, [job(server, content)])
