@@ -23,6 +23,7 @@ from agents.trace import Noted, Trace
 
 S = TypeVar("S", bound=Slots)
 
+_REPLY = 4  # a reply in a conversation takes at most this part of what the model reads
 _REPAIR_HEAT = 0.7  # temperature at which slots are filled again that could not be read
 
 
@@ -127,6 +128,11 @@ class Talk:
             self._words.setdefault(said.value, said.words)
         return said
 
+    def capped(self, sampling: Sampling) -> Sampling:
+        """With a reply that leaves most of what the model reads to the prompt."""
+        room = self._engine.context
+        return sampling if room is None else replace(sampling, max_tokens=min(sampling.max_tokens, room // _REPLY))
+
     async def fits(self, prompt: Prompt, sampling: Sampling) -> bool:
         """Whether the model can read a prompt and write a reply. Raises EngineError."""
         return await fits(self._engine, prompt, sampling)
@@ -137,6 +143,7 @@ class Talk:
 
     async def converse(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
         """Send a whole conversation and draw one reply. `opening` belongs before it."""
+        sampling = self.capped(sampling)
         said = (self._seed, purpose, sampling.temperature, texts_of(prompt), [each.key for each in pictures_of(prompt)])
         seeded = replace(sampling, seed=crc32(repr(said).encode()) >> 1)  # whatever else is asked at the same time
         return (await self._metered.send(prompt, seeded, 1, purpose=purpose)).replies[0]

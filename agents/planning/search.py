@@ -59,7 +59,7 @@ class Search:
         self.executor = Executor(run, toolbox, limits)
         self._run = run
         self._habits = habits
-        self._sampling = sampling
+        self._sampling = run.capped(sampling)
         self._left = habits.turns
         self._repairs = 0
         self._called = self._urged = False
