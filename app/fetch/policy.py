@@ -40,7 +40,7 @@ class Policy:
         return bool(addresses) and (self._is_private(host, port) or all(map(is_public, addresses)))
 
     def _is_private(self, host: str, port: int) -> bool:
-        return f"{host}:{port}" in self.private
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") in self.private
 
 
 def _covers(domain: str, host: str) -> bool:

@@ -141,6 +141,15 @@ async def test_a_listed_host_is_listed_with_its_port_and_under_this_name_only() 
         assert site.connections == 1
 
 
+async def test_a_listed_address_may_be_of_version_six() -> None:
+    async with running(host="::1") as site:
+        site.answers["/"] = Answer(b"film")
+        origin = open_to(site.port, f"[::1]:{site.port}")
+        assert await origin.fetch(f"http://[0:0::1]:{site.port}/", swallow) is not None
+        await origin.close()
+        assert f"Host: [::1]:{site.port}\r\n" in site.requests[0]
+
+
 class Recorder(httpcore.AsyncNetworkBackend):
     """A network that writes down whom it should connect to."""
 
