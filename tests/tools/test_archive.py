@@ -171,6 +171,7 @@ def test_opening_without_using_leaves_nothing(tmp_path: Path) -> None:
         archive.open("ann", f"{number:064d}", 60.0, BUILDER)
     assert archive.cards("ann") == []
     assert len(archive._open) <= 256
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_nobody_opens_is_swept_away(archive: Archive, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -148,3 +149,20 @@ def test_what_one_writes_the_other_sees_at_once(folder: Path) -> None:
     other.add([caption(1, "a blue dot")])
     assert one.search("blue dot", 1)[0].text == "a blue dot"
     assert one.size == 1
+
+
+def test_what_the_dead_left_behind_is_removed(tmp_path: Path) -> None:
+    place = tmp_path / "processes"
+    living = Presence(place)
+    assert living.lives(living.name)
+    for name, age in (("old", 100.0), ("young", 0.0)):
+        (place / f"{name}.alive").touch()
+        os.utime(place / f"{name}.alive", (time.time() - age, time.time() - age))
+    other = Presence(place)
+    names = {living.name, other.name, "young"}
+    assert {file.stem for file in place.iterdir()} == names
+    assert other.lives(living.name)
+    first = living.name
+    living.close()
+    assert not other.lives(first)
+    assert {file.stem for file in place.iterdir()} == names - {first}

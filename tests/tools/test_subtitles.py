@@ -42,6 +42,16 @@ intro
 00:00:01.200 --> 00:00:01.900
 Platform 47!
 """
+ASS = """[Script Info]
+ScriptType: v4.00+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,20
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+Dialogue: 0,0:00:00.50,0:00:01.00,Default,,0,0,0,,{\\b1}Good{\\b0}\\Nmorning, all
+Dialogue: 0,0:00:01.20,0:00:01.90,Default,,0,0,0,,{\\p1}m 0 0 l 100 0{\\p0}
+"""
 
 
 @pytest.fixture(scope="module", params=["in process", "confined"])
@@ -78,9 +88,34 @@ def with_track(silent: Path, folder: Path, suffix: str, text: str, kind: str = "
     return film
 
 
+def with_timed_text(silent: Path, film: Path, text: str) -> Path:
+    """The film with MP4's own kind of text in it, from 0.5 to 1 s."""
+    with av.open(str(silent)) as picture, av.open(str(film), "w") as out:
+        shown, said = out.add_stream_from_template(picture.streams.video[0]), out.add_stream("mov_text")
+        said.codec_context.subtitle_header = ASS.partition("Dialogue:")[0].encode()
+        for packet in picture.demux():
+            if packet.pts is not None:
+                packet.stream = shown
+                out.mux(packet)
+        words = av.Packet(len(text).to_bytes(2, "big") + text.encode())
+        words.pts = words.dts = 500
+        words.duration, words.time_base, words.stream = 500, Fraction(1, 1000), said
+        out.mux(words)
+    return film
+
+
 def test_a_track_in_the_film_is_read(decoder: Decoder, silent: Path, tmp_path: Path) -> None:
     film = with_track(silent, tmp_path, ".mkv", SRT)
     assert Video.open(film, decoder=decoder).subtitles() == (MORNING, PLATFORM)
+
+
+def test_tracks_of_other_kinds_are_read(decoder: Decoder, silent: Path, tmp_path: Path) -> None:
+    styled = with_track(silent, tmp_path, "-ass.mkv", ASS, kind="ass")
+    assert Video.open(styled, decoder=decoder).subtitles() == (Cue(0.5, 1.0, "Good morning, all"),)
+    web = with_track(silent, tmp_path, "-web.mkv", VTT, kind="vtt")
+    assert Video.open(web, decoder=decoder).subtitles()[1] == PLATFORM
+    timed = with_timed_text(silent, tmp_path / "timed.mp4", "Good morning")
+    assert Video.open(timed, decoder=decoder).subtitles() == (Cue(0.5, 1.0, "Good morning"),)
 
 
 def test_seconds_count_from_the_first_picture(silent: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Archive:
         self._open: OrderedDict[Path, Index] = OrderedDict()
         self._unions: OrderedDict[str, Union] = OrderedDict()
         self._listed: dict[Path, tuple[int, dict[Path, Card]]] = {}
-        self._presence: Presence | None = None
+        self._presence = Presence(folder / _PRESENT)
 
     def open(self, tenant: str, video: str, duration: float, builder: Builder, label: str = "") -> Index:
         """A tenant's index of a film by a builder, begun when it is first used if there is none.
@@ -63,7 +63,7 @@ class Archive:
                     duration,
                     embedder=self.embedder,
                     folder=folder,
-                    presence=self._present(),
+                    presence=self._presence,
                     most=self._most,
                     begin=lambda: self._begin(folder, card),
                 )
@@ -145,9 +145,7 @@ class Archive:
         with self._lock:
             while self._open:
                 self._open.popitem()[1].save()
-            if self._presence is not None:
-                self._presence.close()
-                self._presence = None
+            self._presence.close()
 
     def _begin(self, folder: Path, card: Card) -> None:
         """Make the folder of an index, if there is none and there is room; note that it is used."""
@@ -188,12 +186,6 @@ class Archive:
             both -= index.memory
             with suppress(IndexDown):
                 index.save()
-
-    def _present(self) -> Presence:
-        if self._presence is None:
-            self._presence = Presence(self._folder / _PRESENT)
-            self._presence.sweep()
-        return self._presence
 
     def _place(self, tenant: str) -> Path:
         """Names of tenants are no names of folders."""

@@ -1,26 +1,41 @@
 """Which processes live, so that what one claimed is free again as soon as it is dead, however it died."""
 
+import time
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+_YOUNG_SECONDS = 60.0
+"""Age below which a file's maker may not have locked it yet."""
+
 
 class Presence:
-    """A file that is locked for as long as this process lives. `name` is given once and to nobody else."""
+    """A file in a folder that is locked from the first use of its name until this process ends."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.name = uuid4().hex
         self._folder = folder
-        self._lock = FileLock(self._file(self.name))
-        self._lock.acquire()
+        self._held: tuple[str, FileLock] | None = None
+        self._naming = Lock()
+
+    @property
+    def name(self) -> str:
+        """Given once, and to nobody else. Raises OSError."""
+        with self._naming:
+            if self._held is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._sweep()
+                name = uuid4().hex
+                self._held = name, FileLock(self._file(name), thread_local=False)
+                self._held[1].acquire()
+            return self._held[0]
 
     def lives(self, name: str) -> bool:
         """Whether the process of this name still lives. The file of a dead one is removed."""
-        file = self._file(name)
-        if name == self.name:
+        if self._held is not None and self._held[0] == name:
             return True
+        file = self._file(name)
         if not file.exists():
             return False
         lock = FileLock(file)
@@ -32,15 +47,20 @@ class Presence:
         lock.release()
         return False
 
-    def sweep(self) -> None:
-        """Remove what dead processes left behind."""
-        for file in self._folder.glob("*.alive"):
-            self.lives(file.stem)
-
     def close(self) -> None:
         """Be dead."""
-        self._file(self.name).unlink(missing_ok=True)
-        self._lock.release()
+        with self._naming:
+            if self._held is not None:
+                name, lock = self._held
+                self._file(name).unlink(missing_ok=True)
+                lock.release()
+                self._held = None
+
+    def _sweep(self) -> None:
+        """Remove what dead processes left behind."""
+        for file in self._folder.glob("*.alive"):
+            if time.time() - file.stat().st_mtime > _YOUNG_SECONDS:
+                self.lives(file.stem)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.alive"
