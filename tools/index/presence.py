@@ -7,6 +7,9 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from tools.index.card import touched
+from tools.index.database import IndexDown
+
 _YOUNG_SECONDS = 60.0
 """Age below which a file's maker may not have locked it yet."""
 
@@ -21,14 +24,13 @@ class Presence:
 
     @property
     def name(self) -> str:
-        """Given once, and to nobody else. Raises OSError."""
+        """Given once, and to nobody else. Raises IndexDown."""
         with self._naming:
             if self._held is None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._sweep()
-                name = uuid4().hex
-                self._held = name, FileLock(self._file(name), thread_local=False)
-                self._held[1].acquire()
+                try:
+                    self._held = self._begin(uuid4().hex)
+                except OSError as error:
+                    raise IndexDown(f"The index cannot be written: {error}.") from error
             return self._held[0]
 
     def lives(self, name: str) -> bool:
@@ -56,11 +58,14 @@ class Presence:
                 lock.release()
                 self._held = None
 
-    def _sweep(self) -> None:
-        """Remove what dead processes left behind."""
-        for file in self._folder.glob("*.alive"):
-            if time.time() - file.stat().st_mtime > _YOUNG_SECONDS:
+    def _begin(self, name: str) -> tuple[str, FileLock]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for file in self._folder.glob("*.alive"):  # what dead processes left behind
+            if time.time() - touched(file) > _YOUNG_SECONDS:
                 self.lives(file.stem)
+        lock = FileLock(self._file(name), thread_local=False)
+        lock.acquire()
+        return name, lock
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.alive"
