@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Self
 
@@ -17,15 +16,17 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from agents.answer import Kind, Question, Stop, Turn
 from agents.budget import Budget
-from agents.strategies import AnyStrategy
+from app.strategy_spec import StrategySpec
 
 Words = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1), Field(json_schema_extra={"pattern": r"\S"})
 ]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)]
+"""Of a film; 1e8 are three years."""
 _FEW_WORDS = 32
 """Tokens; enough for an answer in a few words."""
 Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
@@ -43,7 +44,9 @@ class Still(_Request):
 
 
 _PLACES = ("file", "path", "url", "pictures")
-_ONE_PLACE = {"oneOf": [{"required": [place], "properties": {place: {"not": {"type": "null"}}}} for place in _PLACES]}
+_ONE_PLACE: JsonDict = {
+    "oneOf": [{"required": [place], "properties": {place: {"not": {"type": "null"}}}} for place in _PLACES]
+}
 
 
 class Source(_Request):
@@ -82,18 +85,7 @@ def _file(value: Any) -> Any:
     return {"file": value} if isinstance(value, str) else value
 
 
-def _named(value: Any) -> Any:
-    spec = {"name": value} if isinstance(value, str) else value
-    if not isinstance(spec, Mapping) or not isinstance(spec.get("name"), str):
-        raise ValueError("give a name, or an object with a name and parameters")
-    return spec
-
-
 Video = Annotated[Source, BeforeValidator(_file, json_schema_input_type=Words | Source)]
-# The catalogue does the validation, since it knows the presets too; here the programs are only documented.
-StrategySpec = Annotated[
-    dict[str, Any], BeforeValidator(_named, json_schema_input_type=str | AnyStrategy | dict[str, Any])
-]
 
 
 class AnswerRequest(_Request):

@@ -13,7 +13,7 @@ from app.chat.job import ChatJob
 from app.chat.models import Models
 from app.chat.schemas import ChatRequest
 from app.errors import BadRequest
-from app.reply import FAILED, Responses, errors
+from app.reply import EVENTS, FAILED, Responses, errors
 from app.runs.serving import RUN_ID, answer
 from app.runs.ticket import IdempotencyKey, Ticket
 from app.service import At, Service
@@ -24,7 +24,7 @@ _REPLIED: Responses = {
     200: {
         "description": "The reply. With `stream`, `chat.completion.chunk` objects as they come, then `[DONE]`.",
         "headers": RUN_ID,
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": EVENTS,
     },
     **errors(400, 404, 409, 413, 415, 422, 500, 507),
 }

@@ -8,7 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from agents.answer import Kind
 from agents.budget import Budget
-from app.schemas import Seconds, StrategySpec, Words
+from app.schemas import Seconds, Words
+from app.strategy_spec import StrategySpec
 
 
 class _Tolerant(BaseModel):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from app.caller import Asker, Reader
-from app.reply import FAILED, Responses, errors
+from app.reply import EVENTS, FAILED, Responses, errors
 from app.runs import frames
 from app.runs.job import AnswerJob
 from app.runs.live import Status
@@ -20,18 +20,17 @@ from app.service import At
 from app.stream import EventStream
 
 router = APIRouter(responses=FAILED | errors(401, 403, 429, 503))
-_STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
 _ANSWERED: Responses = {
     200: {
         "description": "The answer. With `stream`, trace events as they happen, then the event `answer`.",
         "headers": RUN_ID,
-        "content": _STREAM,
+        "content": EVENTS,
     },
     202: {"description": "The run, which goes on in the background.", "headers": RUN_ID, "model": RunObject},
     **errors(400, 404, 409, 413, 415, 422, 500, 507),
 }
 _FOLLOWED: Responses = {
-    200: {"description": "Events from the first or from after `Last-Event-ID` on.", "content": _STREAM},
+    200: {"description": "Events from the first or from after `Last-Event-ID` on.", "content": EVENTS},
     204: {"description": "There are no more: the last of them was seen."},
     **errors(400, 404),
 }

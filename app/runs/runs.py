@@ -25,6 +25,7 @@ from app.runs.book import Book, Change
 from app.runs.job import Job, Place
 from app.runs.live import OVER, LiveRun, Status
 from app.runs.registry import Registry
+from app.runs.repeats import Repeats
 from app.runs.ticket import Ticket
 from app.settings import Settings
 
@@ -43,6 +44,7 @@ class Runs:
     def __init__(self, settings: Settings, records: Records, gate: Gate, answers: Callable[[], Answers]) -> None:
         self.live = Registry()
         self.book = Book(records, settings.persist_seconds)
+        self._repeats = Repeats(records, self.live)
         self._settings = settings
         self._records = records
         self._gate = gate
@@ -95,14 +97,11 @@ class Runs:
             idempotency_key=ticket.idempotency_key,
             deadline=ticket.deadline,
         )
-        if ticket.idempotency_key is not None:
-            former = await self._former(live, ticket.idempotency_key)
-            if former is not None:
-                return former
-        elif ticket.retry:
-            twin = self.live.twin(caller.tenant, job.endpoint, ticket.digest)
-            if twin is not None and not twin.stopping:
-                return twin
+        former = await self._repeats.find(live, ticket)
+        if former is live and not live.over:
+            return await self.resume(live)
+        if former is not None:
+            return former
         model = self._answers().model
         await self._begin(
             live,
@@ -111,8 +110,10 @@ class Runs:
         return live
 
     async def resume(self, run: LiveRun) -> LiveRun:
-        """Begin a run again from its beginning, in the background: the same request, the same seed."""
+        """Begin a run again from its beginning: the same request, the same seed. Raises Clash if somebody has."""
         run.job.check(self._answers())
+        if self.live.get(run.caller.tenant, run.id) is not None:
+            raise Clash("This run has been begun again already.", code="not_resumable")
         await self._begin(run, archive.begun_again(run, instance=self._settings.instance))
         return run
 
@@ -134,37 +135,6 @@ class Runs:
         self._stop(live, "cancelled", Cancelled("This run was cancelled."))
         if live.task is not None:
             await asyncio.gather(live.task, return_exceptions=True)
-
-    async def _former(self, live: LiveRun, key: str) -> LiveRun | None:
-        """The run that this key has named before, begun again if it came to nothing. Raises Clash."""
-        tenant = live.caller.tenant
-        record = None
-        if (former := self.live.keyed(tenant, key)) and former.stopping:
-            await former.gone()
-        if (former := self.live.keyed(tenant, key)) is None:
-            record = await self._records.read(lambda session: archive.keyed(session, tenant, key))
-            former = self.live.keyed(tenant, key)
-        found = former or record
-        if found is None:
-            return None
-        endpoint = former.job.endpoint if former else record.endpoint if record else ""
-        if (found.digest, endpoint) != (live.digest, live.job.endpoint):
-            raise Clash("This Idempotency-Key was sent with another request.", code="idempotency_key_reused")
-        if former is not None:
-            return former
-        return await self._again(live, found.id)
-
-    async def _again(self, live: LiveRun, run_id: str) -> LiveRun:
-        record, told = await self._records.read(
-            lambda session: (archive.find(session, live.caller.tenant, run_id), archive.events(session, run_id))
-        )
-        if record is None:
-            raise Clash("The run of this Idempotency-Key was deleted just now.")
-        live.id, live.created_at = record.id, record.created_at
-        if record.status == "completed":
-            return live.restore(archive.heard(told), record.response or {})
-        live.first = told[-1].seq + 1 if told else 1
-        return await self.resume(live)
 
     async def _begin(self, live: LiveRun, change: Change) -> None:
         """Set a run going. What has to last before anything is done for it, lasts when this returns."""

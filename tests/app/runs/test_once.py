@@ -80,6 +80,19 @@ async def test_a_key_whose_run_failed_may_try_again(settings: Settings, film: Pa
     assert (again.json()["id"], run["attempts"]) == (run["id"], 2)
 
 
+async def test_a_key_is_tried_again_by_one_at_a_time(settings: Settings, film: Path) -> None:
+    async with over_asgi(settings, ScriptedEngine([])) as client:
+        await client.post("/v1/answers", json=body(film), headers=KEY)
+    held = HeldEngine(always("A"))
+    async with over_socket(settings, held) as client:
+        three = [asyncio.ensure_future(client.post("/v1/answers", json=body(film), headers=KEY)) for _ in range(3)]
+        await until(lambda: len(held.calls) == 1)
+        await asyncio.sleep(0.2)
+        held.release.set()
+        ids = {response.json()["id"] for response in await asyncio.gather(*three)}
+    assert (len(ids), len(held.calls)) == (1, 1)
+
+
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256])
 async def test_what_is_no_key(settings: Settings, engine: ScriptedEngine, film: Path, key: str) -> None:
     async with over_asgi(settings, engine) as client:

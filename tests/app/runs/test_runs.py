@@ -236,6 +236,18 @@ async def test_a_request_too_large_to_keep_cannot_be_resumed(settings: Settings,
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_kept")
 
 
+async def test_a_run_is_resumed_once_at_a_time(settings: Settings, film: Path) -> None:
+    async with over_asgi(settings, ScriptedEngine([])) as client:
+        await client.post("/v1/answers", json=body(film))
+        run_id = (await client.get("/v1/runs")).json()["data"][0]["id"]
+    held = HeldEngine(always("A"))
+    async with over_asgi(settings, held) as client:
+        both = await asyncio.gather(*(client.post(f"/v1/runs/{run_id}/resume") for _ in range(2)))
+        assert sorted(response.status_code for response in both) == [202, 409]
+        held.release.set()
+        assert (await done(client, run_id))["attempts"] == 2
+
+
 async def test_old_runs_are_forgotten(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
     async with over_asgi(settings, engine) as client:
         run_id = (await client.post("/v1/answers", json=body(film))).json()["id"]
