@@ -54,21 +54,28 @@ def commit(sandbox: Sandbox, deed: misdeeds.Deed, film: Path, seconds: float = 1
     return sandbox.run(deed, film, film.name, seconds)
 
 
-def workers(of: int = os.getpid()) -> set[int]:
-    """Process ids of all descendants of a process, this one by default."""
+def generations(of: int) -> list[set[int]]:
+    """Ids of the children of a process, of their children, and so on."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            after = status.read_text().rpartition(")")[2].split()
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        parents[int(status.parent.name)] = int(after[1])
-    found: set[int] = set()
-    more = {of}
-    while more:
-        more = {child for child, parent in parents.items() if parent in more}
-        found |= more
-    return found
+    found = [{of}]
+    while found[-1]:
+        found.append({child for child, parent in parents.items() if parent in found[-1]})
+    return found[1:-1]
+
+
+def servers() -> set[int]:
+    """Processes that make workers for this one."""
+    return set().union(*generations(os.getpid())[:1])
+
+
+def workers() -> set[int]:
+    """Processes that decode for this one."""
+    return set().union(*generations(os.getpid())[1:])
 
 
 def same(one: Look, other: Look) -> bool:
@@ -266,30 +273,28 @@ def test_quarantine_forgets_the_oldest() -> None:
 
 def test_who_stops_waiting_ends_the_worker(sandbox: Sandbox, film: Path) -> None:
     commit(sandbox, misdeeds.Honest(), film)
-    wait_for(lambda: len(workers()) == 1)
-    idle, stop = workers(), threading.Event()
+    wait_for(lambda: not workers())
+    stop = threading.Event()
     with ThreadPoolExecutor() as pool:
         asleep = pool.submit(sandbox.run, misdeeds.Sleep(), film, "a film", 60.0, stop)
-        wait_for(lambda: len(workers()) == 2)
+        wait_for(lambda: len(workers()) == 1)
         began = time.monotonic()
         stop.set()
         with pytest.raises(Stopped):
             asleep.result(5)
         assert time.monotonic() - began < 1
-    wait_for(lambda: workers() == idle)
+    wait_for(lambda: not workers())
     with pytest.raises(Stopped):
         Video.open(film).look([Moment.at(1.0)], 80, stop)
 
 
 def test_a_full_house_makes_wait_and_can_be_left(film: Path) -> None:
     sandbox = Sandbox(workers=1)
-    commit(sandbox, misdeeds.Honest(), film)
-    idle = workers()
     stop, leave = threading.Event(), threading.Event()
     try:
         with ThreadPoolExecutor() as pool:
             asleep = pool.submit(sandbox.run, misdeeds.Sleep(), film, "a film", 60.0, stop)
-            wait_for(lambda: len(workers()) > len(idle))
+            wait_for(lambda: len(workers()) == 1)
             waiting = pool.submit(sandbox.run, misdeeds.Honest(), film, "a film", 10.0)
             leaving = pool.submit(sandbox.run, misdeeds.Honest(), film, "a film", 10.0, leave)
             time.sleep(0.2)
@@ -306,18 +311,19 @@ def test_a_full_house_makes_wait_and_can_be_left(film: Path) -> None:
 
 
 def test_the_process_that_makes_workers_is_made_anew(film: Path) -> None:
-    others = workers()
+    others = servers()
     sandbox = Sandbox()
     try:
         assert commit(sandbox, misdeeds.Honest(), film) == "done"
-        mine = workers() - others
+        mine = servers() - others
+        assert len(mine) == 1
         for each in mine:
             os.kill(each, signal.SIGKILL)
         assert commit(sandbox, misdeeds.Honest(), film) == "done"
-        assert not workers() & mine
+        assert len(servers() - others - mine) == 1
     finally:
         sandbox.close()
-    wait_for(lambda: workers() <= others)
+    wait_for(lambda: servers() <= others)
 
 
 ORPHAN = """
@@ -336,8 +342,8 @@ for deed in (misdeeds.Sleep(), misdeeds.Spin()):
 def test_nothing_outlives_a_service_that_is_killed(film: Path, number: signal.Signals) -> None:
     root = Path(__file__).parents[2]
     with subprocess.Popen([sys.executable, "-c", ORPHAN, str(film)], cwd=root) as service:
-        wait_for(lambda: len(workers(service.pid)) == 3, 20)
-        mine = workers(service.pid)
+        wait_for(lambda: [len(each) for each in generations(service.pid)] == [1, 2], 20)
+        mine = set().union(*generations(service.pid))
         service.send_signal(number)
     wait_for(lambda: not any(Path(f"/proc/{each}").exists() for each in mine))
 
