@@ -11,13 +11,14 @@ from typing import Any
 import httpx
 import pytest
 
-from agents.engines.scripted import ScriptedEngine
+from agents.engine import Prompt, Reply, Sampling, ToolCall
+from agents.engines.scripted import Line, ScriptedEngine
 from app.keys import Keys
 from app.main import create_app
 from app.quota import Quota
 from app.records import Records
 from app.settings import Settings
-from tests.app.conftest import over_asgi
+from tests.app.conftest import body, over_asgi
 from tests.app.indexing import CLIPS, SRT, build, captioner, error, search
 
 pytestmark = pytest.mark.anyio
@@ -131,3 +132,24 @@ async def test_nobody_sees_searches_or_removes_anothers_index(settings: Settings
         assert len(engine.calls) == 2 * (CLIPS + 1)
         assert {hit["index"] for hit in (await search(two, "grey"))["data"]} == {theirs["id"]}
         assert (await one.get(f"/v1/indexes/{mine['id']}")).json()["status"] == "complete"
+
+
+async def test_a_planner_searches_the_callers_index(settings: Settings, film: Path) -> None:
+    captions = captioner()
+
+    def script(prompt: Prompt, sampling: Sampling, n: int) -> list[Line]:
+        if not sampling.tools:
+            return [{each: float(each == sampling.choices[0]) for each in sampling.choices}] * n
+        if any(message.role == "tool" for message in prompt):
+            return [Reply("Answer: A")] * n
+        call = ToolCall("1", "search_clips", '{"query": "grey from second 40"}')
+        return [Reply("", finish="calls", calls=(call,))] * n
+
+    asker = ScriptedEngine(script, offers=frozenset({"logprobs", "choices", "tools"}))
+    async with over_asgi(settings, captions) as client:
+        await build(client, film)
+    async with over_asgi(settings, asker) as client:
+        response = await client.post("/v1/answers", json=body(film, strategy={"name": "planner"}))
+    assert response.status_code == 200, response.text
+    assert response.json()["report"]["tool_calls"] >= 1
+    assert any("grey from second 40" in call.text for call in asker.calls if "<data>" in call.text)
