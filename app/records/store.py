@@ -80,21 +80,21 @@ class Records:
         """Run a function as one transaction, as if it ran alone; when this returns, it lasts.
 
         The function may run more than once (another's transaction got in the way), so it may change nothing but
-        the database. Cancelling the caller does not stop it. Raises what the function raises, and then nothing
+        the database. Cancelling the caller does not undo it. Raises what the function raises, and then nothing
         has happened; RecordsDown, RecordsFull.
         """
         return await self._off_loop(lambda: self.writing(work))
 
     def reading(self, work: Work[T]) -> T:
         """`read` for whoever is in a thread already."""
-        return self._transact(work, {"secondlook_writes": False})
+        return self._transact(work, writes=False)
 
     def writing(self, work: Work[T]) -> T:
         """`write` for whoever is in a thread already."""
         tries, deadline = 0, monotonic() + self._wait
         while True:
             try:
-                return self._transact(work, {"secondlook_writes": True})
+                return self._transact(work, writes=True)
             except _Conflict:
                 pause = uniform(0, min(_PAUSE * 2**tries, _LONGEST_PAUSE))  # so that rivals do not meet again
                 tries += 1
@@ -102,11 +102,12 @@ class Records:
                     raise
                 sleep(pause)
 
-    def _transact(self, work: Work[T], options: dict[str, Any]) -> T:
+    def _transact(self, work: Work[T], *, writes: bool) -> T:
         if self._engine is None:
             raise RecordsDown("The records are not open.")
-        if not self._sqlite:
-            options["isolation_level"] = "SERIALIZABLE"
+        options: dict[str, Any] = {"secondlook_writes": writes}
+        if not self._sqlite:  # a snapshot is enough for readers, and never has to be taken again
+            options["isolation_level"] = "SERIALIZABLE" if writes else "REPEATABLE READ"
         engine = self._engine.execution_options(**options)
         try:
             with Session(engine, expire_on_commit=False) as session, session.begin():
