@@ -133,7 +133,7 @@ TABLE: Mapping[type[Exception], Row] = {
     BadStrategy: Row(400, "invalid_request_error", "invalid_parameter", 2),
     UnfitEngine: Row(400, "invalid_request_error", "unfit_engine", 2),
     TooLong: Row(400, "invalid_request_error", "context_length_exceeded", 2),
-    Unauthorized: Row(401, "invalid_request_error", "invalid_api_key", 2),
+    Unauthorized: Row(401, "authentication_error", "invalid_api_key", 2),
     Forbidden: Row(403, "permission_error", "not_allowed", 2),
     Missing: Row(404, "not_found_error", "not_found", 3),
     Cancelled: Row(409, "cancelled_error", "run_cancelled", 1),

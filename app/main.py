@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from agents.engine import Engine
 from app.auth import PUBLIC, Authenticate
@@ -27,6 +29,7 @@ from app.settings import Settings
 
 QUESTIONS = (AnswerJob.endpoint, ChatJob.endpoint)
 """Where media may come with the question."""
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
@@ -62,9 +65,22 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     return app
 
 
-async def _failed(_: Request, error: Exception) -> JSONResponse:
+async def _failed(request: Request, error: Exception) -> JSONResponse:
     failure = Failure.of(error)
-    return JSONResponse(failure.body, failure.row.status, failure.headers)
+    headers = dict(failure.headers or {})
+    if failure.row.status == 405:
+        headers["allow"] = ", ".join(_allowed(request))
+    return JSONResponse(failure.body, failure.row.status, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """What may be done at a path. Starlette names only the methods of the first route that has this path."""
+    routes = request.app.routes
+    return [each for each in _METHODS if any(_is_for({**request.scope, "method": each}, route) for route in routes)]
+
+
+def _is_for(scope: Scope, route: BaseRoute) -> bool:
+    return route.matches(scope)[0] is Match.FULL
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

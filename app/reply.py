@@ -7,6 +7,16 @@ from typing import Any
 from app.cards import ErrorResponse
 
 Responses = dict[int | str, dict[str, Any]]
+EVENTS: dict[str, Any] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {name: {"type": "string"} for name in ("data", "event", "id")},
+        }
+    }
+}
+"""Content of streams; the schema is that of one event, whose data is JSON."""
 FAILED: Responses = {"default": {"model": ErrorResponse, "description": "What went wrong."}}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
@@ -19,7 +19,11 @@ from app.reply import FAILED, errors
 from app.service import At
 
 UPLOAD = ("POST", "/v1/files")
-_FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
+_FIELDS: dict[str, dict[str, Any]] = {
+    "purpose": {"type": "string", "enum": get_args(Purpose)},
+    "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+    "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+}
 _FORM = {
     "requestBody": {
         "required": True,
@@ -30,7 +34,7 @@ _FORM = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        **{name: {"type": "string"} for name in _FIELDS},
+                        **_FIELDS,
                     },
                 }
             }

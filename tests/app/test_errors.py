@@ -132,6 +132,14 @@ async def test_wrong_routes_have_error_objects(
     assert ("allow" in response.headers) == (status == 405)
 
 
+async def test_all_methods_of_a_path_are_told(settings: Settings, engine: ScriptedEngine) -> None:
+    async with over_asgi(settings, engine) as client:
+        told = {
+            path: (await client.put(path)).headers["allow"] for path in ("/v1/files", "/v1/files/file_1", "/health")
+        }
+    assert told == {"/v1/files": "GET, POST", "/v1/files/file_1": "DELETE, GET", "/health": "GET"}
+
+
 async def test_a_failing_engine_is_the_operators_matter(settings: Settings, film: Path) -> None:
     async with over_asgi(settings, ScriptedEngine([])) as client:
         response = await client.post("/v1/answers", json=body(film))

@@ -171,7 +171,7 @@ async def test_a_refused_key_is_told_so_in_openais_form(client: httpx.AsyncClien
     for code, headers in cases.items():
         response = await client.post("/v1/answers", json=body(film), headers=headers)
         error = response.json()["error"]
-        assert (response.status_code, error["type"], error["code"]) == (401, "invalid_request_error", code.strip())
+        assert (response.status_code, error["type"], error["code"]) == (401, "authentication_error", code.strip())
         assert response.headers["www-authenticate"] == "Bearer"
 
 
