@@ -112,10 +112,10 @@ def pictures(film: Path) -> list[str]:
     return found
 
 
-def shoot(folder: Path) -> list[Asked]:
+def shoot(folder: Path, films: int = FILMS) -> list[Asked]:
     """Questions about films of the range that nobody trained on; the films are in the folder."""
     found = []
-    for seed in range(TEST_FROM + 700, TEST_FROM + 700 + FILMS):
+    for seed in range(TEST_FROM + 700, TEST_FROM + 700 + films):
         film, path = make_film(seed), folder / f"{seed}.mp4"
         encode(film, path)
         choices = [each for each in ask_about(film, 4 * A_FILM) if each.options]
@@ -132,15 +132,15 @@ def staged(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
         site = stack.enter_context(_site(films))
         mine, slow = folder / "demo", folder / "slow"
-        key, other, slow_key = _key(mine, "mine"), _key(mine, "other"), _key(slow, "mine")
+        mine_key, other, slow_key = key(mine, "mine"), key(mine, "other"), key(slow, "mine")
         private = json.dumps([site.removeprefix("http://")])
         service = stack.enter_context(serving(mine, engine="demo:", video_dir=films, fetch_private=private))
         model = stack.enter_context(modelling(SLOW))
         held = stack.enter_context(serving(slow, engine=model.engine, video_dir=films))
-        yield Stage(service, key, other, held, slow_key, films, site, asked)
+        yield Stage(service, mine_key, other, held, slow_key, films, site, asked)
 
 
-def _key(folder: Path, tenant: str) -> str:
+def key(folder: Path, tenant: str) -> str:
     """A key of a service that keeps its data under a folder, made as an operator makes it."""
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "SECONDLOOK_DATA_DIR": str(folder / "data")}

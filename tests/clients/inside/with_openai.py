@@ -131,7 +131,7 @@ def test_models(client: OpenAI, scene: Scene) -> None:
 def test_wrong_key(scene: Scene) -> None:
     with pytest.raises(openai.AuthenticationError) as caught:
         OpenAI(base_url=scene.base, api_key="sl_nobody").models.list()
-    assert (caught.value.code, caught.value.type) == ("invalid_api_key", "invalid_request_error")
+    assert (caught.value.code, caught.value.type) == ("invalid_api_key", "authentication_error")
 
 
 def test_unknown_model(client: OpenAI, question: Question) -> None:

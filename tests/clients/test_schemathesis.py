@@ -1,0 +1,64 @@
+"""Schemathesis: whatever the API's own description allows and forbids, sent by two tenants."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import httpx
+
+from tests.clients.install import ensure
+from tests.clients.stage import key, shoot
+from tests.faults.service import serving
+
+SECONDS = 60
+_TENANTS = ("mine", "other")
+# What a schema cannot say: that a file must be a film, a strategy one of those that there are.
+_CONFIG = f"""
+warnings = false
+[auth.wfc]
+path = "users.json"
+user = "{_TENANTS[0]}"
+peers = {json.dumps(_TENANTS)}
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "400", "401", "403", "404", "409", "413", "415", "422", "424"]
+"""
+
+
+def test_all_checks(tmp_path: Path, surroundings: dict[str, str]) -> None:
+    program = ensure("schemathesis").with_name("schemathesis")
+    keys = {name: key(tmp_path / "service", name) for name in _TENANTS}
+    users = [
+        {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {secret}"}]}
+        for name, secret in keys.items()
+    ]
+    (tmp_path / "users.json").write_text(json.dumps({"auth": users}))
+    (tmp_path / "schemathesis.toml").write_text(_CONFIG)
+    film = shoot(tmp_path, 1)[0].film
+    with serving(tmp_path / "service", engine="scripted:Answer: A", fetch=False) as service:
+        paths = _belongings(service.url, keys["mine"], film)
+        command = [str(program), "run", f"{service.url}/openapi.json", "--checks=all", "--continue-on-failure"]
+        command += ["--no-shrink", "--max-examples=5", f"--max-time={SECONDS}", "--seed=1"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=6 * SECONDS
+        )
+        print(f"{done.stdout}\n{done.stderr}")
+        assert done.returncode == 0
+        assert not service.complaints()
+        for path in paths:  # whatever it found time for, this was tried: the second tenant asks for what the first has
+            assert [_status(service.url + path, secret) for secret in keys.values()] == [200, 404]
+
+
+def _status(url: str, secret: str) -> int:
+    return httpx.get(url, headers={"authorization": f"Bearer {secret}"}, trust_env=False, timeout=60).status_code
+
+
+def _belongings(url: str, secret: str, film: Path) -> list[str]:
+    """Give a tenant a file and a run; where they are."""
+    headers = {"authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client:
+        file = client.post("/v1/files", files={"file": ("film.mp4", film.read_bytes())}).json()["id"]
+        body = {"video": file, "question": "What?", "options": ["this", "that"], "strategy": "direct"}
+        run = client.post("/v1/answers", json=body).json()["id"]
+    return [f"/v1/files/{file}", f"/v1/files/{file}/content", f"/v1/runs/{run}", f"/v1/runs/{run}/events"]
