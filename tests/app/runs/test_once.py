@@ -47,13 +47,13 @@ async def test_a_key_outlives_the_service(settings: Settings, engine: ScriptedEn
 
 async def test_a_key_under_way_is_joined(settings: Settings, film: Path) -> None:
     held = HeldEngine(always("A"))
+    request = body(film, stream=True)
     async with over_socket(settings, held) as client:
-        both = [asyncio.ensure_future(client.post("/v1/answers", json=body(film), headers=KEY)) for _ in range(2)]
+        first = asyncio.ensure_future(client.post("/v1/answers", json=request, headers=KEY))
         await until(lambda: len(held.calls) == 1)
-        await asyncio.sleep(0.1)
-        held.release.set()
-        first, second = await asyncio.gather(*both)
-    assert first.json() == second.json()
+        async with client.stream("POST", "/v1/answers", json=request, headers=KEY) as second:
+            held.release.set()
+            assert (await second.aread()).decode() == (await first).text
     assert len(held.calls) == 1
 
 
@@ -102,16 +102,17 @@ async def test_what_is_no_key(settings: Settings, engine: ScriptedEngine, film: 
 
 async def test_a_retry_joins_what_it_retries(settings: Settings, film: Path) -> None:
     held = HeldEngine(always("A"))
+    request = body(film, stream=True)
     async with over_socket(settings, held) as client:
-        first = asyncio.ensure_future(client.post("/v1/answers", json=body(film), headers=retried(0)))
+        first = asyncio.ensure_future(client.post("/v1/answers", json=request, headers=retried(0)))
         await until(lambda: len(held.calls) == 1)
-        retry = asyncio.ensure_future(client.post("/v1/answers", json=body(film), headers=retried(1)))
-        await asyncio.sleep(0.1)
-        first.cancel()  # the client gave up on the first; somebody still waits
-        await asyncio.sleep(0.1)
-        held.release.set()
-        answer = (await retry).json()
-    assert (answer["answer"], len(held.calls), held.cancelled) == ("red", 1, 0)
+        async with client.stream("POST", "/v1/answers", json=request, headers=retried(1)) as retry:
+            first.cancel()  # the client gave up on the first; somebody still waits
+            await asyncio.sleep(0.1)
+            held.release.set()
+            text = (await retry.aread()).decode()
+    assert text.count("event: looked") == text.count("event: answer") == 1
+    assert len(held.calls) == 1
 
 
 async def test_the_same_question_asked_twice_is_two_runs(
