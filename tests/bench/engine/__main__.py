@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ _TITLES = {
 
 def main() -> None:
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that no server is left behind
     began = perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         results = asyncio.run(_gpu(options, Path(folder)) if options.gpu else _cpu(options, Path(folder)))
@@ -64,14 +66,18 @@ async def _cpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
     questions = _questions(folder, options.questions)
     with _running(Server(python(), WEIGHTS, folder / "demo.log")) as server:
         if "overhead" in options.parts:
+            _tell("overhead")
             asked = [asking(film, question, overhead.STRATEGY) for film, question in questions[:48]]
             found["overhead"] = await overhead.measure(server, folder, folder, asked)
         if "votes" in options.parts:
             rivals.install()
+            _tell("votes on demo films")
             found["votes"] = await answering.measure(server, folder, questions[:60])
         if "rounds" in options.parts:
+            _tell("rounds")
             found["rounds"] = await densifying.measure(server, folder, questions)
         if "auto" in options.parts:
+            _tell("auto")
             found["auto"] = await escalating.measure(server, folder, questions)
     if "votes" in options.parts:
         save_tiny_qwen(folder / "qwen")
@@ -98,7 +104,7 @@ async def _gpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
 
 
 async def _votes(server: Server, folder: Path) -> list[Claim]:
-    _tell("ten minutes of film")
+    _tell("votes on ten minutes of film")
     return await voting.measure(server, footage(_FOOTAGE, 10), footage(_FOOTAGE, 2), folder)
 
 

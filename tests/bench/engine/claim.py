@@ -27,7 +27,7 @@ class Claim:
 
 def table(claims: Sequence[Claim]) -> str:
     """The claims as Markdown."""
-    rows = [f"| {each.what} | {each.value:.3g}{each.unit} | {_goal(each)} | {_verdict(each)} |" for each in claims]
+    rows = [f"| {each.what} | {_number(each.value)}{each.unit} | {_goal(each)} | {_verdict(each)} |" for each in claims]
     return "\n".join(["| measured | value | goal | met |", "|---|---|---|---|", *rows])
 
 
@@ -39,3 +39,7 @@ def _goal(claim: Claim) -> str:
 
 def _verdict(claim: Claim) -> str:
     return {None: "", True: "yes", False: "**no**"}[claim.met]
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
