@@ -67,10 +67,10 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
     failure = Failure.of(error)
-    headers = dict(failure.headers or {})
+    response = JSONResponse(failure.body, failure.row.status, failure.headers)
     if failure.row.status == 405:
-        headers["allow"] = ", ".join(_allowed(request))
-    return JSONResponse(failure.body, failure.row.status, headers)
+        response.headers["allow"] = ", ".join(_allowed(request))
+    return response
 
 
 def _allowed(request: Request) -> list[str]:
