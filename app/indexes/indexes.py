@@ -97,15 +97,14 @@ class Indexes:
 
     def state(self, card: Card) -> State:
         """What is in an index. Blocks. Raises IndexDown."""
-        index = self.archive.open(card.tenant, card.video, card.duration, card.builder, card.label)
-        failed = index.failures()
+        tally = self.archive.tally(card)
         found = []
         for level in levels(card.duration, card.builder.clip_seconds):
-            every, missing = clips(card.duration, level), index.missing(level)
-            hopeless = sum(clip.id in failed for clip in missing)
-            found.append(Level(level, len(every), len(every) - len(missing), hopeless))
-        said, size = len(index.subtitles()), self.archive.bytes(card.tenant, card.id)
-        return State(tuple(found), said, size, index.cost())
+            captioned = tally.lines.get(("caption", level), 0)
+            failed = sum(clip.startswith(f"c:{level:g}:") for clip in tally.failures)
+            found.append(Level(level, len(clips(card.duration, level)), captioned, failed))
+        said, size = tally.lines.get(("subtitle", 0.0), 0), self.archive.bytes(card.tenant, card.id)
+        return State(tuple(found), said, size, dict(tally.cost))
 
     async def delete(self, caller: Caller, id_: str) -> None:
         """Remove a caller's index. Raises Missing."""

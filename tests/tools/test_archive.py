@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.clips import clips
 from tools.embedder import HashedEmbedder
 from tools.index import Builder, IndexFull, Line
 from tools.index.archive import Archive
@@ -149,6 +150,19 @@ def test_a_damaged_index_does_not_hide_the_others(
         file.write_bytes(b"x" * 9000)
     assert found(Archive(tmp_path / "indexes", EMBEDDER), "ann", "red") == [("b", "c:10:1")]
     assert "put aside" in caplog.text
+
+
+def test_what_is_in_an_index_is_told_without_opening_it(archive: Archive, tmp_path: Path) -> None:
+    index = archive.open("ann", STAR, 60.0, BUILDER)
+    index.add([Line("s:0", 1.0, 2.0, "hello", "subtitle")], {"calls": 2})
+    index.fail(clips(60.0, 10.0)[5], "nothing to see")
+    archive.close()
+    again = Archive(tmp_path / "indexes", EMBEDDER)
+    tally = again.tally(next(card for card in again.cards("ann") if card.video == STAR))
+    assert tally.lines == {("caption", 10.0): 2, ("subtitle", 0.0): 1}
+    assert tally.failures == {"c:10:5": "nothing to see"}
+    assert tally.cost == {"calls": 2}
+    assert not again._open
 
 
 def test_a_tenant_has_so_much_room(tmp_path: Path) -> None:

@@ -5,17 +5,21 @@ import os
 import shutil
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import RLock
+from typing import NamedTuple
 from uuid import uuid4
 
 from tools.embedder import Embedder
 from tools.index.builder import Builder
 from tools.index.card import CARD, CARDS, Card, bytes_of, identify, make_card, read_card, touched
-from tools.index.database import IndexDown
+from tools.index.database import Damaged, IndexDown
 from tools.index.index import MOST, By, Index, IndexFull
 from tools.index.presence import Presence
+from tools.index.rows import Rows
+from tools.index.store import ROWS
 from tools.index.union import Union
 from tools.line import Hit, Source
 from tools.moment import Span
@@ -27,6 +31,14 @@ _HALF_MADE = 24 * 3600.0
 """Seconds after which what a process was making is left over from one that died."""
 _SETTLED = 1_000_000_000
 """Nanoseconds after which what changed in a folder shows in its time for certain."""
+
+
+class Tally(NamedTuple):
+    """How many lines an index has by source and level, which clips failed and why, what it took by name."""
+
+    lines: Mapping[tuple[str, float], int]
+    failures: Mapping[str, str]
+    cost: Mapping[str, float]
 
 
 class Archive:
@@ -74,6 +86,16 @@ class Archive:
     def name(self, tenant: str, video: str, builder: Builder) -> str:
         """The id that a tenant's index of a film by a builder has or would have."""
         return identify(self._folder_of(tenant, video, builder))
+
+    def tally(self, card: Card) -> Tally:
+        """What is in an index, without opening it."""
+        folder = self._folder_of(card.tenant, card.video, card.builder)
+        try:
+            rows = Rows(folder / ROWS)
+            return Tally(rows.tally(), rows.failures(), rows.cost())
+        except Damaged:
+            self.open(card.tenant, card.video, card.duration, card.builder, card.label).facts()  # begins anew
+            return Tally({}, {}, {})
 
     def cards(self, tenant: str) -> list[Card]:
         """A tenant's indexes, the oldest first."""

@@ -95,6 +95,12 @@ class Rows:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM failure")
 
+    def tally(self) -> dict[tuple[str, float], int]:
+        """How many lines there are, by where they come from and the seconds of their clips."""
+        with self._database.connected() as connection:
+            found = connection.execute("SELECT source, level, count(*) FROM line GROUP BY source, level")
+            return {(source, level): count for source, level, count in found}
+
     def cost(self) -> dict[str, float]:
         """What was spent on this index."""
         with self._database.connected() as connection:
