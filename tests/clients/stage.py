@@ -107,7 +107,7 @@ def pictures(film: Path) -> list[str]:
     found = []
     for number in range(FRAMES):
         file = io.BytesIO()
-        frames[len(frames) * number // FRAMES].to_image().save(file, "JPEG", quality=95)
+        frames[len(frames) * number // FRAMES].to_image().save(file, "JPEG", quality=95)  # type: ignore[no-untyped-call]
         found.append(f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}")
     return found
 
