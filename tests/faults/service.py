@@ -109,8 +109,8 @@ class Service:
 def serving(folder: Path, wrapper: Sequence[str] = (), **settings: object) -> Iterator[Service]:
     """A service that is stopped at the end, whatever state it is in. `wrapper`: a command that starts it."""
     service = Service(folder, wrapper, **settings)
-    service.start()
     try:
+        service.start()
         yield service
     finally:
         service.stop()
