@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from agents.presets import Catalogue
+from agents.presets import Catalogue, Fidelity
 from agents.strategies import PROGRAMS
+
+_FIDELITIES: tuple[Fidelity, ...] = ("exact", "training-free part", "analogue")
 
 
 def markdown(catalogue: Catalogue) -> str:
-    """Two tables for README: the programs with their parameters, and the presets."""
+    """Two tables for README: the programs with their parameters, and the presets by program and fidelity."""
     programs = [
         f"| `{name}` | {summary(name)} | {_parameters(name)} | {_links(PROGRAMS[name].papers())} |" for name in PROGRAMS
     ]
+    used = dict.fromkeys(preset.program for preset in catalogue.presets.values())
     presets = [
-        f"| `{name}` | `{preset.program}` | {preset.summary} | {preset.fidelity} | {_links((preset.paper,))} |"
-        for name, preset in catalogue.presets.items()
+        f"| `{program}` | {' | '.join(_named(catalogue, program, fidelity) for fidelity in _FIDELITIES)} |"
+        for program in used
     ]
     return "\n".join(
         [
@@ -21,11 +24,17 @@ def markdown(catalogue: Catalogue) -> str:
             "|---|---|---|---|",
             *programs,
             "",
-            "| preset | program | what it does | fidelity | paper |",
-            "|---|---|---|---|---|",
+            "| presets of | exact | training-free part | analogue |",
+            "|---|---|---|---|",
             *presets,
         ]
     )
+
+
+def _named(catalogue: Catalogue, program: str, fidelity: Fidelity) -> str:
+    """The presets of a program that are as near to their papers, each with its paper."""
+    these = ((name, p) for name, p in catalogue.presets.items() if p.program == program and p.fidelity == fidelity)
+    return ", ".join(f"[`{name}`](https://arxiv.org/abs/{preset.paper})" for name, preset in these)
 
 
 def summary(name: str) -> str:

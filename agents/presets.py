@@ -15,6 +15,9 @@ from agents.strategy import Strategy
 _PRESETS = Path(__file__).with_name("presets.toml")
 
 
+Fidelity = Literal["exact", "training-free part", "analogue"]
+
+
 class BadStrategy(Exception):
     """The caller asked for a strategy or a parameter that does not exist. `param` names the field."""
 
@@ -32,7 +35,7 @@ class Preset(BaseModel):
     program: str
     summary: str
     paper: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
-    fidelity: Literal["exact", "training-free part", "analogue"]
+    fidelity: Fidelity
     parameters: dict[str, Any] = {}
 
 

@@ -102,6 +102,11 @@ class Talk:
         return self._engine.offers
 
     @property
+    def small(self) -> bool:
+        """Whether the model is so small that it states its choice in the options' words."""
+        return self._engine.manner == "text"
+
+    @property
     def asked(self) -> str:
         """The question and its options, in words."""
         return prompts.statement(self.question)

@@ -8,44 +8,60 @@ from typing import Literal
 
 from agents import briefing
 from agents.conversation import compose
-from agents.engine import Message, Offer, Picture, Prompt, Sampling, ToolCall
+from agents.engine import Message, Picture, Prompt, Sampling, ToolCall
 from agents.planning.calls import Call
 from agents.planning.toolbox import Toolbox
 from agents.quoting import quote
+from agents.run import Run
 from agents.skill import Result
 
-Manner = Literal["native", "slots", "lines"]
+Way = Literal["native", "json", "lines", "terse"]
+Protocol = Literal["auto", "native", "json", "lines", "terse"]
 
 _REMEMBERED = 1000  # characters of what the model wrote that stay in the conversation
+_LINES: tuple[Way, ...] = ("lines", "terse")
 
-_HOW = {
+_HOW: dict[Way, str] = {
     "native": "Call one tool at a time; `submit` ends the search.",
-    "slots": "Reply with a JSON object: a short thought, the name of a tool, its arguments. `submit` ends the search.",
+    "json": "Reply with a JSON object: a short thought, the name of a tool, its arguments. `submit` ends the search.",
     "lines": "To use a tool, write one line with its name and arguments, such as: view 12 20. These are the tools:",
+    "terse": "",
 }
 
 
-def manner(offers: frozenset[Offer]) -> Manner:
-    """How the model calls tools: natively, else in JSON that it is held to, else on lines of plain text."""
-    return "native" if "tools" in offers else "slots" if "schema" in offers else "lines"
+def choose(protocol: Protocol, run: Run) -> Way:
+    """How the model calls tools: natively, else in JSON that it is held to, else on lines of plain text.
+
+    A model so small that it cannot even answer by letter is taken to be trained on terse lines. What the engine does
+    not offer is replaced by lines, and that is said.
+    """
+    if protocol == "auto":
+        offered: Way = "native" if "tools" in run.offers else "json" if "schema" in run.offers else "lines"
+        return "terse" if run.small else offered
+    needs = {"native": "tools", "json": "schema"}.get(protocol)
+    if needs is not None and needs not in run.offers:
+        run.ledger.degrade(f"the model cannot call tools by the protocol {protocol}: it calls on lines of text")
+        return "lines"
+    return protocol
 
 
-def how_to_call(way: Manner) -> str:
-    """How to call, in words."""
-    return _HOW[way]
+def task(run: Run, toolbox: Toolbox, turns: int, way: Way) -> str:
+    """What the model is told at first."""
+    listed = toolbox.without("submit") if way in _LINES else toolbox
+    explain = way != "terse"
+    listing = "" if way == "native" else listed.listing(explain)
+    words = briefing.plan(run.asked, run.span, turns, how=_HOW[way], listing=listing, explain=explain)
+    return f'{words}\nWhen you know, write "Answer: " and {run.final}.' if way == "lines" else words
 
 
 class Dialogue:
     """Messages so far. Pictures of the first look stay; later ones go, oldest first, when there is no room.
 
-    `terse`: of a call that brought something, only what it brought is told.
+    On terse lines, of a call that brought something, only what it brought is told.
     """
 
-    def __init__(
-        self, way: Manner, before: Prompt, first: Sequence[Picture], text: str, *, terse: bool = False
-    ) -> None:
+    def __init__(self, way: Way, before: Prompt, first: Sequence[Picture], text: str) -> None:
         self.way = way
-        self._terse = terse
         self._messages = list(compose(first, text, before))
         self._kept = len(self._messages)
 
@@ -58,7 +74,7 @@ class Dialogue:
         """How a reply is drawn that calls one of these tools."""
         if self.way == "native":
             return replace(plain, tools=toolbox.specs())
-        return replace(plain, schema=toolbox.schema()) if self.way == "slots" else plain
+        return replace(plain, schema=toolbox.schema()) if self.way == "json" else plain
 
     def hear(self, text: str, calls: tuple[ToolCall, ...] = ()) -> None:
         """Add what the model said and called natively."""
@@ -84,7 +100,7 @@ class Dialogue:
         self._messages += [Message("tool", (words,), call=origin) for origin, words in told if origin is not None]
         parts: list[str | Picture] = []
         for call, result in done:
-            bare = call.origin is not None or (self._terse and _brought(result))
+            bare = call.origin is not None or (self.way == "terse" and _brought(result))
             words = [] if bare else [_line(result)]
             parts += ["\n".join(each for each in (*words, quote(result.observation.data)) if each), *result.pictures]
         shown = tuple(each for each in (*parts, after) if each)

@@ -9,7 +9,7 @@ from agents import briefing
 from agents.answer import Stop
 from agents.engine import Picture, Reply, Sampling, TooLong
 from agents.planning.calls import Call, Wish, stated, wish
-from agents.planning.dialogue import Dialogue, Manner, how_to_call, manner
+from agents.planning.dialogue import Dialogue, Way, task
 from agents.planning.executor import Executor
 from agents.planning.toolbox import Toolbox
 from agents.run import Run
@@ -29,15 +29,13 @@ class Habits:
 
     `turns`: replies of the model, the last of which must answer. `calls`: calls that one reply may make. `keep`:
     pictures of earlier turns that stay in the conversation. `replace`: later pictures stand instead of the first look.
-    `explain`: say what tools do and repeat the question, for models that were not trained on them. `reanswer`: ask
-    for the answer once more when it has been given, held to the options.
+    `reanswer`: ask for the answer once more when it has been given, held to the options.
     """
 
     turns: int
     calls: int = 4
     keep: int = 1024
     replace: bool = False
-    explain: bool = True
     reanswer: bool = False
 
 
@@ -50,6 +48,7 @@ class Search:
         toolbox: Toolbox,
         first: Sequence[Picture],
         *,
+        way: Way,
         habits: Habits,
         limits: ViewLimits,
         sampling: Sampling,
@@ -63,9 +62,7 @@ class Search:
         self._left = habits.turns
         self._repairs = 0
         self._called = self._urged = False
-        way = manner(run.offers)
-        task = _task(run, toolbox, habits, way)
-        self._dialogue = Dialogue(way, run.opening, first, task, terse=not habits.explain)
+        self._dialogue = Dialogue(way, run.opening, first, task(run, toolbox, habits.turns, way))
 
     async def turn(self) -> bool:
         """One reply and what comes of it. Says whether the search is over."""
@@ -119,7 +116,7 @@ class Search:
             self._dialogue.replace_first()
         alone = len(done) == 1 and isinstance(done[0][1].tool, Submit)
         hint = (briefing.NOT_TAKEN if self._called else briefing.LOOK_FIRST) if alone else ""
-        after = briefing.left(self._left, self._run.asked) if self._habits.explain else ""
+        after = briefing.left(self._left, self._run.asked) if self._dialogue.way != "terse" else ""
         self._dialogue.report(done, left_out, "\n".join(each for each in (hint, after) if each))
 
     async def _reply(self) -> Reply | None:
@@ -166,13 +163,3 @@ class Search:
     def _repair(self, words: str) -> None:
         self._repairs += 1
         self._dialogue.tell(words)
-
-
-def _task(run: Run, toolbox: Toolbox, habits: Habits, way: Manner) -> str:
-    """What the model is told at first."""
-    listed = toolbox.without("submit") if way == "lines" else toolbox
-    listing = "" if way == "native" else listed.listing(habits.explain)
-    how = how_to_call(way)
-    task = briefing.plan(run.asked, run.span, habits.turns, how=how, listing=listing, explain=habits.explain)
-    ending = f'When you know, write "Answer: " and {run.final}.'
-    return f"{task}\n{ending}" if way == "lines" and habits.explain else task

@@ -9,6 +9,7 @@ from pydantic import Field
 from agents.answer import Answer
 from agents.candidate import answer_directly, look_first, settle, sure
 from agents.engine import Sampling
+from agents.planning.dialogue import Protocol, choose
 from agents.planning.search import Habits, Search
 from agents.planning.toolbox import Toolbox, ToolName
 from agents.run import Run
@@ -44,7 +45,7 @@ class Planner(Strategy):
     enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: always search.")
     support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
     proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
-    explain: bool = Field(True, description="Explain tools and repeat the question; off for a model trained on them.")
+    protocol: Protocol = Field("auto", description="How it calls: terse is lines for a model trained on these tools.")
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
 
@@ -57,7 +58,8 @@ class Planner(Strategy):
             run,
             Toolbox(self.tools),
             first if self.shown else (),
-            habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.explain, self.reanswer),
+            way=choose(self.protocol, run),
+            habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.reanswer),
             limits=ViewLimits(self.view_frames, self.view_fps, self.view_tokens, over=self.over, hits=self.hits),
             sampling=Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
         )

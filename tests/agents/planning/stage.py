@@ -32,7 +32,8 @@ def search(
     video: Video, script: Any, *, offers: frozenset[str] = PLAIN, known: bool = True, **more: Any
 ) -> Performance:
     """A planner with these parameters against a script, whose first line is the direct answer."""
-    engine = {key: more.pop(key) for key in ("question", "budget", "context", "pause", "index", "span") if key in more}
+    about = ("question", "budget", "context", "pause", "index", "span", "manner")
+    engine = {key: more.pop(key) for key in about if key in more}
     engine.setdefault("index", Index(video.span.end, KNOWN if known else ()))
     return play(video, {"name": "planner", **more}, script, offers=offers, **engine)
 

@@ -148,7 +148,7 @@ def test_a_zoom_shows_a_part(video: Video) -> None:
 
 
 def test_a_model_that_was_trained_on_the_tools_is_told_no_more_than_it_needs(video: Video) -> None:
-    done = search(video, [UNSURE, "search_clips blue", "view 40 44", "Answer: red"], explain=False, hits=1)
+    done = search(video, [UNSURE, "search_clips blue", "view 40 44", "Answer: red"], protocol="terse", hits=1)
     first = words(done.calls[1].prompt[0])
     assert first == (
         "\nQuestion: Which colour?\nA. red\nB. green\nC. blue\nD. grey\nFilm: 0 to 64 s\n"
@@ -185,3 +185,18 @@ def test_writing_is_read_where_something_reads_it(video: Video) -> None:
 
 def heard_by(engine: ScriptedEngine) -> str:
     return words(engine.calls[-1].prompt[-1])
+
+
+def test_how_a_model_calls_can_be_asked_for(video: Video) -> None:
+    done = search(video, [UNSURE, "view 1 3", "Answer: red"], offers=NATIVE, protocol="lines")
+    assert not done.calls[1].sampling.tools
+    assert [event.tool for event in used(done)] == ["view"]
+    done = search(video, [UNSURE, "view 1 3", "Answer: red"], protocol="native")
+    assert any("cannot call tools by the protocol native" in reason for reason in done.run.ledger.degraded)
+
+
+def test_a_very_small_model_is_taken_to_know_the_tools(video: Video) -> None:
+    script = [dict(zip(COLOURS.options, UNSURE.values(), strict=True)), "view 1 3", "Answer: red"]
+    done = search(video, script, offers=NATIVE, manner="text")
+    assert not done.calls[1].sampling.tools
+    assert "Find the seconds" not in done.calls[1].text
