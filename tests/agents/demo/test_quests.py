@@ -30,7 +30,7 @@ def replies(turn_pieces: tuple[tuple[str, float], ...]) -> list[str]:
 
 
 def test_the_task_is_worded_as_the_planner_words_it(video: Video) -> None:
-    done = search(video, [sure("A", 0.4), "search_clips red star", "Answer: red"], explain=False)
+    done = search(video, [sure("A", 0.4), "search_clips red star", "Answer: red"], protocol="terse")
     task = done.calls[1].text
     taught = seek(Random(0)).ask
     assert "\nA. " in task and "\nA. " in taught
