@@ -1,0 +1,53 @@
+"""vLLM's load generator: no request fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from agents.demo import WEIGHTS
+from tests.clients.conftest import INSIDE
+from tests.clients.stage import Stage
+from tests.vllm.install import install, installed, python
+
+REQUESTS = 12
+
+
+def test_vllm_bench(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) -> None:
+    """Pictures and films of random noise, half and half, streamed."""
+    if not installed():
+        install()
+    shown = {
+        "random-mm-base-items-per-request": "1",
+        "random-mm-num-mm-items-range-ratio": "0",
+        "random-mm-limit-mm-per-prompt": '{"image":1,"video":1}',
+        "random-mm-bucket-config": "{(84,84,1): 0.5, (84,84,8): 0.5}",
+    }
+    how = {
+        "backend": "openai-chat",
+        "base-url": stage.service.url,
+        "endpoint": "/v1/chat/completions",
+        "model": "demo",
+        "tokenizer": str(WEIGHTS),
+        "dataset-name": "random-mm",
+        "num-prompts": str(REQUESTS),
+        "max-concurrency": "4",
+        "random-input-len": "24",
+        "random-output-len": "8",
+        "result-dir": str(tmp_path),
+        "result-filename": "result.json",
+    }
+    command = [str(python()), str(INSIDE / "with_vllm_bench.py"), "--save-result", "--disable-tqdm"]
+    for name, value in {**how, **shown}.items():
+        command += [f"--{name}", value]
+    environment = {**surroundings, "OPENAI_API_KEY": stage.key, "VLLM_TARGET_DEVICE": "cpu", "VLLM_NO_USAGE_STATS": "1"}
+    _run(command, environment)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["completed"], result["failed"]) == (REQUESTS, 0)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    print(f"{done.stdout[-8000:]}\n{done.stderr[-8000:]}")
+    assert done.returncode == 0
