@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
@@ -39,6 +40,7 @@ class Talk:
         self.trace = trace
         self.random = Random(seed)
         self._seed = seed
+        self._said: Counter[bytes] = Counter()
         self._engine = engine
         self._metered = metered
         self._words: dict[str, str] = {}
@@ -149,8 +151,9 @@ class Talk:
     async def converse(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
         """Send a whole conversation and draw one reply. `opening` belongs before it."""
         sampling = self.capped(sampling)
-        said = (self._seed, purpose, sampling.temperature, texts_of(prompt), [each.key for each in pictures_of(prompt)])
-        seeded = replace(sampling, seed=crc32(repr(said).encode()) >> 1)  # whatever else is asked at the same time
+        seeded = replace(
+            sampling, seed=self._seed_of(purpose, sampling.temperature, texts_of(prompt), pictures_of(prompt))
+        )
         return (await self._metered.send(prompt, seeded, 1, purpose=purpose)).replies[0]
 
     async def conclude(self, prompt: Prompt) -> Sample:
@@ -200,9 +203,18 @@ class Talk:
     async def _generate(
         self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int, purpose: str
     ) -> Generation:
-        seeded = replace(sampling, seed=self.random.randrange(2**31))
+        seeded = replace(sampling, seed=self._seed_of(purpose, sampling.temperature, (text,), pictures))
         shrink = self.ledger.calls == 0  # a first answer, however small, is worth more than none
         return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink)
+
+    def _seed_of(self, purpose: str, temperature: float, texts: tuple[str, ...], pictures: Sequence[Picture]) -> int:
+        """The seed of a call: made from what it says, so that it is the same whatever is asked at the same time.
+
+        What is said again, as by strategies that draw one reply after another, gets another seed.
+        """
+        said = repr((self._seed, purpose, temperature, texts, [each.key for each in pictures])).encode()
+        self._said[said] += 1
+        return crc32(said, self._said[said]) >> 1
 
     def _worded(self, question: Question) -> tuple[str, ...]:
         """The question's values in the words in which the model chooses among them."""
