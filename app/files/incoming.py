@@ -61,14 +61,21 @@ class Incoming:
         with full_disk_told():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_room(self._folder, self._spare)
-            handle, name = tempfile.mkstemp(suffix=".part", dir=self._folder)
-        path = Path(name)
+            handle, path = self._claimed()
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
                 yield Part(path, file, self._spare)
         finally:
             path.unlink(missing_ok=True)
+
+    def _claimed(self) -> tuple[int, Path]:
+        """A new file, locked. One that was swept before it was locked is made anew."""
+        while True:
+            handle, name = tempfile.mkstemp(suffix=".part", dir=self._folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return handle, Path(name)
+            os.close(handle)
 
     def sweep(self) -> None:
         """Remove what processes that died have left; blocks."""
