@@ -48,7 +48,7 @@ async def _applied(tool: AnyTool, run: Run, scene: Scene) -> tuple[Observation, 
         observation = await asyncio.to_thread(tool.apply, scene)
     else:
         raise TypeError(f"{tool.name} cannot be applied")
-    pictures = () if observation.sight is None else await run.reveal(observation.sight)
+    pictures = () if observation.exhibit is None else await run.reveal(observation.exhibit)
     return observation, pictures
 
 

@@ -64,7 +64,7 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class ToolSpec:
     """What the model may call. `parameters` is the JSON schema of its arguments, an object."""
 
     name: str
@@ -138,7 +138,7 @@ class Sampling:
     beam: bool = False
     choices: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
-    tools: tuple[Tool, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
     think: bool = False
 
     @property

@@ -25,7 +25,7 @@ from tools.footage import Footage
 from tools.index import Index
 from tools.moment import Moment, Span
 from tools.scene import Detector, Scene, TextReader, ViewLimits
-from tools.tool import AnyTool, Sight
+from tools.tool import AnyTool, Exhibit
 
 T = TypeVar("T")
 
@@ -89,12 +89,12 @@ class Run(Talk):
         self.trace.add(told(result))
         return result
 
-    async def reveal(self, sight: Sight) -> tuple[Picture, ...]:
+    async def reveal(self, exhibit: Exhibit) -> tuple[Picture, ...]:
         """The pictures that a tool wants shown. Raises BadVideo."""
-        if sight.box is not None:
-            return (await self._viewer.closer(sight.moments[0], sight.box),)
-        pictures = await self.look(sight.moments)
-        return pictures if sight.side is None else tuple(each.resized(sight.side) for each in pictures)
+        if exhibit.box is not None:
+            return (await self._viewer.closer(exhibit.moments[0], exhibit.box),)
+        pictures = await self.look(exhibit.moments)
+        return pictures if exhibit.side is None else tuple(each.resized(exhibit.side) for each in pictures)
 
     async def together(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         """Await several asks at once. The first failure cancels the rest and is raised as it is."""

@@ -70,7 +70,7 @@ class Fault(_Part):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Exhibit:
     """Pictures that a tool wants shown: these moments, at most `side` pixels long, or one box of them."""
 
     moments: tuple[Moment, ...]
@@ -92,7 +92,7 @@ class Observation(_Part):
     cost: Cost = Cost()
     warnings: tuple[str, ...] = ()
     error: Fault | None = None
-    sight: Sight | None = Field(default=None, exclude=True)
+    exhibit: Exhibit | None = Field(default=None, exclude=True)
 
     @property
     def ok(self) -> bool:

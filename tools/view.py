@@ -10,7 +10,7 @@ from tools.moment import Moment
 from tools.ranges import settle, spread
 from tools.scene import Scene, ViewLimits
 from tools.seconds import Seconds, write
-from tools.tool import Applied, Observation, Sight, Tool, ToolError, counted
+from tools.tool import Applied, Exhibit, Observation, Tool, ToolError, counted
 
 
 class View(Tool):
@@ -41,7 +41,7 @@ class View(Tool):
             summary=f"{counted(len(moments), 'frame')} of {where}",
             applied=applied,
             warnings=(*said, *shrunk),
-            sight=Sight(moments, side),
+            exhibit=Exhibit(moments, side),
         )
 
     def _at_times(self, scene: Scene) -> tuple[tuple[Moment, ...], tuple[tuple[float, float], ...], tuple[str, ...]]:

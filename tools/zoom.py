@@ -10,7 +10,7 @@ from tools.moment import Moment
 from tools.ranges import settle
 from tools.scene import Scene
 from tools.seconds import Seconds, write
-from tools.tool import Applied, Box, Observation, Sight, Tool, ToolError
+from tools.tool import Applied, Box, Exhibit, Observation, Tool, ToolError
 
 _PAD = 0.1  # part of the box's size that is added on every side
 _LEAST = 1 / 16  # part of the picture; a smaller box is enlarged to it
@@ -42,7 +42,7 @@ class Zoom(Tool):
             summary=f"part of the frame at {write(time)}",
             applied=Applied(ranges=((time, time),), frames=1, side=scene.ladder[0][0]),
             warnings=(*moved, *said),
-            sight=Sight((Moment.at(time),), box=box),
+            exhibit=Exhibit((Moment.at(time),), box=box),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from agents.engine import Tool
+from agents.engine import ToolSpec
 from agents.quoting import inert
 from agents.skills.ask import Ask
 from agents.skills.caption import Caption
@@ -80,9 +80,9 @@ class Toolbox:
         """The same without some tools."""
         return Toolbox(name for name in self._tools if name not in names)
 
-    def specs(self) -> tuple[Tool, ...]:
+    def specs(self) -> tuple[ToolSpec, ...]:
         """The tools for an engine that offers calls."""
-        return tuple(Tool(name, tool.manual(), _parameters(tool)) for name, tool in self._tools.items())
+        return tuple(ToolSpec(name, tool.manual(), _parameters(tool)) for name, tool in self._tools.items())
 
     def schema(self) -> dict[str, Any]:
         """The schema of one call in JSON: a thought, the tool's name, its arguments."""

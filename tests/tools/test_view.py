@@ -19,16 +19,16 @@ def video(film: Path) -> Video:
 
 def looked(video: Video, limits: ViewLimits | None = None, **arguments: Any) -> tuple[int, int | None, tuple[str, ...]]:
     seen = View(**arguments).apply(scene(video, limits=limits or ViewLimits()))
-    assert seen.sight is not None
-    assert seen.applied.frames == len(seen.sight.moments)
+    assert seen.exhibit is not None
+    assert seen.applied.frames == len(seen.exhibit.moments)
     return seen.applied.frames, seen.applied.side, seen.warnings
 
 
 def test_frames_of_a_range_are_spread_over_it(video: Video) -> None:
     seen = View(start=10, end=14).apply(scene(video))
-    assert seen.sight is not None
+    assert seen.exhibit is not None
     assert seen.summary == "8 frames of 10-14"
-    assert [moment.time for moment in seen.sight.moments] == [10.25 + 0.5 * i for i in range(8)]
+    assert [moment.time for moment in seen.exhibit.moments] == [10.25 + 0.5 * i for i in range(8)]
     assert seen.applied.ranges == ((10, 14),)
 
 
@@ -65,8 +65,8 @@ def test_detail_asks_for_smaller_frames(video: Video) -> None:
 
 def test_single_seconds(video: Video) -> None:
     seen = View(times=(40, 3.5, "1:02")).apply(scene(video))
-    assert seen.sight is not None
-    assert [moment.time for moment in seen.sight.moments] == [3.5, 40, 62]
+    assert seen.exhibit is not None
+    assert [moment.time for moment in seen.exhibit.moments] == [3.5, 40, 62]
     assert seen.warnings == ()
     seen = View(times=tuple(range(20))).apply(scene(video))
     assert (seen.applied.frames, seen.warnings) == (16, ("fewer_frames",))
@@ -79,9 +79,9 @@ def test_nowhere_is_no_place_to_look() -> None:
 
 def test_a_box_is_padded_and_stays_inside(video: Video) -> None:
     seen = Zoom(time=5, box=(0.5, 0, 1, 0.5)).apply(scene(video))
-    assert seen.sight is not None
-    assert seen.sight.box == pytest.approx((0.45, 0, 1, 0.55))
-    assert seen.sight.moments[0].time == 5
+    assert seen.exhibit is not None
+    assert seen.exhibit.box == pytest.approx((0.45, 0, 1, 0.55))
+    assert seen.exhibit.moments[0].time == 5
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_a_box_is_padded_and_stays_inside(video: Video) -> None:
 )
 def test_a_box_becomes_one_that_exists(video: Video, box: Any, settled: Any, said: Any) -> None:
     seen = Zoom(time=5, box=box).apply(scene(video))
-    assert seen.sight is not None
-    assert seen.sight.box == pytest.approx(settled)
+    assert seen.exhibit is not None
+    assert seen.exhibit.box == pytest.approx(settled)
     assert seen.warnings == said
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agents.conversation import compose
-from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, Tool
+from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, ToolSpec
 from agents.engines import open_engine
 from tests.vllm.server import Server
 from tests.vllm.spent import measured
@@ -85,7 +85,7 @@ async def test_a_video_is_sent_once(engine: Engine, qwen: Server) -> None:
 
 async def test_a_tool_is_called_and_its_result_read(engine: Engine) -> None:
     schema = {"type": "object", "properties": {"second": {"type": "number"}}, "required": ["second"]}
-    tool = Tool("look_closer", "Look at one second again.", schema)
+    tool = ToolSpec("look_closer", "Look at one second again.", schema)
     prompt: Prompt = compose(shown(1.0, 2.0), "What?")
     (reply,) = (await engine.generate(prompt, Sampling(max_tokens=32, tools=(tool,)), 1)).replies
     (call,) = reply.calls

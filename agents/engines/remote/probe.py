@@ -8,7 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from agents.engine import EngineError, Message, Offer, Picture, Prompt, Sampling, Tool
+from agents.engine import EngineError, Message, Offer, Picture, Prompt, Sampling, ToolSpec
 from agents.engines.remote.abilities import Abilities
 from agents.engines.remote.completion import Completion
 from agents.engines.remote.distribution import distribution
@@ -29,7 +29,7 @@ QUESTION = "\nReply with the letter A or the letter B only."
 _SHORT = Sampling(max_tokens=1)
 _LETTERS = Sampling(max_tokens=1, choices=("A", "B"))
 _OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
-_TOOL = Tool("look", "Show a second of the film.", {"type": "object", "properties": {"second": {"type": "number"}}})
+_TOOL = ToolSpec("look", "Show a second of the film.", {"type": "object", "properties": {"second": {"type": "number"}}})
 _PROPORTIONS = (1.0, 0.75, 0.5625)  # models that cut pictures into tiles take more for some
 _LATE = 99_999.9  # seconds: its words are as long as any
 _MUCH = 2**20  # tokens: a price before there is one

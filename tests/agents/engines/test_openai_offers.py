@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agents.answer import Question
-from agents.engine import EngineError, Reply, Sampling, Tool, ToolCall
+from agents.engine import EngineError, Reply, Sampling, ToolCall, ToolSpec
 from agents.sample import sample
 from tests.agents.engines.asking import after_probe, engine_of, once, probed
 from tests.agents.engines.conftest import Serve
@@ -16,7 +16,7 @@ from tests.agents.engines.strip import words
 from tests.agents.engines.stub import Answer, Json, Stub, models, reply, talkative
 
 SCHEMA = {"type": "object", "properties": {"seen": {"type": "boolean"}}, "required": ["seen"]}
-ZOOM = Tool("zoom", "Look closer.", {"type": "object", "properties": {"second": {"type": "number"}}})
+ZOOM = ToolSpec("zoom", "Look closer.", {"type": "object", "properties": {"second": {"type": "number"}}})
 
 
 def saying(stub: Stub, **message: Any) -> None:
