@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import time
@@ -35,15 +36,27 @@ class Keys:
     """All keys of one service. `bootstrap` is a key of the operator's own making, for the tenant "local".
 
     `quota` is what a key may take unless it was made with another. With no key of any kind, the service is open and
-    everybody is the tenant "local"; once there has been one, even a revoked one, it never is.
+    everybody is the tenant "local"; once there has been one, even a revoked one, it never is. What was read is trusted
+    for `trust` seconds, so what another process changes is heeded after that; but nobody is refused unread.
     """
 
-    def __init__(self, records: Records, quota: Quota, bootstrap: str | None = None, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        records: Records,
+        quota: Quota,
+        bootstrap: str | None = None,
+        clock: Clock = time.time,
+        *,
+        trust: float = 0.0,
+    ) -> None:
         self._records = records
         self._quota = quota
         self._bootstrap = bootstrap and _digest(bootstrap)
         self._clock = clock
+        self._trust = trust
         self._closed = bootstrap is not None
+        self._opened_at = -math.inf
+        self._read: dict[str, tuple[float, KeyRecord]] = {}
 
     async def caller(self, secret: str | None) -> Caller:
         """Whose key this is. Raises Unauthorized."""
@@ -54,9 +67,9 @@ class Keys:
         if match is None and self._closed:
             raise _unknown(secret)
         key_id = match[1] if match else ""
-        record, self._closed = await self._records.read(
-            lambda session: (session.get(KeyRecord, key_id), self._closed or _any(session))
-        )
+        record = self._remembered(key_id)
+        if not self._fresh(self._opened_at) and (record is None or not self._good(record, digest)):
+            record = await self._look_up(key_id)
         if not self._closed:
             return replace(LOCAL, quota=self._quota.model_copy(update={"requests_per_minute": None}))
         if record is None or not self._good(record, digest):
@@ -96,7 +109,7 @@ class Keys:
             created_at=now,
             expires_at=None if seconds is None else now + seconds,
         )
-        self._records.writing(lambda session: session.merge(record))
+        self._changed(lambda session: session.merge(record))
         return NewKey(record, secret)
 
     def all(self) -> list[KeyRecord]:
@@ -113,7 +126,7 @@ class Keys:
             record.old_until = self._clock() + grace
             return record
 
-        return NewKey(self._records.writing(change), secret)
+        return NewKey(self._changed(change), secret)
 
     def revoke(self, key_id: str) -> KeyRecord:
         """End a key now; blocks. Raises Missing."""
@@ -123,13 +136,38 @@ class Keys:
             record.revoked_at = self._clock()
             return record
 
-        return self._records.writing(change)
+        return self._changed(change)
 
     def state(self, record: KeyRecord) -> str:
         """active, expired or revoked."""
         if record.revoked_at is not None:
             return "revoked"
         return "active" if self._live(record) else "expired"
+
+    def _remembered(self, key_id: str) -> KeyRecord | None:
+        read_at, record = self._read.get(key_id, (-math.inf, None))
+        return record if self._fresh(read_at) else None
+
+    def _fresh(self, read_at: float) -> bool:
+        return 0 <= self._clock() - read_at < self._trust
+
+    def _changed(self, work: Callable[[Session], KeyRecord]) -> KeyRecord:
+        """Change the records; what was read before is no longer trusted here."""
+        record = self._records.writing(work)
+        self._read.clear()
+        self._opened_at = -math.inf
+        return record
+
+    async def _look_up(self, key_id: str) -> KeyRecord | None:
+        """What the records say. Only keys that exist are remembered: whoever guesses fills no memory."""
+        began = self._clock()
+        record, self._closed = await self._records.read(
+            lambda session: (session.get(KeyRecord, key_id), self._closed or _any(session))
+        )
+        self._opened_at = -math.inf if self._closed else began
+        if record is not None:
+            self._read[key_id] = began, record
+        return record
 
     def _known(self, record: KeyRecord) -> Caller:
         quota = self._quota.model_copy(update=record.quota)

@@ -52,7 +52,7 @@ class Service:
             self.catalogue.resolve(name)
         self.records = Records(settings.records_url)
         secret = settings.api_key.get_secret_value() if settings.api_key else None
-        self.keys = Keys(self.records, settings.quota, secret)
+        self.keys = Keys(self.records, settings.quota, secret, trust=settings.key_seconds)
         self.decoder = decoder_for(settings)
         self.library = _library(settings, self.records)
         self.fetched = _fetched(settings)

@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     api_key: SecretStr | None = Field(None, min_length=20, description="A key that clients may use, made by you.")
+    key_seconds: float = Field(
+        1.0, ge=0, description="How long what was read of a key is trusted; one revoked is good so long."
+    )
     open_metrics: bool = Field(False, description="Whether /metrics needs no key.")
     quota: Quota = Field(Quota(), description="What a key may take unless it was made with another quota.")
     data_dir: Path = Field(Path("data"), description="Where uploaded videos are kept.")

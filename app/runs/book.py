@@ -50,14 +50,18 @@ class Book:
         self._waiting.append(change)
         self._some.set()
 
-    async def flush(self) -> None:
-        """Wait until all that was put lasts. Raises RecordsDown, RecordsFull: it is tried again, but not now."""
+    async def flush(self, *, hurry: bool = True) -> None:
+        """Wait until all that was put lasts; without `hurry`, let it wait for others first.
+
+        Raises RecordsDown, RecordsFull: it is tried again, but not now.
+        """
         if not self._waiting and not self._busy:
             return
         written = asyncio.get_running_loop().create_future()
         self._readers.append(written)
         self._some.set()
-        self._now.set()
+        if hurry:
+            self._now.set()
         await written
 
     async def _write(self) -> None:

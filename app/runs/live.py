@@ -65,6 +65,11 @@ class LiveRun:
         self._over = asyncio.Event()
 
     @property
+    def promised(self) -> bool:
+        """Whether somebody may come back for it, so that what they are told of it has to last."""
+        return self.background or self.idempotency_key is not None
+
+    @property
     def over(self) -> bool:
         """Whether it has come to its end."""
         return self._over.is_set()

@@ -72,7 +72,7 @@ class Runs:
         tasks = [live.task for live in self.live if live.task]
         for live in self.live:
             self._stop(live, "interrupted", Draining())
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self.book.flush(), *tasks, return_exceptions=True)
 
     async def sweep(self) -> None:
         """Forget the runs whose time is over."""
@@ -144,7 +144,7 @@ class Runs:
         try:
             if live.error is not None:
                 raise live.error
-            if live.background or live.idempotency_key is not None:
+            if live.promised:
                 await self._records.write(change)
             else:
                 self.book.put(change)
@@ -180,18 +180,26 @@ class Runs:
         await self._end(live, status)
 
     async def _end(self, live: LiveRun, status: Status) -> None:
-        """Write the end down, then tell it. An answer that cannot be written down is still an answer."""
+        """Write the end down, then tell it. A plain answer is told at once: its client has it and needs no record."""
         live.status = status
+        told = status == "completed" and not live.promised
+        if told:
+            live.end(status)
         if live.recorded.is_set():
-            self.book.put(self._allowance.charge(live.caller.key, live.tokens))
-            error = None if live.error is None else Failure.of(live.error).body["error"]
-            self.book.put(archive.ended(live, status, error))
-            try:
-                await self.book.flush()
-            except (RecordsDown, RecordsFull) as error_:
-                _LOG.error("the end of %s is not written down yet: %s", live.id, error_)
-        live.end(status)
+            await self._record_end(live, status, hurry=not told)
+        if not told:
+            live.end(status)
         self._drop(live)
+
+    async def _record_end(self, live: LiveRun, status: Status, *, hurry: bool) -> None:
+        """Until this is written, the run counts as at work. An answer that cannot be written is still an answer."""
+        self.book.put(self._allowance.charge(live.caller.key, live.tokens))
+        error = None if live.error is None else Failure.of(live.error).body["error"]
+        self.book.put(archive.ended(live, status, error))
+        try:
+            await self.book.flush(hurry=hurry)
+        except (RecordsDown, RecordsFull) as error_:
+            _LOG.error("the end of %s is not written down yet: %s", live.id, error_)
 
     def _drop(self, live: LiveRun) -> None:
         self.live.remove(live)

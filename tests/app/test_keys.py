@@ -21,7 +21,7 @@ from app.errors import Missing, Unauthorized
 from app.keys import Keys
 from app.main import create_app
 from app.quota import Quota
-from app.records import Records
+from app.records import Records, RecordsDown
 from app.settings import Settings
 from tests.app.conftest import body, over_asgi
 
@@ -135,6 +135,39 @@ async def test_without_a_key_the_service_is_open_until_there_has_been_one(keys: 
     keys.revoke(keys.create("acme").record.id)
     with pytest.raises(Unauthorized):
         await keys.caller(None)
+
+
+async def test_what_another_process_changes_is_heeded_within_the_time_that_a_key_is_trusted(
+    records: Records, clock: Clock
+) -> None:
+    here, there = Keys(records, Quota(), clock=clock, trust=1.0), Keys(records, Quota(), clock=clock)
+    assert (await here.caller(None)).tenant == "local"
+    first, other = there.create("acme"), there.create("beta")
+    clock.now += 1
+    with pytest.raises(Unauthorized):
+        await here.caller(None)
+    assert (await here.caller(first.secret)).tenant == "acme"
+    second = there.rotate(first.record.id, grace=0)
+    assert await here.caller(second.secret) == await here.caller(second.secret), "nobody is refused unread"
+    assert (await here.caller(other.secret)).tenant == "beta"
+    there.revoke(first.record.id)
+    clock.now += 0.5
+    assert (await here.caller(second.secret)).tenant == "acme"
+    clock.now += 0.5
+    with pytest.raises(Unauthorized):
+        await here.caller(second.secret)
+
+
+async def test_a_trusted_key_takes_no_transaction(records: Records, clock: Clock) -> None:
+    keys = Keys(records, Quota(), clock=clock, trust=1.0)
+    made = keys.create("acme", seconds=0.75)
+    caller = await keys.caller(made.secret)
+    records.close()
+    clock.now += 0.5
+    assert await keys.caller(made.secret) == caller
+    clock.now += 0.25
+    with pytest.raises(RecordsDown):
+        await keys.caller(made.secret)
 
 
 async def test_the_operators_own_key_is_for_the_tenant_that_was_there_without_keys(records: Records) -> None:

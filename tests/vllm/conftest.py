@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from agents.demo import WEIGHTS
@@ -15,15 +16,16 @@ from agents.demo.questions import DemoQuestion, ask_about
 from agents.demo.seeds import TEST_FROM
 from tests.vllm.install import install, installed, python
 from tests.vllm.server import FLAGS, Server
+from tests.vllm.service import serving
 from tests.vllm.tiny_qwen import save_tiny_qwen
 
 _FILMS = 24
 _A_FILM = 5  # questions about each film
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Async tests run on asyncio."""
+    """Async tests run on asyncio, all in one loop, so that fixtures may outlive them."""
     return "asyncio"
 
 
@@ -61,6 +63,15 @@ def _demo(_starting: tuple[Server, Server]) -> Server:
 def _qwen(_starting: tuple[Server, Server]) -> Server:
     _starting[1].wait()
     return _starting[1]
+
+
+@pytest.fixture(scope="session")
+async def service(
+    _demo: Server, films: list[tuple[Path, list[DemoQuestion]]], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of one service in front of the server with the demo model. Whoever uses it uses `demo` too."""
+    async with serving(_demo, films[0][0].parent, tmp_path_factory.mktemp("service")) as client:
+        yield client
 
 
 @pytest.fixture

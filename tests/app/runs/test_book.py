@@ -90,6 +90,16 @@ async def test_who_asks_waits_for_what_is_just_being_written(records: Fallible, 
     await first
 
 
+async def test_who_is_in_no_hurry_waits_for_others(records: Fallible, book: Book) -> None:
+    book.put(note("a"))
+    patient = asyncio.ensure_future(book.flush(hurry=False))
+    await asyncio.sleep(0.01)
+    book.put(note("b"))
+    await patient
+    assert records.written == 1
+    assert await names(records) == ["a", "b"]
+
+
 async def test_nothing_is_lost_while_the_records_are_down(records: Fallible, book: Book) -> None:
     records.down = True
     book.put(note("a"))

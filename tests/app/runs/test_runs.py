@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from agents.engines.scripted import ScriptedEngine
+from app.records import Records, RunRecord
 from app.settings import Settings
 from tests.app.chat.scene import CHOICE, chat, shown
 from tests.app.conftest import always, body, over_asgi, over_socket
@@ -54,6 +56,33 @@ async def test_an_answer_can_be_read_again_with_all_that_led_to_it(
         "error": None,
         "resumable": False,
     }
+
+
+async def test_only_what_somebody_may_come_back_for_is_written_down_before_it_is_told(
+    settings: Settings, engine: ScriptedEngine, film: Path
+) -> None:
+    """A plain answer waits for no disk. It is written down all the same, and read from there at once."""
+    patient = settings.model_copy(update={"persist_seconds": 600})
+    async with over_asgi(patient, engine) as client:
+        plain = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        assert recorded(settings) == {}
+        named = await client.post("/v1/answers", json=body(film), headers={"idempotency-key": "k"})
+        assert recorded(settings) == {plain: "completed", named.json()["id"]: "completed"}, "in the order of the runs"
+        another = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        assert another not in recorded(settings)
+        assert (await client.get(f"/v1/runs/{another}")).json()["status"] == "completed"
+        last = (await client.post("/v1/answers", json=body(film))).json()["id"]
+    assert recorded(settings)[last] == "completed", "nothing is lost when the service stops"
+
+
+def recorded(settings: Settings) -> dict[str, str]:
+    """The runs in the database and what they came to, whatever a service keeps in mind."""
+    records = Records(settings.records_url)
+    records.open()
+    try:
+        return records.reading(lambda session: {run.id: run.status for run in session.scalars(select(RunRecord))})
+    finally:
+        records.close()
 
 
 async def test_a_completion_is_a_run_whose_media_are_not_shown(settings: Settings, engine: ScriptedEngine) -> None:
