@@ -10,6 +10,25 @@ import httpx
 
 from tests.tools.studio import Script, steady
 
+HALF_AN_UPLOAD = b"\r\n".join(
+    (
+        b"POST /v1/files HTTP/1.1",
+        b"Host: localhost",
+        b"Content-Type: multipart/form-data; boundary=cut",
+        b"Content-Length: 1000000",
+        b"",
+        b"--cut",
+        b'Content-Disposition: form-data; name="purpose"',
+        b"",
+        b"user_data",
+        b"--cut",
+        b'Content-Disposition: form-data; name="file"; filename="film.mp4"',
+        b"",
+        bytes(500_000),
+    )
+)
+"""The first half of an upload, with more of the film to come."""
+
 
 def film(folder: Path) -> bytes:
     """A film of two seconds."""

@@ -8,34 +8,18 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from tests.faults.asking import ask, film, padded, question, upload
+from tests.faults.asking import HALF_AN_UPLOAD, ask, film, padded, question, upload
 from tests.faults.model import Model, modelling
 from tests.faults.service import descendants, serving, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.anyio]
-
-
-HALF_AN_UPLOAD = b"\r\n".join(
-    (
-        b"POST /v1/files HTTP/1.1",
-        b"Host: localhost",
-        b"Content-Type: multipart/form-data; boundary=cut",
-        b"Content-Length: 1000000",
-        b"",
-        b"--cut",
-        b'Content-Disposition: form-data; name="purpose"',
-        b"",
-        b"user_data",
-        b"--cut",
-        b'Content-Disposition: form-data; name="file"; filename="film.mp4"',
-        b"",
-        bytes(500_000),
-    )
-)
 
 
 @pytest.fixture
@@ -147,4 +131,40 @@ async def test_the_service_dies_in_the_middle_of_uploads(tmp_path: Path) -> None
             for number, file in enumerate(kept):
                 assert (await client.get(f"/v1/files/{file}/content")).content == padded(content, number)
                 assert (await ask(client, file)).status_code == 200
+        assert service.complaints() == []
+
+
+async def test_what_was_acknowledged_survives_a_death_among_acknowledgements(tmp_path: Path) -> None:
+    """Uploads and answers come and go until the service is killed, wherever each of them is then.
+
+    Who may ask again for an answer is told it when it is on the disk; a plain answer is told at once, and not kept.
+    """
+    content = film(tmp_path)
+    files: dict[str, int] = {}
+    answers: dict[str, Any] = {}
+
+    async def work(client: httpx.AsyncClient, first: int) -> None:
+        for number in count(first, 8):
+            file = (await upload(client, padded(content, number, 200_000))).json()["id"]
+            files[file] = number
+            headers = {"Idempotency-Key": file}
+            answer = (await client.post("/v1/answers", json=question(file), headers=headers)).json()
+            answers[answer["id"]] = answer
+
+    with serving(tmp_path) as service:
+        async with service.client() as client:
+            working = [asyncio.ensure_future(work(client, first)) for first in range(8)]
+            async with asyncio.timeout(30):
+                while len(answers) < 20:
+                    await asyncio.sleep(0.01)
+            service.kill()
+            ends = await asyncio.gather(*working, return_exceptions=True)
+            assert all(isinstance(end, httpx.TransportError) for end in ends), ends
+        service.start()
+        async with service.client() as client:
+            for file, number in files.items():
+                assert (await client.get(f"/v1/files/{file}/content")).content == padded(content, number, 200_000)
+            for run, answer in answers.items():
+                assert (await client.get(f"/v1/runs/{run}")).json()["response"] == answer
+        assert not list(service.data.rglob("*.part"))
         assert service.complaints() == []

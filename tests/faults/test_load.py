@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.asking import ask, film, padded, question, upload
+from tests.faults.asking import HALF_AN_UPLOAD, ask, film, padded, question, upload
 from tests.faults.bombs import BOMBS
 from tests.faults.model import modelling
 from tests.faults.service import serving, until
@@ -104,6 +104,31 @@ async def test_who_leaves_ends_the_decoding_too(tmp_path: Path) -> None:
             until(lambda: len(service.children) == 1, 5)
             assert time.monotonic() - began < 2
             await settled(client)
+
+
+async def test_who_leaves_after_an_acknowledgement_gets_the_answer_later(tmp_path: Path) -> None:
+    with modelling(1.0) as model, serving(tmp_path, engine=model.engine, retry_grace_seconds=0.1) as service:
+        async with service.client() as client:
+            file = (await upload(client, film(tmp_path))).json()["id"]
+            begun = [(await ask(client, file, seed=seed, background=True)).json()["id"] for seed in range(3)]
+        async with service.client() as client:
+            await settled(client)
+            found = [(await client.get(f"/v1/runs/{run}")).json() for run in begun]
+            assert [(run["status"], run["response"]["answer"]) for run in found] == [("completed", "this")] * 3
+        assert service.complaints() == []
+
+
+async def test_who_leaves_in_mid_upload_leaves_no_file(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        with ExitStack() as stack:
+            for _ in range(10):
+                one = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+                one.sendall(HALF_AN_UPLOAD)
+            until(lambda: len(list(service.data.rglob("*.part"))) == 10, 10)
+        until(lambda: not list(service.data.rglob("*.part")), 10)
+        async with service.client() as client:
+            assert (await client.get("/v1/files")).json()["data"] == []
+        assert service.complaints() == []
 
 
 async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
