@@ -17,7 +17,8 @@ class ViewLimits:
     `frames`: most frames, evenly spread at `fps` frames a second (0: always as many as allowed). `tokens`: most
     tokens for them (0: no limit). `least`: shortest range in seconds; shorter ones are widened. `over`: whether a
     larger wish is made smaller or refused. `hits`: lines found where the call names no number. `weak`: score below
-    which a hit is marked as weak. `facts`: most lines that one call returns.
+    which a hit is marked as weak. `part`: hits below this part of the best score are left out. `speech`: whether a
+    search tells what is said in the clips that it finds. `facts`: most lines that one call returns.
     """
 
     frames: int = 16
@@ -27,6 +28,8 @@ class ViewLimits:
     over: Literal["shrink", "refuse"] = "shrink"
     hits: int = 8
     weak: float = 0.3
+    part: float = 0.0
+    speech: bool = False
     facts: int = 300
 
 

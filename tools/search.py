@@ -37,7 +37,9 @@ class SearchClips(Tool):
             raise ToolError("no_index", "Nothing is known of this film in words.", "Look at it with another tool.")
         place = settle(scene, self.start, self.end)
         hits, said = self._ladder(scene, place.span)
-        return found(scene, hits, (*place.warnings, *said, *_coverage(scene)))
+        kept = _telling(hits, scene.limits.part)
+        spoken = _spoken(scene, kept) if scene.limits.speech else ()
+        return found(scene, [*kept, *spoken], (*place.warnings, *said, *_coverage(scene)))
 
     def _ladder(self, scene: Scene, span: Span) -> tuple[Sequence[Line], tuple[str, ...]]:
         """What fits well in the range; else anywhere in time; else at any length; else what fits weakly."""
@@ -139,6 +141,19 @@ def even(lines: Sequence[Line], count: int) -> Sequence[Line]:
     if len(lines) <= count:
         return lines
     return [lines[(2 * i + 1) * len(lines) // (2 * count)] for i in range(count)]
+
+
+def _telling(lines: Sequence[Line], part: float) -> Sequence[Line]:
+    """The lines whose score is at least a part of the best one: the others share a stray word with the query."""
+    least = part * max((line.score for line in lines if isinstance(line, Hit)), default=0.0)
+    return [line for line in lines if not isinstance(line, Hit) or line.score >= least]
+
+
+def _spoken(scene: Scene, found: Sequence[Line]) -> Sequence[Line]:
+    """What is said within the seconds of some lines and is not among them."""
+    known = {line.id for line in found}
+    said = {line.id: line for hit in found for line in scene.index.subtitles(Span(hit.start, hit.end))}
+    return [line for line in said.values() if line.id not in known]
 
 
 def _fact(line: Line) -> Fact:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -16,21 +18,37 @@ _PAD = 0.1  # part of the box's size that is added on every side
 _LEAST = 1 / 16  # part of the picture; a smaller box is enlarged to it
 
 
-def _numbers(value: Any) -> Any:
-    """Four numbers from a text such as "0.5, 0, 1, 0.5"."""
+# Thirds of a picture, as a model says that cannot measure: "top left", "northwest", "centre".
+_ROWS = {"top": 0, "upper": 0, "north": 0, "bottom": 2, "lower": 2, "south": 2}
+_COLUMNS = {"left": 0, "west": 0, "right": 2, "east": 2}
+_MIDDLE = frozenset({"middle", "centre", "center"})
+_WORD = re.compile("|".join((*_ROWS, *_COLUMNS, *_MIDDLE)))
+
+
+def _box(value: Any) -> Any:
+    """Four numbers from a text such as "0.5, 0, 1, 0.5", or from the words for a ninth of the picture."""
     if not isinstance(value, str):
         return value
+    words = _WORD.findall(value.casefold())
+    if words and not _WORD.sub("", value.casefold()).strip(" -_,"):
+        return _ninth(words)
     return tuple(part for part in value.strip("[]() ").replace(",", " ").split())
 
 
+def _ninth(words: Sequence[str]) -> Box:
+    row = next((_ROWS[word] for word in words if word in _ROWS), 1)
+    column = next((_COLUMNS[word] for word in words if word in _COLUMNS), 1)
+    return column / 3, row / 3, (column + 1) / 3, (row + 1) / 3
+
+
 class Zoom(Tool):
-    """Show one part of the frame at `time` enlarged; `box` is left, top, right, bottom from 0 to 1."""
+    """Show one part of the frame at `time` enlarged; `box` is left, top, right, bottom from 0 to 1, or "top left"."""
 
     essential: ClassVar[tuple[str, ...]] = ("time", "box")
     name: Literal["zoom"] = "zoom"
     time: Seconds = Field(description="Second of the frame.")
-    box: Annotated[Box, BeforeValidator(_numbers)] = Field(
-        description="left, top, right, bottom, as fractions of width and height."
+    box: Annotated[Box, BeforeValidator(_box, json_schema_input_type=Box | str)] = Field(
+        description='left, top, right, bottom, as fractions of width and height; or a ninth in words: "top left".'
     )
 
     def apply(self, scene: Scene) -> Observation:

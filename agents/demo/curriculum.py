@@ -61,7 +61,6 @@ _COUNTS = (1, 2, 3, 4, 4, 6, 8, 8, 12, 16, 16, 24, 32, 32, 32, 48, 64)
 _FEW = {"fact": 4.0, "direct": 4.0}
 _MORE = {"fact": 3.0, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 3.0}
 _MANY = {"fact": 0.7, "direct": 5.0, "open": 1.5, "verify": 2.5, "think": 2.5}
-_LAST = {"direct": 4.0, "open": 1.0, "verify": 2.5, "think": 3.5}
 
 READING = Stage(
     "reading",
@@ -76,30 +75,31 @@ READING = Stage(
     hint=0.5,
     pictures=False,
 )
-_TOOLS = {
+_CALLS = {
     "direct": 3.0,
     "open": 0.5,
     "verify": 2.0,
     "think": 2.0,
-    "seek": 4.0,
-    "sign": 3.0,
-    "caption": 2.0,
+    "seek": 3.0,
+    "sign": 4.5,
+    "caption": 1.5,
     "said": 0.7,
 }
+_ALL = {"direct": 5.0, "open": 1.0, "verify": 3.0, "think": 3.5, "seek": 2.5, "sign": 4.0, "caption": 3.0, "said": 0.7}
 
 SEEKING = Stage(
     "seeking",
-    (Phase("tools", 1200, (4, 8, 8, 12, 16, 24, 32), _TOOLS, _OFTEN, unknown=0.6, tokens=3500, turns=6),),
+    (Phase("calls", 2400, (4, 8, 8, 12, 16, 24, 32), _CALLS, _OFTEN, unknown=0.5, tokens=3500, turns=6),),
     rate=8e-4,
     eyes=0.0,
-    hint=0.2,
+    hint=0.4,
     pictures=False,
 )
 JOINING = Stage(
     "joining",
     (
-        Phase("many", 220, _COUNTS, _MANY, _OFTEN, unknown=0.8, tokens=6500, turns=8),
-        Phase("honest", 600, _COUNTS, _LAST, _OFTEN, unknown=0.9, tokens=6500, turns=8, fade=True),
+        Phase("many", 220, _COUNTS, _ALL, _OFTEN, unknown=0.8, tokens=5000, turns=8),
+        Phase("honest", 800, _COUNTS, _ALL, _OFTEN, unknown=0.9, tokens=5000, turns=8, fade=True),
     ),
     rate=1e-3,
     eyes=2e-4,

@@ -1,4 +1,4 @@
-"""What a planner is taught: which words to search for, which seconds to read, where to look closer.
+"""What a planner is taught: which words to search for, and where to look closer.
 
 The words are those of `agents.planning` on lines of plain text, without explanations. Trajectories are the shortest
 that a viewer who knows where everything is would take; what the index and the subtitles say between is made up.
@@ -16,22 +16,25 @@ from agents.demo.film import Look, Sign
 from agents.demo.lesson import Turn
 from agents.demo.model import TOKENS_PER_FRAME
 from agents.demo.view import Sight, View
-from agents.demo.world import COLOURS, DIGITS, NAMES, SHAPES
+from agents.demo.world import CELLS, COLOURS, DIGITS, NAMES, SHAPES
 from agents.planning.toolbox import Toolbox
 from agents.prompts import ask, label, statement, verify
 from agents.quoting import quote
 from tools.moment import Span
 from tools.tool import Fact
 
-_TOOLS = (
-    ("search_clips", "read_subtitles"),
+_SEARCHING: tuple[tuple[str, ...], ...] = (
+    ("search_clips",),
+    ("search_clips", "view"),
     ("search_clips", "read_subtitles", "view", "zoom"),
-    ("view", "zoom"),
+    ("search_clips", "read_subtitles", "view", "zoom", "ask"),
 )
+_LOOKING: tuple[tuple[str, ...], ...] = (("zoom",), ("view", "zoom"), _SEARCHING[2], _SEARCHING[3])
 _SAID = "The name is {}."
 _END = "<|im_end|>\n"
 _PLACES = "<image>" * TOKENS_PER_FRAME
-_CLIP = 10  # seconds that a caption in the index is about
+_CLIPS = (5, 5, 10)  # seconds that a caption in the index is about
+_TALK = 0.15  # how often somebody speaks in a clip that is found by mistake
 
 
 def caption(view: View) -> Turn:
@@ -40,47 +43,30 @@ def caption(view: View) -> Turn:
 
 
 def seek(rng: Random) -> Turn:
-    """Find in an index what is seen once, and say it; or find when it is seen, and read what is said then."""
-    colour, shape = rng.choice(COLOURS), rng.choice(SHAPES)
+    """Find in an index what is seen once, and say it; or find when it is seen, and say what is said then."""
+    look = colour, shape = rng.choice(COLOURS), rng.choice(SHAPES)
     way = rng.random()
     if way < 0.25:
-        return _found(rng, f"What colour is the {shape}?", COLOURS, colour, (colour, shape), shape)
+        posed, query = _posed(rng, f"What colour is the {shape}?", COLOURS, colour), shape
+        return _turn(posed, rng, (f"search_clips {query}", f"Answer: {colour}"), [_hits(rng, look, query)], _SEARCHING)
     if way < 0.5:
-        return _found(rng, f"Which shape is {colour}?", SHAPES, shape, (colour, shape), colour)
-    return _heard(rng, (colour, shape))
-
-
-def _found(rng: Random, text: str, values: tuple[str, ...], answer: str, look: Look, query: str) -> Turn:
-    lines = [*_captions(rng, look, query, rng.randint(0, 3)), *_speech(rng, rng.choice((0, 0, 1, 3)))]
-    replies = (f"search_clips {query}", f"Answer: {answer}")
-    return _turn(_posed(rng, text, values, answer), rng, replies, [_data(lines)], tools=_TOOLS[rng.random() < 0.3])
-
-
-def _heard(rng: Random, look: Look) -> Turn:
-    colour, shape = look
-    name = rng.choice(NAMES)
-    lines = _captions(rng, look, f"{colour} {shape}", rng.randint(0, 5))
-    (there,) = [line for line in lines if f"{colour} {shape}" in line.text]
-    begin = round(there.start + rng.uniform(-2, _CLIP - 3), 1)
-    spoken = Fact(start=max(0.0, begin), end=begin + rng.uniform(2.3, 5), text=_SAID.format(name), origin="subtitle")
-    text = f"Which name is said when the {colour} {shape} appears?"
-    replies = (f"search_clips {colour} {shape}", f"read_subtitles {there.start:g} {there.end:g}", f"Answer: {name}")
-    posed = _posed(rng, text, NAMES, name)
-    return _turn(posed, rng, replies, [_data(lines), _data([spoken])], tools=_TOOLS[rng.random() < 0.3])
+        posed, query = _posed(rng, f"Which shape is {colour}?", SHAPES, shape), colour
+        return _turn(posed, rng, (f"search_clips {query}", f"Answer: {shape}"), [_hits(rng, look, query)], _SEARCHING)
+    name, query = rng.choice(NAMES), f"{colour} {shape}"
+    posed = _posed(rng, f"Which name is said when the {query} appears?", NAMES, name)
+    return _turn(posed, rng, (f"search_clips {query}", f"Answer: {name}"), [_hits(rng, look, query, name)], _SEARCHING)
 
 
 def closer(view: View, rng: Random) -> Turn:
     """Look closer at a sign that some frames show, and say its digit."""
-    seen = [sight for sight in view.sights if sight.shot.sign is not None]
-    sight = seen[0]
+    sight = next(sight for sight in view.sights if sight.shot.sign is not None)
     sign = sight.shot.sign or Sign("0", 0)
-    left, top = (round(part / 3, 2) for part in (sign.cell % 3, sign.cell // 3))
-    box = f"{left:g} {top:g} {round(left + 1 / 3, 2):g} {round(top + 1 / 3, 2):g}"
-    replies = (f"zoom {label(sight.time)} {box}", f"Answer: {sign.digit}")
+    replies = (f"zoom {label(sight.time)} {CELLS[sign.cell]}", f"Answer: {sign.digit}")
     look = f"{label(sight.time)}{_PLACES}"
     posed = _posed(rng, "What number is on the sign?", DIGITS, sign.digit)
-    turn = _turn(posed, rng, replies, [look], tools=_TOOLS[1 + (rng.random() < 0.7)])
-    return replace(turn, sights=(replace(sight, cell=sign.cell),))
+    turn = _turn(posed, rng, replies, [look], _LOOKING)
+    near = (replace(sight, cell=sign.cell),)
+    return replace(turn, sights=near, about=posed.text[:-1], value=CELLS[sign.cell])
 
 
 def glance(sight: Sight, rng: Random, form: str) -> Turn:
@@ -103,9 +89,10 @@ def hearsay(view: View, rng: Random) -> Turn:
     """Whether a name is the right one, which only the subtitles tell."""
     name = rng.choice(NAMES)
     start = view.sights[0].time
-    line = Fact(start=max(0.0, start - 1), end=start + 2, text=_SAID.format(name), origin="subtitle")
+    said = [name, *(rng.choice(NAMES) for _ in range(rng.choice((0, 0, 1))))]
+    lines = tuple(_line(start - 1 + 4 * place, each) for place, each in enumerate(said))
     text = f"Which name is said when the {view.sights[0].shot.what} appears?"
-    return proof(_posed(rng, text, NAMES, name), name, rng, (line,))
+    return proof(_posed(rng, text, NAMES, name), name, rng, lines)
 
 
 def _posed(rng: Random, text: str, values: tuple[str, ...], answer: str) -> Question:
@@ -115,11 +102,11 @@ def _posed(rng: Random, text: str, values: tuple[str, ...], answer: str) -> Ques
 
 
 def _turn(
-    posed: Question, rng: Random, replies: tuple[str, ...], observed: list[str], *, tools: tuple[str, ...]
+    posed: Question, rng: Random, replies: tuple[str, ...], observed: list[str], tools: tuple[tuple[str, ...], ...]
 ) -> Turn:
     """A conversation: the task, then a reply and what comes of it, in turns."""
     span = Span(0.0, round(rng.choice((rng.uniform(12, 60), rng.uniform(60, 3000))), 1))
-    listing = Toolbox(tools).listing(False)
+    listing = Toolbox(rng.choice(tools)).listing(False)
     task = briefing.plan(statement(posed), span, 4, how="", listing=listing, explain=False)
     pieces: list[tuple[str, float]] = []
     for reply, seen in zip(replies, [*observed, ""], strict=True):
@@ -129,33 +116,43 @@ def _turn(
     return Turn(task, tuple(pieces))
 
 
-def _captions(rng: Random, look: Look, query: str, others: int) -> list[Fact]:
-    """Captions of different clips in order of time, of which one holds the look, and none of the others the query."""
-    starts = sorted(rng.sample(range(0, 2400, _CLIP), others + 1))
+def _hits(rng: Random, look: Look, query: str, name: str = "") -> str:
+    """What a search finds: the clip that holds the look, with the name said in it, and at times some others.
+
+    Now and then the look goes on into the next clip.
+    """
+    length = rng.choice(_CLIPS)
+    others = rng.choice((0, 0, 0, 1, 1, 2, 3))
+    starts = sorted(rng.sample(range(0, 2400, 2 * length), others + 1))
     there = rng.choice(starts)
-    return [_caption(rng, start, look if start == there else None, query) for start in starts]
+    lines: list[Fact] = []
+    for start in starts:
+        lines.append(_caption(rng, start, length, look if start == there else None, query))
+        if start == there and name:
+            lines.append(_line(start + rng.uniform(-2, length - 1), name))
+        elif rng.random() < _TALK:
+            lines.append(_line(start + rng.uniform(-2, length - 1), rng.choice(NAMES)))
+        if start == there and rng.random() < 0.2:
+            lines.append(_caption(rng, start + length, length, look, query))
+    return quote(sorted(lines, key=lambda line: (line.start, line.end)))
 
 
-def _caption(rng: Random, start: int, look: Look | None, query: str) -> Fact:
+def _caption(rng: Random, start: int, length: int, look: Look | None, query: str) -> Fact:
+    """What one clip shows. One that is found by mistake has some of the words of the query."""
     words = query.split()
-    several = len(words) > 1
     seen: list[str] = []
-    while len(seen) < rng.randint(2, 5):
+    count = rng.randint(1, 1 + length // 3)
+    while len(seen) < count:
         other = f"{rng.choice(COLOURS)} {rng.choice(SHAPES)}"
-        hit = other == query if several else query in other.split()
-        if not hit and other not in seen[-1:]:
+        hit = other == query if len(words) > 1 else query in other.split()
+        near = bool(seen) or look is not None or len(words) == 1 or any(word in words for word in other.split())
+        if not hit and near and other not in seen[-1:]:
             seen.append(other)
     if look is not None:
         seen.insert(rng.randint(0, len(seen)), " ".join(look))
-    return Fact(start=start, end=start + _CLIP, text=f"{'; '.join(seen)}.", origin="caption")
+    return Fact(start=start, end=start + length, text=f"{'; '.join(seen)}.", origin="caption")
 
 
-def _speech(rng: Random, count: int) -> list[Fact]:
-    begins = [round(rng.uniform(0, 2400), 1) for _ in range(count)]
-    said = [_SAID.format(rng.choice(NAMES)) for _ in begins]
-    ends = [begin + rng.uniform(2.3, 5) for begin in begins]
-    return [Fact(start=b, end=e, text=t, origin="subtitle") for b, e, t in zip(begins, ends, said, strict=True)]
-
-
-def _data(lines: list[Fact]) -> str:
-    return quote(sorted(lines, key=lambda line: line.start))
+def _line(start: float, name: str) -> Fact:
+    begin = round(max(0.0, start), 1)
+    return Fact(start=begin, end=round(begin + 3.4, 1), text=_SAID.format(name), origin="subtitle")

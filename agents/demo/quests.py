@@ -12,13 +12,17 @@ from agents.demo.quest import caption, closer, glance, hearsay, seek
 from agents.demo.seeds import DEV_FROM, for_training
 from agents.demo.view import Sight, View, random_times, view
 
+_GLANCE = 8  # frames of a first look
 _LATEST = 1800.0  # seconds; how late in a long film a clip may lie
 
 Quest = Callable[[int, int, Random], tuple[View, list[Turn]]]
 
 
-def _seek(_: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
-    return View(make_film(0), ()), [seek(rng) for _ in range(turns)]
+def _seek(frames: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
+    """At times after a first look at the film, which shows nothing of what is sought."""
+    film = make_film(_seed(rng))
+    looked = random_times(film, min(frames, _GLANCE), rng) if rng.random() < 0.3 else []
+    return _moved(view(film, looked), rng), [seek(rng) for _ in range(turns)]
 
 
 def _sign(frames: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:

@@ -18,7 +18,7 @@ from agents.demo.learn import Learner, new_learner
 from agents.demo.model import new_model, new_processor, save
 from agents.demo.tokens import TEMPLATE, new_tokenizer, word_ids
 from agents.demo.vision import train_tower
-from agents.demo.world import COLOURS, SHAPES
+from agents.demo.world import SEEN
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def run(
     """One stage, from its checkpoint if it has one."""
     learner = new_learner(model, stage.rate, stage.eyes, stage.hint, device)
     if not stage.pictures:
-        learner.fixed = torch.tensor(word_ids((*COLOURS, *SHAPES), tokenizer), device=device)
+        learner.fixed = torch.tensor(word_ids(SEEN, tokenizer), device=device)
     path = scratch / f"{stage.name}.pt"
     if learner.resume(path):
         log.info("%s goes on at phase %d, step %d", stage.name, learner.phase, learner.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -38,6 +39,8 @@ class Planner(Strategy):
     view_tokens: int = Field(0, ge=0, le=1_000_000, description="Most tokens for the frames of a look; 0: no limit.")
     over: Literal["shrink", "refuse"] = Field("shrink", description="What becomes of a call that asks for more.")
     hits: int = Field(8, ge=1, le=300, description="Clips that a search finds if the call names no number.")
+    part: float = Field(0.6, ge=0, le=1, description="Found clips below this part of the best one's score are dropped.")
+    speech: bool = Field(True, description="Whether a search tells too what is said in the clips that it finds.")
     calls: int = Field(4, ge=1, le=16, description="Calls that one reply may make.")
     keep: int = Field(128, ge=0, le=4096, description="Frames of earlier calls that stay in the conversation.")
     replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
@@ -60,7 +63,7 @@ class Planner(Strategy):
             first if self.shown else (),
             way=choose(self.protocol, run),
             habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.reanswer),
-            limits=ViewLimits(self.view_frames, self.view_fps, self.view_tokens, over=self.over, hits=self.hits),
+            limits=self._limits,
             sampling=Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
         )
         for turn in range(self.rounds):
@@ -71,3 +74,8 @@ class Planner(Strategy):
         return await settle(
             run, direct, search.answer, findings, support=self.support, frames=self.proof, stopped=search.stopped
         )
+
+    @property
+    def _limits(self) -> ViewLimits:
+        looks = ViewLimits(self.view_frames, self.view_fps, self.view_tokens, over=self.over)
+        return replace(looks, hits=self.hits, part=self.part, speech=self.speech)

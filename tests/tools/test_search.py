@@ -37,6 +37,19 @@ def test_hits_come_in_order_of_time_with_their_scores(known: Scene) -> None:
     assert seen.summary == "2 lines"
 
 
+def test_what_is_said_in_the_clips_found_comes_with_them(video: Video) -> None:
+    some = scene(video, [*CAPTIONS, *SPOKEN], limits=ViewLimits(hits=2, speech=True))
+    seen = SearchClips(query="red star").apply(some)
+    assert [(fact.start, fact.origin) for fact in seen.data] == [(0, "caption"), (40, "caption"), (44, "subtitle")]
+    assert seen.data[2].score is None, "it was not searched for"
+
+
+@pytest.mark.parametrize(("part", "found"), [(0.0, 3), (0.6, 2), (1.0, 1)])
+def test_hits_far_below_the_best_are_left_out(video: Video, part: float, found: int) -> None:
+    some = scene(video, CAPTIONS, limits=ViewLimits(part=part))
+    assert len(SearchClips(query="red star").apply(some).data) == found
+
+
 def test_how_much_of_the_film_has_captions_is_said(known: Scene) -> None:
     assert "captions_cover_57%" in SearchClips(query="red star").apply(known).warnings
 

@@ -92,14 +92,25 @@ def test_a_box_is_padded_and_stays_inside(video: Video) -> None:
         ((50, 0, 100, 50), (0.45, 0, 1, 0.55), ("box_rescaled",)),
         ((500, 0, 1000, 500), (0.45, 0, 1, 0.55), ("box_rescaled",)),
         ((0.5, 0.5, 0.5, 0.5), (0.46875, 0.46875, 0.53125, 0.53125), ()),
+        ("top left", (0, 0, 0.3667, 0.3667), ()),
+        ("southeast", (0.6333, 0.6333, 1, 1), ()),
+        ("Upper-Right", (0.6333, 0, 1, 0.3667), ()),
+        ("centre", (0.3, 0.3, 0.7, 0.7), ()),
+        ("middle right", (0.6333, 0.3, 1, 0.7), ()),
     ],
     ids=str,
 )
 def test_a_box_becomes_one_that_exists(video: Video, box: Any, settled: Any, said: Any) -> None:
     seen = Zoom(time=5, box=box).apply(scene(video))
     assert seen.exhibit is not None
-    assert seen.exhibit.box == pytest.approx(settled)
+    assert seen.exhibit.box == pytest.approx(settled, abs=1e-4)
     assert seen.warnings == said
+
+
+@pytest.mark.parametrize("words", ["the left star", "", "top left of 3", "nowhere"])
+def test_words_that_name_no_ninth_are_no_box(words: str) -> None:
+    with pytest.raises(ValidationError):
+        Zoom.model_validate({"name": "zoom", "time": 5, "box": words})
 
 
 def test_what_is_no_box_is_refused(video: Video) -> None:

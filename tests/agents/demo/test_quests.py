@@ -32,11 +32,10 @@ def replies(turn_pieces: tuple[tuple[str, float], ...]) -> list[str]:
 def test_the_task_is_worded_as_the_planner_words_it(video: Video) -> None:
     done = search(video, [sure("A", 0.4), "search_clips red star", "Answer: red"], protocol="terse")
     task = done.calls[1].text
-    taught = seek(Random(0)).ask
-    assert "\nA. " in task and "\nA. " in taught
-    assert "\nFilm: 0 to " in task and "\nFilm: 0 to " in taught
-    listed = {"search_clips QUERY", "read_subtitles START END"}
-    assert listed <= set(task.splitlines()) and listed <= set(taught.splitlines())
+    taught = [seek(Random(seed)).ask for seed in range(12)]
+    (head, listed) = re.split(r"Film: 0 to [\d.]+ s\n", task)
+    assert "\nA. " in head and all("\nA. " in each for each in taught)
+    assert any(each.endswith(listed) and re.search(r"\nFilm: 0 to [\d.]+ s\n", each) for each in taught)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -59,7 +58,8 @@ def test_of_the_captions_only_one_answers() -> None:
         words = query.removeprefix("search_clips ")
         data = next(text for text, weight in turn.reply if weight == 0.0 and "<data>" in text)
         hits = [line for line in data.splitlines() if re.search(rf"\b{words}\b", line) and line[0].isdigit()]
-        assert len(hits) == 1, data
+        assert 1 <= len(hits) <= 2, data
+        assert len({" ".join(re.findall(rf"\w+ \b{words}|\b{words} \w+", hit)) for hit in hits}) == 1 or " " in words
 
 
 def test_a_grown_vocabulary_keeps_what_was_known() -> None:
