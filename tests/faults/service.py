@@ -57,7 +57,7 @@ class Service:
         with self.log.open("ab") as log:
             command = [*self._wrapper, sys.executable, "-m", "app", "serve"]
             self._process = subprocess.Popen(command, cwd=ROOT, env={**kept, **named}, stdout=log, stderr=log)
-        until(self._ready, 60)
+        until(self._ready, 180)
 
     def kill(self) -> None:
         """As a power cut would."""
