@@ -1,4 +1,4 @@
-"""Stage 3: pictures are put into the decoder's own words, so that it can read them as it reads a transcript.
+"""Stage 4: pictures are put into the decoder's own words, so that it can read them as it reads a transcript.
 
 Every token of a frame learns to be the sum of the words for what the frame shows: its colour and its shape, and where
 a sign is; of a closer look, the digit on the sign. Without it the joint stage names shapes but not colours: the tower

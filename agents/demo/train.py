@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from agents.demo import WEIGHTS
 from agents.demo.align import align
 from agents.demo.batch import Batch
-from agents.demo.curriculum import JOINING, READING, Phase, Stage, batches
+from agents.demo.curriculum import JOINING, READING, SEEKING, Phase, Stage, batches
 from agents.demo.learn import Learner, new_learner
 from agents.demo.model import new_model, new_processor, save
 from agents.demo.tokens import TEMPLATE, new_tokenizer, word_ids
@@ -22,7 +23,7 @@ from agents.demo.world import SEEN
 
 log = logging.getLogger(__name__)
 
-STAGES = ("vision", "reading", "align", "joining")
+STAGES = ("vision", "reading", "seeking", "align", "joining")
 _SAVE_EVERY = 60.0  # seconds
 
 
@@ -35,11 +36,14 @@ def train(out: Path, scratch: Path, stages: tuple[str, ...], device: str) -> Non
         train_tower(model.model.vision_tower, scratch / "vision.pt", device)
     if "reading" in stages:
         run(READING, model, tokenizer, scratch, device)
+    if "seeking" in stages:
+        _inherit("reading", model, scratch, device)
+        run(SEEKING, model, tokenizer, scratch, device)
     if "align" in stages:
-        _inherit(model, scratch, device)
+        _see(model, scratch, device)
         align(model, tokenizer, scratch / "align.pt", device)
     if "joining" in stages:
-        _inherit(model, scratch, device)
+        _see(model, scratch, device)
         align(model, tokenizer, scratch / "align.pt", device)
         run(JOINING, model, tokenizer, scratch, device)
         save(model.cpu(), new_processor(tokenizer, TEMPLATE), out)
@@ -82,21 +86,26 @@ def _teach(learner: Learner, phase: Phase, stream: Iterator[Batch], path: Path) 
 
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of this run, or that of the committed model: ids must not change under what was learned."""
+    """The tokenizer of this run, else that of the committed model: ids must not change under what was learned."""
     if folder.exists():
         return PreTrainedTokenizerFast.from_pretrained(folder)
     committed = (WEIGHTS / "tokenizer.json").exists()
     tokenizer = PreTrainedTokenizerFast.from_pretrained(WEIGHTS) if committed else new_tokenizer()
+    if len(set(word_ids(SEEN, tokenizer))) < len(SEEN):
+        tokenizer = new_tokenizer()  # the committed one is older than some words that a frame may be read as
     tokenizer.save_pretrained(folder)
     return tokenizer
 
 
-def _inherit(model: LlavaForConditionalGeneration, scratch: Path, device: str) -> None:
-    """Take the decoder from the reading stage and the eyes from the vision stage."""
-    for name in ("reading", "vision"):
-        path = scratch / f"{name}.pt"
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: run stage {name} first")
-        state = torch.load(path, map_location=device, weights_only=True)["model"]
-        target = model if name == "reading" else model.model.vision_tower
-        target.load_state_dict(state)
+def _see(model: LlavaForConditionalGeneration, scratch: Path, device: str) -> None:
+    """Take the decoder from the seeking stage and the eyes from the vision stage."""
+    _inherit("seeking", model, scratch, device)
+    _inherit("vision", model.model.vision_tower, scratch, device)
+
+
+def _inherit(stage: str, model: nn.Module, scratch: Path, device: str) -> None:
+    """Go on from what an earlier stage has learned."""
+    path = scratch / f"{stage}.pt"
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: run stage {stage} first")
+    model.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
