@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import delete
-from sqlalchemy.orm import Session
 
 from app.caller import Caller
 from app.errors import Spent
 from app.records import Records, UsageRecord
+from app.runs.changes import Charged
 
 _DAY = 24 * 3600.0
 _KEPT_DAYS = 400
@@ -48,19 +48,9 @@ class Allowance:
         most = min(left, caller.quota.tokens_per_run or left)
         return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}))
 
-    def charge(self, key: str, tokens: int) -> Callable[[Session], None]:
+    def charge(self, key: str, tokens: int) -> Charged:
         """What to do to the records when a run of this key has ended."""
-        day = _day(self._clock())
-
-        def change(session: Session) -> None:
-            used = session.get(UsageRecord, (key, day))
-            if used is None:
-                used = UsageRecord(key=key, day=day, runs=0, tokens=0)
-                session.add(used)
-            used.runs += 1
-            used.tokens += tokens
-
-        return change
+        return Charged(key, _day(self._clock()), tokens)
 
     async def sweep(self) -> None:
         """Forget days long past."""

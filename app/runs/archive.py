@@ -15,13 +15,15 @@ from sqlalchemy.orm import Session, undefer
 from agents.trace import Event
 from app.cards import ErrorBody
 from app.records import EventRecord, RunRecord
-from app.runs.book import Change
+from app.runs.changes import Begun, Change, Changed, Happened
 from app.runs.live import OVER, LiveRun, Told
 from app.runs.schemas import RunEvent, RunObject, RunSummary
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _LONGEST = 200
 """Characters of a data URL that are shown."""
+_UNTRIED = {"attempts": 1, "tokens": 0, "started_at": None, "finished_at": None, "response": None, "error": None}
+"""Columns of a run at which nobody has worked yet."""
 _INTERRUPTED = ErrorBody(
     message="The service stopped before this run was over. Resume it, or ask again.",
     type="server_error",
@@ -31,30 +33,30 @@ _INTERRUPTED = ErrorBody(
 
 
 def begun(live: LiveRun, *, instance: str, model: str, kept_bytes: int) -> Change:
-    """A new run. Its request is read and compressed where the change is made, off the event loop."""
+    """A new run. Its request is read and compressed where the change is made."""
 
-    def change(session: Session) -> None:
+    def row() -> dict[str, Any]:
         document = live.job.document()
-        session.add(
-            RunRecord(
-                id=live.id,
-                tenant=live.caller.tenant,
-                key=live.caller.key,
-                endpoint=live.job.endpoint,
-                status=live.status,
-                background=live.background,
-                instance=instance,
-                request_id=live.request_id,
-                model=live.job.model or model,
-                request=shown(document["request"]),
-                kept=_kept(document, None if live.background else kept_bytes),
-                digest=live.digest,
-                idempotency_key=live.idempotency_key,
-                created_at=live.created_at,
-            )
-        )
+        return {
+            "id": live.id,
+            "tenant": live.caller.tenant,
+            "key": live.caller.key,
+            "endpoint": live.job.endpoint,
+            "status": status,
+            "background": live.background,
+            "instance": instance,
+            "request_id": live.request_id,
+            "model": live.job.model or model,
+            "request": shown(document["request"]),
+            "kept": _kept(document, None if live.background else kept_bytes),
+            "digest": live.digest,
+            "idempotency_key": live.idempotency_key,
+            "created_at": live.created_at,
+            **_UNTRIED,
+        }
 
-    return change
+    status = live.status
+    return Begun(live.id, row)
 
 
 def begun_again(live: LiveRun, *, instance: str) -> Change:
@@ -75,13 +77,12 @@ def begun_again(live: LiveRun, *, instance: str) -> Change:
 
 def started(run_id: str) -> Change:
     """A run whose turn it is."""
-    fields = {"status": "running", "started_at": time.time()}
-    return lambda session: session.execute(update(RunRecord).where(RunRecord.id == run_id).values(fields))
+    return Changed(run_id, {"status": "running", "started_at": time.time()})
 
 
 def told(run_id: str, what: Told) -> Change:
     """An event."""
-    return lambda session: session.add(EventRecord(run=run_id, seq=what.seq, choice=what.choice, data=what.data))
+    return Happened(lambda: {"run": run_id, "seq": what.seq, "choice": what.choice, "data": what.data})
 
 
 def ended(live: LiveRun, status: str, error: Mapping[str, Any] | None) -> Change:
@@ -94,7 +95,7 @@ def ended(live: LiveRun, status: str, error: Mapping[str, Any] | None) -> Change
         "tokens": live.tokens,
         **({"kept": None} if status == "completed" else {}),
     }
-    return lambda session: session.execute(update(RunRecord).where(RunRecord.id == live.id).values(fields))
+    return Changed(live.id, fields)
 
 
 def interrupt(session: Session, instance: str) -> int:

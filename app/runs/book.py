@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-from sqlalchemy.orm import Session
-
 from app.records import Records, RecordsDown, RecordsFull
+from app.runs.changes import Change, apply
 
-Change = Callable[[Session], object]
 _LOG = logging.getLogger("secondlook")
 _MOST = 10_000
 """Changes held back while the records cannot be written; then the oldest are given up."""
@@ -90,7 +88,7 @@ class Book:
     async def _apply(self, changes: Sequence[Change]) -> None:
         """All in one transaction; if one of them is wrong, each in its own, so that the others are not lost with it."""
         try:
-            await self._records.write(partial(_apply, changes=changes))
+            await self._records.write(partial(apply, changes=changes))
         except (RecordsDown, RecordsFull):
             raise
         except Exception:
@@ -105,11 +103,6 @@ class Book:
                 await self._now.wait()
         except TimeoutError:
             pass
-
-
-def _apply(session: Session, changes: Sequence[Change]) -> None:
-    for change in changes:
-        change(session)
 
 
 def _tell(readers: Sequence[asyncio.Future[None]], error: Exception | None) -> None:

@@ -21,7 +21,8 @@ from app.middleware import observe
 from app.records import Records, RecordsDown, RecordsFull
 from app.report import new_id, rounded
 from app.runs import archive
-from app.runs.book import Book, Change
+from app.runs.book import Book
+from app.runs.changes import Change
 from app.runs.job import Job, Place
 from app.runs.live import OVER, LiveRun, Status
 from app.runs.registry import Registry

@@ -11,7 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.records import KeyRecord, Records, RecordsDown
-from app.runs.book import Book, Change
+from app.runs.book import Book
+from app.runs.changes import Change
 
 pytestmark = pytest.mark.anyio
 
