@@ -22,7 +22,7 @@ FLAGS: Mapping[str, str | None] = {
     "--logprobs-mode": "processed_logprobs",
     "--trust-request-mm-kwargs": None,
 }
-_SURROUNDINGS = {
+SURROUNDINGS = {
     "VLLM_TARGET_DEVICE": "cpu",
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_NO_USAGE_STATS": "1",
@@ -44,7 +44,7 @@ class Server(Child):
         *,
         name: str = "demo",
         flags: Mapping[str, str | None] = FLAGS,
-        surroundings: Mapping[str, str] = _SURROUNDINGS,
+        surroundings: Mapping[str, str] = SURROUNDINGS,
     ) -> None:
         self.name = name
         port = free_port()

@@ -27,7 +27,7 @@ from tests.bench.engine import answering, densifying, escalating, full_size, ove
 from tests.bench.engine.claim import Claim, table
 from tests.bench.footage import film as footage
 from tests.vllm.install import install, installed, python
-from tests.vllm.server import FLAGS, Server
+from tests.vllm.server import FLAGS, SURROUNDINGS, Server
 from tests.vllm.service import asking
 from tests.vllm.tiny_qwen import save_tiny_qwen
 
@@ -35,6 +35,7 @@ PARTS = ("overhead", "votes", "rounds", "auto")
 _SEEDS = TEST_FROM + 600
 _FOOTAGE = Path(tempfile.gettempdir()) / "secondlook-footage"
 _UNIFORM = '{"video": {"video_backend": "opencv", "num_frames": 32}}'  # else vLLM takes two frames a second of a film
+_PATIENT = {**SURROUNDINGS, "VLLM_VIDEO_FETCH_TIMEOUT": "600"}  # it fetches and decodes a film eight times at once
 _TITLES = {
     "overhead": "Overhead of the service: the same call, through it and straight to vLLM",
     "votes": "self_consistency, 8 samples on 32 frames of a 10-minute film, against its_hub 1.2.0",
@@ -82,7 +83,10 @@ async def _cpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
     if "votes" in options.parts:
         save_tiny_qwen(folder / "qwen")
         flags = {**FLAGS, "--max-model-len": "4096", "--media-io-kwargs": _UNIFORM}
-        with _running(Server(python(), folder / "qwen", folder / "qwen.log", name="qwen3-vl", flags=flags)) as server:
+        tiny = Server(
+            python(), folder / "qwen", folder / "qwen.log", name="qwen3-vl", flags=flags, surroundings=_PATIENT
+        )
+        with _running(tiny) as server:
             found["votes"] = [*await _votes(server, folder), *found["votes"]]
     return found
 

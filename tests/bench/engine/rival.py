@@ -1,7 +1,8 @@
 """Self-consistency as the package its_hub does it, in an environment of its own: reads jobs, prints what happened.
 
 A job is a line of JSON: {"endpoint", "model", "content", "samples", "max_tokens"}. So is a result:
-{"seconds", "chosen", "texts", "prompt_tokens", "completion_tokens"}. Everything not named here is its_hub's default.
+{"seconds", "chosen", "texts", "prompt_tokens", "completion_tokens"}. Everything not named here is its_hub's default;
+but a reply may take as long as it takes: the five minutes after which aiohttp gives up are too few on a busy machine.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from time import perf_counter
 from typing import Any
 
+import aiohttp
 from its_hub import OpenAICompatibleLanguageModel, SelfConsistency
 from its_hub.api import ChatMessage
 
@@ -37,6 +39,7 @@ async def vote(job: dict[str, Any]) -> dict[str, Any]:
 
 async def main() -> None:
     """Do all jobs, one after another."""
+    aiohttp.client.DEFAULT_TIMEOUT = aiohttp.ClientTimeout(total=None)
     for line in sys.stdin:
         print(json.dumps(await vote(json.loads(line))), flush=True)
 
