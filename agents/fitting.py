@@ -20,17 +20,37 @@ class Fitted:
     degraded: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What `engine.context` leaves for a prompt, in tokens. Its words are counted once, and only if it is tight."""
+
+    engine: Engine
+    tokens: int
+    words: int | None = None
+
+    @classmethod
+    async def around(cls, engine: Engine, prompt: Prompt, sampling: Sampling) -> _Room | None:
+        """The room next to the reply and the tools that the model is told of; None if it has no end. EngineError."""
+        if engine.context is None:
+            return None
+        room = cls(engine, engine.context - sampling.max_tokens - spoken_of(sampling))
+        if room.holds(prompt):
+            return room
+        return replace(room, words=sum([await engine.count(text) for text in texts_of(prompt)]))
+
+    def holds(self, prompt: Prompt) -> bool:
+        """Whether a prompt of these words fits, with whatever pictures."""
+        return reserve(self.engine, prompt, text_tokens=self.words) <= self.tokens
+
+
 async def fits(engine: Engine, prompt: Prompt, sampling: Sampling) -> bool:
     """Whether a prompt as it is and its reply are within `engine.context` tokens. Raises EngineError."""
-    room = engine.context
-    if room is None or reserve(engine, prompt) + spoken_of(sampling) + sampling.max_tokens <= room:
-        return True
-    text_tokens = sum([await engine.count(text) for text in texts_of(prompt)])
-    return reserve(engine, prompt, text_tokens=text_tokens) + spoken_of(sampling) + sampling.max_tokens <= room
+    room = await _Room.around(engine, prompt, sampling)
+    return room is None or room.holds(prompt)
 
 
 async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
-    """The prompt within `engine.context` tokens, reply included, and `engine.most_pictures`.
+    """The prompt within `engine.context` tokens, reply and tools included, and `engine.most_pictures`.
 
     Its words are counted only when the upper bound, one token a byte, does not fit. Raises TooLong, EngineError.
     """
@@ -42,17 +62,10 @@ async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
 
 
 async def _fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
-    if engine.context is None or reserve(engine, prompt) + sampling.max_tokens <= engine.context:
+    room = await _Room.around(engine, prompt, sampling)
+    if room is None or room.holds(prompt):
         return Fitted(prompt)
-    text_tokens = sum([await engine.count(text) for text in texts_of(prompt)])
-
-    def fits(smaller: Prompt) -> bool:
-        room = (engine.context or 0) - sampling.max_tokens
-        return reserve(engine, smaller, text_tokens=text_tokens) <= room
-
-    if fits(prompt):
-        return Fitted(prompt)
-    return _shrunk(engine, prompt, fits)
+    return _shrunk(engine, prompt, room.holds)
 
 
 def _shrunk(engine: Engine, prompt: Prompt, fits: Callable[[Prompt], bool]) -> Fitted:

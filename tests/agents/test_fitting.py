@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from agents.budget import Budget
-from agents.engine import Generation, Prompt, Sampling, TooLong, pictures_of
+from agents.engine import Generation, Prompt, Sampling, TooLong, ToolSpec, pictures_of
 from agents.engines.scripted import Call, ScriptedEngine
-from agents.fitting import Fitted, fit
+from agents.fitting import Fitted, fit, fits
 from agents.presets import Catalogue
 from agents.pricing import reserve
 from agents.run import Run
@@ -134,3 +134,14 @@ def test_a_prompt_is_not_sent_again_when_nothing_was_learned(video: Video) -> No
     with pytest.raises(TooLong):
         asyncio.run(conduct(Catalogue.load().resolve("direct"), run))
     assert len(engine.calls) == 1 and run.ledger.calls == 0
+
+
+def test_room_is_kept_for_the_tools_that_the_model_is_told_of() -> None:
+    engine = ScriptedEngine([], side=56, least_side=16, context=900, tokens_per_frame=100)
+    tool = ToolSpec("look", "Look closer. " * 20, {})
+    plain, told = SHORT, Sampling(max_tokens=10, tools=(tool,))
+    prompt = strip(8, "What?")
+    assert asyncio.run(fits(engine, prompt, plain)) and not asyncio.run(fits(engine, prompt, told))
+    found = asyncio.run(fit(engine, prompt, told))
+    assert longest(found.prompt) == 42
+    assert asyncio.run(fits(engine, found.prompt, told))
