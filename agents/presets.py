@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,8 +54,7 @@ class Catalogue:
     @classmethod
     def load(cls) -> Catalogue:
         """All programs, and the presets that are shipped."""
-        tables = tomllib.loads(_PRESETS.read_text("utf-8"))
-        return cls({name: Preset.model_validate(table) for name, table in tables.items()})
+        return cls(_shipped())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,6 +74,12 @@ class Catalogue:
             return self._adapter.validate_python(given)
         except ValidationError as error:
             raise _explain(name, error) from None
+
+
+@cache
+def _shipped() -> Mapping[str, Preset]:
+    tables = tomllib.loads(_PRESETS.read_text("utf-8"))
+    return {name: Preset.model_validate(table) for name, table in tables.items()}
 
 
 def _explain(name: str, error: ValidationError) -> BadStrategy:

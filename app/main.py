@@ -29,6 +29,7 @@ from app.settings import Settings
 
 QUESTIONS = (AnswerJob.endpoint, ChatJob.endpoint)
 """Where media may come with the question."""
+_ROUTERS = (runs.router, chat.router, router, files.router, indexes.router, public)
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
@@ -60,8 +61,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
     )
     app.state.service = service
-    for each in (runs.router, chat.router, router, files.router, indexes.router, public):
-        app.include_router(each)
+    for each in _ROUTERS:  # including them would build all their routes anew, at the first request of every app
+        app.router.routes.extend(each.routes)
     return app
 
 

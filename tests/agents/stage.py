@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ DESCRIBE = Question(text="Describe it.", kind="open", length=64)
 IS_IT = Question(text="Is it red?", kind="yesno")
 
 Perform = Callable[..., "Performance"]
+CATALOGUE = Catalogue.load()
+_LOOP = asyncio.Runner()  # one loop with one pool of threads: to start them takes longer than most performances
+atexit.register(_LOOP.close)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def play(
     """Run a strategy against a script."""
     scripted = ScriptedEngine(script, **engine)
     run = Run(question, video, scripted, budget=budget, seed=seed, index=index, span=span)
-    outcome = asyncio.run(conduct(Catalogue.load().resolve(spec), run))
+    outcome = _LOOP.run(conduct(CATALOGUE.resolve(spec), run))
     return Performance(outcome, run, scripted)
 
 

@@ -13,12 +13,11 @@ from agents.answer import Question
 from agents.budget import Budget
 from agents.engine import Prompt, Reply, Sampling
 from agents.engines.scripted import Line
-from agents.presets import Catalogue
 from agents.strategies import PROGRAMS
-from tests.agents.stage import COLOURS, DESCRIBE, HOW_MANY, IS_IT, WHAT, play
+from tests.agents.stage import CATALOGUE, COLOURS, DESCRIBE, HOW_MANY, IS_IT, WHAT, play
 from tools.video import Video
 
-NAMES = Catalogue.load().names
+NAMES = CATALOGUE.names
 AGENTS = frozenset({"planner", "investigate", "committee"})
 ADVERSARIAL = (
     "",
@@ -70,7 +69,7 @@ def test_answers_every_kind_of_question_with_defaults(name: str, question: Quest
     assert done.value is not None
     assert done.run.ledger.calls == len(done.calls) >= 1
     assert done.calls[0].frames > 0, "a video is never silently dropped"
-    reading = Catalogue.load().resolve(name).name in AGENTS  # what they read was found in the film
+    reading = CATALOGUE.resolve(name).name in AGENTS  # what they read was found in the film
     assert reading or all(call.frames > 0 for call in done.calls)
 
 
@@ -141,7 +140,6 @@ def test_fits_on_one_screen(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_resolves_from_its_own_dump(name: str) -> None:
-    catalogue = Catalogue.load()
-    strategy = catalogue.resolve(name)
+    strategy = CATALOGUE.resolve(name)
     dumped = json.loads(strategy.model_dump_json())
-    assert catalogue.resolve(dumped) == strategy
+    assert CATALOGUE.resolve(dumped) == strategy
