@@ -119,19 +119,22 @@ class Server:
         return self._error("broke the connection: it may be restarting", repr(error))
 
     def _read(self, response: httpx.Response) -> Any:
+        if response.is_success:
+            return self._json(response)
         status, words = response.status_code, _words(response)
         if status in _BUSY:
             raise self._error(f"is too busy or not ready ({status})", words)
         if status in (401, 403):
             raise self._error(f"does not accept the key ({status})", words)
-        if not response.is_success:
-            refused = 400 <= status < 500
-            problem = self._error(f"refused the request ({status})" if refused else f"failed ({status})", words)
-            raise (Refused if refused else Failed)(str(problem), problem.detail, status, words)
+        refused = 400 <= status < 500
+        problem = self._error(f"refused the request ({status})" if refused else f"failed ({status})", words)
+        raise (Refused if refused else Failed)(str(problem), problem.detail, status, words)
+
+    def _json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
         except ValueError:
-            raise self._error("sent something that is not JSON", words) from None
+            raise self._error("sent something that is not JSON", _words(response)) from None
 
     def _error(self, what: str, words: str = "") -> EngineError:
         return EngineError(f"The model server {what}.", f"the model server at {self.base} {what}: {words}".rstrip(": "))
