@@ -16,6 +16,12 @@ from time import perf_counter
 
 FOLDER = Path(__file__).parents[2] / ".venv-clients"
 _PYTEST = "pytest==9.*"  # runs the files in `inside`
+_TORCH = "torch==2.13.*"
+# What evaluating over HTTP imports. All that lmms_eval asks for is a hundred packages more, for models in process.
+_LMMS_EVAL = (
+    "accelerate datasets decord evaluate loguru openai==2.* pillow pytablewriter python-dotenv sacrebleu scikit-learn "
+    "sympy tenacity tqdm-multiprocess transformers==5.*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ CLIENTS: Mapping[str, Client] = {
     "litellm": Client(("litellm==1.106.0", _PYTEST)),
     "langchain": Client(("langchain-openai==1.7.*", _PYTEST)),
     "its_hub": Client(("its_hub[lm]==1.2.*", _PYTEST)),
+    "lmms_eval": Client((_TORCH, *_LMMS_EVAL.split()), alone=("lmms_eval==0.7.3",)),
+    "guidellm": Client((_TORCH, "guidellm==0.8.*", "pillow")),
 }
 
 
@@ -67,11 +75,11 @@ def ensure(name: str) -> Path:
 
 def _install(name: str, client: Client) -> None:
     if not python(name).exists():
-        venv.create(FOLDER / name, with_pip=True)
-    pip = [str(python(name)), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
+        venv.create(FOLDER / name, with_pip=False)
+    pip = [sys.executable, "-m", "pip", "--python", str(python(name)), "-qq", "--disable-pip-version-check", "install"]
+    subprocess.run([*pip, *client.wanted], check=True)
     if client.alone:
         subprocess.run([*pip, "--no-deps", *client.alone], check=True)
-    subprocess.run([*pip, *client.wanted], check=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from agents.demo.seeds import TEST_FROM
 from tests.faults.model import modelling
 from tests.faults.service import ROOT, Service, serving
 
-FILMS = 6
+FILMS = 20
 A_FILM = 3  # questions about each
 FRAMES = 16
 SLOW = 1.0

@@ -1,4 +1,4 @@
-"""vLLM's load generator: no request fails."""
+"""Load generators, vLLM's and guidellm: no request fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 from agents.demo import WEIGHTS
 from tests.clients.conftest import INSIDE
-from tests.clients.stage import Stage
+from tests.clients.install import ensure
+from tests.clients.stage import Stage, pictures
 from tests.vllm.install import install, installed, python
 
 REQUESTS = 12
@@ -45,6 +46,32 @@ def test_vllm_bench(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) 
     _run(command, environment)
     result = json.loads((tmp_path / "result.json").read_text())
     assert (result["completed"], result["failed"]) == (REQUESTS, 0)
+
+
+def test_guidellm(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) -> None:
+    """Films and pictures in turn, streamed. It sends films as `data:video/unknown`.
+
+    What it cannot load it skips without an end: made-up films, if what it makes them with is not installed.
+    """
+    asked = stage.asked[:REQUESTS:2]
+    films = [{"prompt": each.words, "video": f"{stage.site}/{each.film.name}", "image": None} for each in asked]
+    stills = [{"prompt": each.words, "video": None, "image": pictures(each.film)[0]} for each in asked]
+    (tmp_path / "asked.jsonl").write_text("\n".join(json.dumps(each) for each in films + stills))
+    how = {
+        "backend": f"kind=openai_http,target={stage.service.url},model=demo,api_key={stage.key}",
+        "profile": "kind=concurrent,streams=4",
+        "constraint": f"kind=max_requests,count={REQUESTS}",
+        "data": f"kind=json_file,path={tmp_path / 'asked.jsonl'}",
+        "tokenizer": f"kind=hf_auto,model={WEIGHTS}",
+        "output": f"kind=json,path={tmp_path / 'result.json'}",
+    }
+    command = [str(ensure("guidellm").with_name("guidellm")), "run", "--disable-progress"]
+    for name, value in how.items():
+        command += [f"--{name}", value]
+    _run(command, surroundings)
+    (benchmark,) = json.loads((tmp_path / "result.json").read_text())["benchmarks"]
+    totals = benchmark["metrics"]["request_totals"]
+    assert (totals["successful"], totals["errored"], totals["incomplete"]) == (REQUESTS, 0, 0)
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
