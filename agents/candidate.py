@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from agents import briefing, prompts
 from agents.answer import Answer, Evidence, Stop
@@ -15,6 +16,15 @@ from tools.moment import Span, centres
 from tools.ranges import spread, widened
 
 _LEAST = 2.0  # seconds; a shorter range that an answer rests on is widened to it before it is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a challenge has brought: an answer, if any, what it rests on, and why no more was looked for."""
+
+    answer: Sample | None
+    findings: Findings
+    stopped: Stop = "complete"
 
 
 async def look_first(run: Run, frames: int, fps: float = 0.0, tokens: int = 0) -> tuple[Picture, ...]:
@@ -36,20 +46,12 @@ def sure(direct: Sample, enough: float) -> bool:
     return enough < 1 and direct.confidence is not None and direct.confidence >= enough
 
 
-async def settle(
-    run: Run,
-    direct: Sample,
-    found: Sample | None,
-    findings: Findings,
-    *,
-    support: float,
-    frames: int,
-    stopped: Stop = "complete",
-) -> Answer:
+async def settle(run: Run, direct: Sample, challenge: Found, *, support: float, frames: int) -> Answer:
     """The answer found, if it is the direct one, or if a fresh look at its evidence supports it; else the direct one.
 
     `support`: the least P(yes) of that look, `frames`: how many it shows at most.
     """
+    found, findings, stopped = challenge.answer, challenge.findings, challenge.stopped
     if found is None or found.value is None:
         return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped=stopped)
     evidence = findings.evidence()

@@ -16,6 +16,8 @@ _SPANS = 3
 """How many ranges of seconds an answer rests on at most."""
 _TELLING = frozenset({"overview", "partition", "submit"})
 """Tools whose results tell of the whole; the others' point at seconds."""
+_PART = 0.6
+"""Part of the best score below which a fact is no evidence: it shares a stray word with what was asked. Ours."""
 
 
 class Findings:
@@ -87,8 +89,9 @@ class Findings:
 
 
 def _best(seen: Observation) -> tuple[Span, ...]:
-    scored = [fact for fact in ranked(seen.data) if fact.score is not None]
-    chosen = [_span(fact) for fact in scored[:_SPANS]] or list(seen.spans[:_SPANS])
+    scored = [(fact.score, fact) for fact in ranked(seen.data) if fact.score is not None]
+    near = [fact for score, fact in scored if score >= _PART * scored[0][0]]
+    chosen = [_span(fact) for fact in near[:_SPANS]] or list(seen.spans[:_SPANS])
     return tuple(sorted(chosen, key=lambda span: span.start))
 
 

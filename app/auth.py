@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.caller import LOCAL, Caller
+from app.caller import LOCAL
 from app.errors import Forbidden, Unauthorized
 from app.keys import Keys
 from app.rate import Rate
@@ -40,12 +40,6 @@ class Authenticate:
             self._rate.count(caller)
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
-
-
-def caller_of(scope: Scope) -> Caller:
-    """Who sent this request."""
-    caller: Caller = scope["state"]["caller"]
-    return caller
 
 
 def is_loopback(host: str) -> bool:

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tools.moment import Span
-
 Source = Literal["caption", "subtitle", "ocr"]
 
 
@@ -22,10 +20,6 @@ class Line:
     text: str
     source: Source = "caption"
     level: float = 0.0
-
-    def overlaps(self, span: Span) -> bool:
-        """Whether it speaks of any part of a span."""
-        return self.start < span.end and max(self.end, self.start + 1e-6) > span.start
 
 
 @dataclass(frozen=True, slots=True)

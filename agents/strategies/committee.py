@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from agents.answer import Answer, Stop
-from agents.candidate import answer_directly, look_first, settle, sure
+from agents.candidate import Found
+from agents.challenger import Challenger
+from agents.engine import Picture
 from agents.run import Run
 from agents.stages import AnyStage, Organise, Panel, Table
-from agents.strategy import Strategy
 
 
-class Committee(Strategy):
+class Committee(Challenger):
     """Go through stages in a fixed order, once: members who know different things answer, check and correct.
 
     By default a reader, a viewer and one who reads who did what answer alone, and someone decides if they differ
@@ -26,22 +27,12 @@ class Committee(Strategy):
     stages: tuple[AnyStage, ...] = Field(
         (Panel(), Organise()), min_length=1, max_length=12, description="What is done, in this order."
     )
-    frames: int = Field(8, ge=1, le=1024, description="Frames of the direct answer.")
-    enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: always sit.")
-    support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
-    proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
 
-    async def answer(self, run: Run) -> Answer:
-        direct = await answer_directly(run, await look_first(run, self.frames))
-        if sure(direct, self.enough):
-            return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped="confident")
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Found:  # noqa: ARG002 - its members look
         table = Table(run)
         for stage in self.stages:
             with run.round(stage.do):
                 await stage.sit(table)
             if table.settled:
                 break
-        stopped: Stop = "agreed" if table.settled else "complete"
-        return await settle(
-            run, direct, table.answer, table.findings, support=self.support, frames=self.proof, stopped=stopped
-        )
+        return Found(table.answer, table.findings, "agreed" if table.settled else "complete")

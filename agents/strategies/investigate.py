@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from agents.answer import Answer, Stop
-from agents.candidate import answer_directly, look_first, settle, sure
+from agents.candidate import Found
+from agents.challenger import Challenger
+from agents.engine import Picture
 from agents.findings import Findings
 from agents.gathering import AnyGatherer, Observe
 from agents.gathering.attempt import Attempt, Gate, attempt, force
 from agents.run import Run
-from agents.strategy import Strategy
 
 
-class Investigate(Strategy):
+class Investigate(Challenger):
     """Gather evidence in words, try to answer from it, and gather more while that is not sure enough.
 
     The flow is fixed; the model fills slots: where to look next, what was seen, whether it is enough. So it works with
@@ -29,15 +30,8 @@ class Investigate(Strategy):
     threshold: float = Field(0.7, ge=0, le=1, description="Probability, or confidence of a reflection, that is enough.")
     rounds: int = Field(3, ge=1, le=32, description="Most rounds of gathering.")
     last: Literal["forced", "judged"] = Field("forced", description="Whether the last attempt is judged as well.")
-    frames: int = Field(8, ge=1, le=1024, description="Frames of the direct answer.")
-    enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: always gather.")
-    support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
-    proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
 
-    async def answer(self, run: Run) -> Answer:
-        direct = await answer_directly(run, await look_first(run, self.frames))
-        if sure(direct, self.enough):
-            return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped="confident")
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Found:  # noqa: ARG002 - it looks for itself
         findings = Findings()
         session = self.gather.session(run, findings)
         await session.begin()
@@ -52,7 +46,4 @@ class Investigate(Strategy):
                 tried = await attempt(run, findings, self.gate, self.threshold)
         if not tried.enough:
             tried = Attempt(await force(run, findings))
-        stopped: Stop = "confident" if tried.enough else "complete"
-        return await settle(
-            run, direct, tried.answer, findings, support=self.support, frames=self.proof, stopped=stopped
-        )
+        return Found(tried.answer, findings, "confident" if tried.enough else "complete")

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.candidate import answer_directly, look_first, settle, sure
-from agents.engine import Sampling
+from agents.candidate import Found, look_first
+from agents.challenger import Challenger
+from agents.engine import Picture, Sampling
 from agents.planning.dialogue import Protocol, choose
 from agents.planning.search import Habits, Search
 from agents.planning.toolbox import Toolbox, ToolName
 from agents.run import Run
-from agents.strategy import Strategy
 from tools.scene import ViewLimits
 
 _TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom", "ask", "submit")
 
 
-class Planner(Strategy):
+class Planner(Challenger):
     """Let the model call tools turn by turn until it answers: search captions and speech, look closer, zoom, ask.
 
     For long films, where an even look misses what matters. With `shown` and `view` the model looks itself (VITAL,
@@ -31,7 +31,6 @@ class Planner(Strategy):
     name: Literal["planner"] = "planner"
     tools: tuple[ToolName, ...] = Field(_TOOLS, min_length=1, max_length=13, description="What the model may call.")
     rounds: int = Field(8, ge=1, le=64, description="Replies of the model; the last one must answer.")
-    frames: int = Field(8, ge=1, le=1024, description="Most frames of the first look, which the direct answer sees.")
     fps: float = Field(0, ge=0, le=30, description="Frames a second of the first look; 0 for as many as allowed.")
     shown: bool = Field(True, description="Whether the planner sees the first look too.")
     view_frames: int = Field(16, ge=1, le=1024, description="Most frames of one call.")
@@ -45,18 +44,14 @@ class Planner(Strategy):
     keep: int = Field(128, ge=0, le=4096, description="Frames of earlier calls that stay in the conversation.")
     replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
     reanswer: bool = Field(False, description="Answer afresh, held to the options, once the search has its answer.")
-    enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: always search.")
-    support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
-    proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
     protocol: Protocol = Field("auto", description="How it calls: terse is lines for a model trained on these tools.")
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
 
-    async def answer(self, run: Run) -> Answer:
-        first = await look_first(run, self.frames, self.fps, self.view_tokens)
-        direct = await answer_directly(run, first)
-        if sure(direct, self.enough):
-            return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped="confident")
+    async def look(self, run: Run) -> tuple[Picture, ...]:
+        return await look_first(run, self.frames, self.fps, self.view_tokens)
+
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Found:
         search = Search(
             run,
             Toolbox(self.tools),
@@ -70,10 +65,7 @@ class Planner(Strategy):
             with run.round(f"turn {turn + 1}"):
                 if await search.turn():
                     break
-        findings = search.executor.findings
-        return await settle(
-            run, direct, search.answer, findings, support=self.support, frames=self.proof, stopped=search.stopped
-        )
+        return Found(search.answer, search.executor.findings, search.stopped)
 
     @property
     def _limits(self) -> ViewLimits:
