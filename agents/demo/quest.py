@@ -95,6 +95,18 @@ def hearsay(view: View, rng: Random) -> Turn:
     return proof(_posed(rng, text, NAMES, name), name, rng, lines)
 
 
+def glimpsed(view: View, rng: Random) -> Turn:
+    """Whether what a search has found is right, which the frames show. What is said there says nothing of it."""
+    colour, shape = rng.choice([run.what for run in view.runs]).split()
+    others = [what.split() for what in {run.what for run in view.runs}]
+    lines = tuple(_line(view.sights[0].time + rng.uniform(-1, 4), rng.choice(NAMES)) for _ in range(rng.randint(0, 2)))
+    if sum(each[1] == shape for each in others) == 1 and rng.random() < 0.5:
+        return proof(_posed(rng, f"What colour is the {shape}?", COLOURS, colour), colour, rng, lines)
+    if sum(each[0] == colour for each in others) == 1:
+        return proof(_posed(rng, f"Which shape is {colour}?", SHAPES, shape), shape, rng, lines)
+    return hearsay(view, rng)
+
+
 def _posed(rng: Random, text: str, values: tuple[str, ...], answer: str) -> Question:
     options = [answer, *rng.sample([value for value in values if value != answer], 3)]
     rng.shuffle(options)

@@ -8,7 +8,7 @@ from random import Random
 
 from agents.demo.film import make_film, make_signed_film
 from agents.demo.lesson import Turn
-from agents.demo.quest import caption, closer, glance, hearsay, seek
+from agents.demo.quest import caption, closer, glance, glimpsed, hearsay, seek
 from agents.demo.seeds import DEV_FROM, for_training
 from agents.demo.view import Sight, View, random_times, view
 
@@ -52,12 +52,14 @@ def _caption(frames: int, _: int, rng: Random) -> tuple[View, list[Turn]]:
 
 
 def _said(_: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
+    """Some frames of a few seconds, as an answer that was found is proved by them and by what is said then."""
     film = make_film(_seed(rng))
-    shot = rng.choice(film.shots)
-    shown = _moved(
-        view(film, [shot.start + shot.frames * part / 60 for part in (1, 2, 3, 4)][: rng.randint(1, 4)]), rng
-    )
-    return shown, [hearsay(shown, rng) for _ in range(turns)]
+    shot, count = rng.choice(film.shots), rng.randint(2, 6)
+    length = rng.choice((shot.end - shot.start, 5.0, 10.0))
+    start = max(0.0, shot.start - rng.uniform(0, length - (shot.end - shot.start)) if length > 4 else shot.start)
+    times = [start + length * (part + 0.5) / count for part in range(count)]
+    shown = _moved(view(film, [time for time in times if time < film.duration] or [shot.start]), rng)
+    return shown, [glimpsed(shown, rng) if rng.random() < 0.6 else hearsay(shown, rng) for _ in range(turns)]
 
 
 def _seed(rng: Random) -> int:
