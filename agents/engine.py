@@ -22,13 +22,17 @@ Offer = Literal[
     "beam",
     "video",  # frames are shown as a video that knows their seconds
     "reuse",  # a frame that was sent once is not sent again
+    "stream",  # a reply is told piece by piece as it is written
 ]
 
 
-class EngineError(Exception):
-    """The model could not be run: it is down, restarting, or refused the request.
+Hear = Callable[[str], None]  # the next piece of a reply's text
 
-    The message is for callers. `detail` is for the operator: it may hold addresses and a server's own words.
+
+class EngineError(Exception):
+    """The model could not be run: it is down, restarting, or refused the request. The message is for callers.
+
+    `detail` is for the operator: it may hold addresses and a server's own words.
     """
 
     def __init__(self, message: str, detail: str | None = None) -> None:
@@ -147,6 +151,10 @@ class Sampling:
         wants: dict[Offer, bool] = {"schema": self.schema is not None, "tools": bool(self.tools), "beam": self.beam}
         return frozenset(offer for offer, wanted in wants.items() if wanted)
 
+    def streams(self, n: int) -> bool:
+        """Whether so many replies can be told piece by piece: it is one, and its words are free."""
+        return n == 1 and not (self.choices or self.schema or self.tools or self.beam)
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -231,20 +239,13 @@ class Engine(Protocol):
     async def probe(self) -> None:
         """Find out what the engine offers, where that has to be asked: until then it may say nothing. EngineError."""
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
         """Draw n replies to one prompt, which is read once.
 
-        Raises EngineError, or TooLong if the prompt is too much at once: `context` and `most_pictures` then say what
-        was learned from that.
+        With `hear`, an engine that offers to stream tells a reply that can be (`Sampling.streams`) as it is written:
+        the pieces joined are its text, and all else is as without. Raises EngineError, or TooLong if the prompt is too
+        much at once: `context` and `most_pictures` then say what was learned from that.
         """
 
     async def close(self) -> None:
         """Give back what the engine holds."""
-
-
-def ladder(side: int, least: int) -> tuple[int, ...]:
-    """Sides in pixels, largest first, each three quarters of the one before: what a frame may be shrunk to."""
-    sizes = [side]
-    while sizes[-1] * 3 // 4 >= least:
-        sizes.append(sizes[-1] * 3 // 4)
-    return tuple(sizes)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from json import dumps
 
-from agents.engine import Engine, Message, Picture, Prompt, Sampling, TooLong, ladder, pictures_of, texts_of
+from agents.engine import Engine, Message, Picture, Prompt, Sampling, TooLong, pictures_of, texts_of
 from agents.pricing import reserve
+from tools.frame import ladder
 
 _FEWEST = 4  # frames; fewer show too little of a film to answer about it
 

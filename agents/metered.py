@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from time import perf_counter
 
 from agents.budget import Cost, Meter
 from agents.conversation import compose
-from agents.engine import Engine, Generation, Picture, Prompt, Sampling, TooLong, pictures_of
+from agents.draft import Settled
+from agents.engine import Engine, Generation, Hear, Picture, Prompt, Sampling, TooLong, pictures_of
 from agents.fitting import Fitted, fit, spoken_of, thin
 from agents.ledger import Ledger
 from agents.pricing import reserve
@@ -36,16 +38,19 @@ class MeteredEngine:
         *,
         purpose: str,
         shrink: bool,
+        settled: Settled | None = None,
     ) -> Generation:
         """Ask once about some pictures. With `shrink`, a call too big for the budget is made smaller, not refused.
 
-        Raises what `send` raises.
+        `settled`: see `Draft`. Raises what `send` raises.
         """
         if shrink:
             pictures, sampling, n = self._fit(pictures, text, sampling, n)
-        return await self.send(compose(pictures, text, self._before), sampling, n, purpose=purpose)
+        return await self.send(compose(pictures, text, self._before), sampling, n, purpose=purpose, settled=settled)
 
-    async def send(self, prompt: Prompt, sampling: Sampling, n: int, *, purpose: str) -> Generation:
+    async def send(
+        self, prompt: Prompt, sampling: Sampling, n: int, *, purpose: str, settled: Settled | None = None
+    ) -> Generation:
         """Ask once. A prompt longer than the model reads is shown smaller, then fewer frames, and reported.
 
         A call that fails or is cancelled keeps its reservation: what it really used is unknown. A prompt that the
@@ -54,21 +59,24 @@ class MeteredEngine:
         """
         fitted = await fit(self._engine, prompt, sampling)
         try:
-            return await self._send(fitted, sampling, n, purpose)
+            return await self._send(fitted, sampling, n, purpose, settled)
         except TooLong:  # what the engine has learned from this may be enough to make it fit
             again = await fit(self._engine, prompt, sampling)
             if _sizes(again.prompt) == _sizes(fitted.prompt):
                 raise
-            return await self._send(again, sampling, n, purpose)
+            return await self._send(again, sampling, n, purpose, settled)
 
-    async def _send(self, fitted: Fitted, sampling: Sampling, n: int, purpose: str) -> Generation:
+    async def _send(
+        self, fitted: Fitted, sampling: Sampling, n: int, purpose: str, settled: Settled | None
+    ) -> Generation:
         reserved = self._price(fitted.prompt, sampling, n)
         self._meter.charge(reserved)
         pictures = pictures_of(fitted.prompt)
-        view = self._ledger.show(pictures)
+        view, call = self._ledger.show(pictures), self._trace.call()
         began = perf_counter()
         try:
-            generation = await self._engine.generate(fitted.prompt, sampling, n)
+            with self._heard(call, sampling, n, purpose, settled) as hear:
+                generation = await self._engine.generate(fitted.prompt, sampling, n, hear)
         except TooLong:  # refused unread
             self._meter.settle(reserved, Cost())
             self._ledger.withdraw(view)
@@ -78,8 +86,16 @@ class MeteredEngine:
         tokens = generation.prompt_tokens + generation.completion_tokens
         self._meter.settle(reserved, replace(reserved, tokens=tokens))
         self._ledger.bill(generation, seconds)
-        self._trace.add(_asked(pictures, generation, purpose, seconds))
+        self._trace.add(_asked(call, pictures, generation, purpose, seconds))
         return generation
+
+    def _heard(
+        self, call: int, sampling: Sampling, n: int, purpose: str, settled: Settled | None
+    ) -> AbstractContextManager[Hear | None]:
+        """Where the reply goes while it is written, if it can be told and somebody reads along."""
+        if "stream" not in self._engine.offers or not sampling.streams(n):
+            return nullcontext()
+        return self._trace.draft(call, purpose, settled)
 
     def affords(self, prompt: Prompt, sampling: Sampling, times: int) -> bool:
         """Whether the budget has room for so many calls like this one."""
@@ -121,8 +137,9 @@ def _sizes(prompt: Prompt) -> list[tuple[int, int]]:
     return [(picture.frame.width, picture.frame.height) for picture in pictures_of(prompt)]
 
 
-def _asked(pictures: Sequence[Picture], generation: Generation, purpose: str, seconds: float) -> Asked:
+def _asked(call: int, pictures: Sequence[Picture], generation: Generation, purpose: str, seconds: float) -> Asked:
     return Asked(
+        call=call,
         purpose=purpose,
         times=tuple(round(picture.time, 3) for picture in pictures),
         replies=tuple(reply.text for reply in generation.replies),

@@ -6,11 +6,14 @@ import re
 from string import ascii_uppercase, punctuation
 
 from agents.answer import Question
+from agents.prompts import Style
 
 _THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.DOTALL | re.IGNORECASE)
 _TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
 _MARKED = re.compile(r"answer\s*(?:is|:)\s*:?\s*([^\n]*)", re.IGNORECASE)
 _WHOLE = re.compile(r"^[ \t]*\**answer\**[ \t]*:\**[ \t]*\n?(.*)", re.DOTALL | re.IGNORECASE | re.MULTILINE)
+_OPENING = re.compile(r"<(?:t(?:h(?:i(?:nk?)?)?)?)?$", re.IGNORECASE)  # of a thought, perhaps
+_MARKING = re.compile(r"\s*\**(?:a|an|ans|answ|answe|answer\**[ \t]*(?::[\s*]*)?)?", re.IGNORECASE)  # so far
 _LETTER = re.compile(r"(?:option\s+)?[(\[]?([A-Za-z])[)\]]?(?:\s*[.:)]\s*.*)?", re.IGNORECASE | re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w]|\.\d)")
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -20,9 +23,9 @@ _WORDS = (
 ).split()
 
 
-def read(question: Question, text: str) -> str | None:
+def read(question: Question, text: str, style: Style = "think") -> str | None:
     """The canonical value that a reply states: option letter, yes/no, number, or plain text; None if none."""
-    final = stated(question, text)
+    final = stated(question, text, style)
     if question.kind == "choice":
         return _choice(question, final)
     if question.kind == "yesno":
@@ -34,16 +37,39 @@ def read(question: Question, text: str) -> str | None:
     return plain(final) or None
 
 
-def stated(question: Question, text: str) -> str:
+def stated(question: Question, text: str, style: Style = "think") -> str:
     """The part of a reply that states the answer, as it was written."""
-    return whole_answer(text) if question.kind == "open" else final_words(text)
+    if question.kind != "open":
+        return final_words(text)
+    return whole_answer(text) if style == "think" else whole_reply(text)
 
 
 def whole_answer(text: str) -> str:
-    """The answer to an open question: all lines from the one that begins with "Answer:", else all but the thoughts."""
+    """The answer to an open question after thinking: all from the line that begins with "Answer:" on.
+
+    Without such a line, all but the thoughts.
+    """
     spoken = _THOUGHT.sub("", text)
     found = _WHOLE.search(spoken)
     return (found[1] if found else spoken).strip()
+
+
+def whole_reply(text: str) -> str:
+    """The answer to an open question without thinking: all that was said. Only "Answer:" before it is no part of it."""
+    spoken = _THOUGHT.sub("", text).strip()
+    found = _WHOLE.match(spoken)
+    return (found[1] if found else spoken).strip()
+
+
+def settled(text: str, style: Style) -> str:
+    """What of an open answer is sure while its reply is still being written: what `stated` will begin with.
+
+    After thinking, nothing is before the line that begins with "Answer:".
+    """
+    spoken = _THOUGHT.sub("", _OPENING.sub("", text))
+    if style == "think":
+        return found[1].strip() if (found := _WHOLE.search(spoken)) else ""
+    return "" if _MARKING.fullmatch(spoken) else whole_reply(spoken)
 
 
 def final_words(text: str) -> str:

@@ -13,7 +13,8 @@ from agents.budget import Budget, BudgetExceeded, Meter
 from agents.captioning import Captioning
 from agents.captions import Captions
 from agents.conversation import opening
-from agents.engine import Engine, Picture, ladder
+from agents.draft import Reader
+from agents.engine import Engine, Picture
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
 from agents.onlooker import Onlooker
@@ -22,6 +23,7 @@ from agents.talk import Talk
 from agents.trace import Began, Ended, Listener, Noted, Proposed, Trace
 from agents.viewer import Viewer
 from tools.footage import Footage
+from tools.frame import ladder
 from tools.index import Index
 from tools.moment import Moment, Span
 from tools.scene import Detector, Scene, TextReader, ViewLimits
@@ -35,7 +37,7 @@ class Run(Talk):
 
     `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `captions`
     are what is known of the film in words: without an `index`, nothing at first, and it is forgotten afterwards.
-    `reader` and `detector` are extras that some tools need.
+    `follower` reads along while the model writes. `reader` and `detector` are extras that some tools need.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Run(Talk):
         budget: Budget | None = None,
         seed: int = 0,
         listener: Listener | None = None,
+        follower: Reader | None = None,
         index: Index | None = None,
         captioning: Captioning | None = None,
         reader: TextReader | None = None,
@@ -56,7 +59,7 @@ class Run(Talk):
         self.span = span or video.span
         self.budget = budget or Budget()
         self.best: Answer | None = None
-        trace, ledger, meter = Trace(listener), Ledger(), Meter(self.budget)
+        trace, ledger, meter = Trace(listener, follower), Ledger(), Meter(self.budget)
         metered = MeteredEngine(engine, meter, ledger, trace, opening(question))
         super().__init__(question, engine, metered, ledger, trace, seed)
         eyes = Onlooker(video, engine, meter, ledger, trace)

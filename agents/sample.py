@@ -8,6 +8,7 @@ from agents.answer import Question
 from agents.confidence import least_probability, margin, mean_probability
 from agents.engine import Reply, Token
 from agents.parse import answer_starts, read, stated
+from agents.prompts import Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,12 @@ class Sample:
     probabilities: dict[str, float] | None = None
 
 
-def sample(question: Question, reply: Reply) -> Sample:
+def sample(question: Question, reply: Reply, style: Style = "think") -> Sample:
     """Read a reply to a question. An open answer may be cut off; how sure it is, is how sure all its tokens are."""
-    value = read(question, reply.text)
+    value = read(question, reply.text, style)
     if question.kind == "open":
         sure = mean_probability(reply.tokens)
-        return Sample(value, stated(question, reply.text), reply.text, sure, None, sure)
+        return Sample(value, stated(question, reply.text, style), reply.text, sure, None, sure)
     if reply.finish == "length" and not answer_starts(reply.text) and len(reply.tokens) > 1:
         value = None  # cut off in mid-thought: whatever stands at the end is not the answer
     confidence = None if value is None else least_probability(answer_tokens(reply))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TypeVar
 from zlib import crc32
@@ -13,11 +14,13 @@ from agents import prompts
 from agents.answer import Question
 from agents.confidence import normalise
 from agents.conversation import compose, opening
+from agents.draft import Settled
 from agents.engine import Engine, Generation, Offer, Picture, Prompt, Reply, Sampling, pictures_of, texts_of
 from agents.fitting import fits
 from agents.ledger import Ledger
 from agents.metered import MeteredEngine
 from agents.parse import read as read_value
+from agents.parse import settled
 from agents.sample import Sample, chosen, sample
 from agents.slots import Slots, fill
 from agents.trace import Noted, Trace
@@ -46,24 +49,34 @@ class Talk:
         self._words: dict[str, str] = {}
 
     async def ask(
-        self, pictures: Sequence[Picture], sampling: Sampling, n: int = 1, style: prompts.Style = "direct"
+        self,
+        pictures: Sequence[Picture],
+        sampling: Sampling,
+        n: int = 1,
+        style: prompts.Style = "direct",
+        *,
+        final: bool = False,
     ) -> list[Sample]:
-        """Ask the question in one call, draw n replies and read them."""
+        """Ask the question in one call, draw n replies and read them.
+
+        What is `final` is the answer whatever it says, so an open answer may be shown as it is written.
+        """
         text = prompts.ask(self.question, style, self._engine.manner)
         if self.question.kind == "open" and style == "think":  # what strategies allow is for the thinking alone
             sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.length)
         sampling = replace(sampling, think=style == "think")
-        generation = await self._generate(pictures, text, sampling, n, style)
-        return [self.read(reply) for reply in generation.replies]
+        known = partial(settled, style=style) if final and self.question.kind == "open" else None
+        generation = await self._generate(pictures, text, sampling, n, style, known)
+        return [self.read(reply, style) for reply in generation.replies]
 
-    async def choose(self, pictures: Sequence[Picture], rotation: int = 0) -> Sample:
-        """Answer directly, by option probabilities where the options can be listed, else greedily.
+    async def choose(self, pictures: Sequence[Picture], rotation: int = 0, *, final: bool = False) -> Sample:
+        """Answer directly, by option probabilities where the options can be listed, else greedily. `final`: see `ask`.
 
         `rotation` shows the options rotated by so many places; the value returned is that of the original order.
         """
         probabilities = await self.weigh(pictures, rotation)
         if probabilities is None:
-            return (await self.ask(pictures, Sampling(max_tokens=self.question.length)))[0]
+            return (await self.ask(pictures, Sampling(max_tokens=self.question.length), final=final))[0]
         return chosen(probabilities, self.question)
 
     async def weigh(self, pictures: Sequence[Picture], rotation: int = 0) -> dict[str, float] | None:
@@ -128,9 +141,9 @@ class Talk:
         """What an answer consists of, in words."""
         return prompts.final(self.question.kind, self._engine.manner)
 
-    def read(self, reply: Reply) -> Sample:
+    def read(self, reply: Reply, style: prompts.Style = "think") -> Sample:
         """A reply in any conversation, read as an answer to the question."""
-        said = sample(self.question, reply)
+        said = sample(self.question, reply, style)
         if said.value is not None:
             self._words.setdefault(said.value, said.words)
         return said
@@ -201,11 +214,17 @@ class Talk:
         return normalise({each: reply.probabilities.get(each, 0.0) for each in choices})
 
     async def _generate(
-        self, pictures: Sequence[Picture], text: str, sampling: Sampling, n: int, purpose: str
+        self,
+        pictures: Sequence[Picture],
+        text: str,
+        sampling: Sampling,
+        n: int,
+        purpose: str,
+        known: Settled | None = None,
     ) -> Generation:
         seeded = replace(sampling, seed=self._seed_of(purpose, sampling.temperature, (text,), pictures))
         shrink = self.ledger.calls == 0  # a first answer, however small, is worth more than none
-        return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink)
+        return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink, settled=known)
 
     def _seed_of(self, purpose: str, temperature: float, texts: tuple[str, ...], pictures: Sequence[Picture]) -> int:
         """The seed of a call: made from what it says, so that it is the same whatever is asked at the same time.

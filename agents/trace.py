@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from agents.draft import Draft, Reader, Settled
+from agents.engine import Hear
 
 
 class _Event(BaseModel):
@@ -41,6 +45,7 @@ class Asked(_Event):
     """The model was asked once; it may have drawn several replies."""
 
     event: Literal["asked"] = "asked"
+    call: int = Field(default=0, description="Its number among the calls of this run, from 1, as they began.")
     purpose: str
     times: tuple[float, ...]
     replies: tuple[str, ...]
@@ -93,17 +98,40 @@ Listener = Callable[[Event], None]
 
 
 class Trace:
-    """The events of one run in order. A listener hears each one as it happens."""
+    """The events of one run in order. A listener hears each one as it happens.
 
-    def __init__(self, listener: Listener | None = None) -> None:
+    A `reader` sees what the model writes while it writes, of one call at a time; that is no part of the trace.
+    """
+
+    def __init__(self, listener: Listener | None = None, reader: Reader | None = None) -> None:
         self.events: list[Event] = []
         self._listener = listener
+        self._reader = reader
+        self._calls = 0
+        self._shown: int | None = None
         self._began = perf_counter()
 
     @property
     def seconds(self) -> float:
         """Seconds since the run began."""
         return perf_counter() - self._began
+
+    def call(self) -> int:
+        """A number for a call that begins."""
+        self._calls += 1
+        return self._calls
+
+    @contextmanager
+    def draft(self, call: int, purpose: str, settled: Settled | None = None) -> Iterator[Hear | None]:
+        """Where the words of a call go while it is made; None if nobody reads them, or another's are being read."""
+        if self._reader is None or self._shown is not None:
+            yield None
+            return
+        self._shown = call
+        try:
+            yield Draft(call, purpose, self._reader, settled).hear
+        finally:
+            self._shown = None
 
     def add(self, event: Event) -> None:
         """Stamp an event with the time and tell the listener."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from agents.answer import Answer
 from agents.budget import Budget
+from agents.draft import Reader
 from agents.engine import Engine
 from agents.form import stated
 from agents.presets import BadStrategy, Catalogue
@@ -43,9 +44,18 @@ class Answers:
         self._indexes = indexes
 
     async def answer(
-        self, order: Order, caller: Caller, listener: Listener | None = None, *, run_id: str | None = None
+        self,
+        order: Order,
+        caller: Caller,
+        listener: Listener | None = None,
+        follower: Reader | None = None,
+        *,
+        run_id: str | None = None,
     ) -> AnswerResponse:
-        """Answer one request; the listener hears what happens on the way. Raises what app.errors lists."""
+        """Answer one request; the listener hears what happens on the way, the follower what the model is writing.
+
+        Raises what app.errors lists.
+        """
         began = perf_counter()
         request, engine = order.request, self._engine.scoped(caller.tenant)
         asked = self._asked(request)
@@ -53,7 +63,7 @@ class Answers:
         fetching = perf_counter()
         async with self._videos.open(request.video, caller) as footage:
             fetched = perf_counter() - fetching
-            run = self._run(request, caller, footage, engine, listener)
+            run = self._run(request, caller, footage, engine, listener, follower)
             strategy, notes = grant(strategy, asked.keys() - {"name"}, order.wishes.over(run.span.length))
             run.ledger.seconds["fetch"] += fetched
             run.ledger.degrade(*order.notes, *notes)
@@ -123,7 +133,13 @@ class Answers:
         return {"name": used["name"], **preset, **used}
 
     def _run(
-        self, request: AnswerRequest, caller: Caller, footage: Footage, engine: Engine, listener: Listener | None
+        self,
+        request: AnswerRequest,
+        caller: Caller,
+        footage: Footage,
+        engine: Engine,
+        listener: Listener | None,
+        follower: Reader | None,
     ) -> Run:
         span, span_notes = _span(request, footage.span)
         budget, budget_notes = _budget(request.budget, self._settings.budget.capped(caller.quota.run))
@@ -136,6 +152,7 @@ class Answers:
             budget=budget,
             seed=request.seed,
             listener=listener,
+            follower=follower,
             index=self._indexes.open(caller, footage, request.video, engine),
             captioning=self._indexes.captioning,
         )

@@ -88,3 +88,11 @@ class Frame:
         if not done:
             raise ValueError(f"cannot encode a picture of shape {self.image.shape} as {kind}")
         return data.tobytes()
+
+
+def ladder(side: int, least: int) -> tuple[int, ...]:
+    """Sides in pixels, largest first, each three quarters of the one before: what a frame may be shrunk to."""
+    sizes = [side]
+    while sizes[-1] * 3 // 4 >= least:
+        sizes.append(sizes[-1] * 3 // 4)
+    return tuple(sizes)

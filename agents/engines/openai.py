@@ -12,7 +12,7 @@ from random import Random
 import httpx
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, TooLong
+from agents.engine import EngineError, Generation, Hear, Offer, Prompt, Reply, Sampling, Token, TooLong
 from agents.engines.remote.abilities import Abilities
 from agents.engines.remote.completion import Completion
 from agents.engines.remote.distribution import distribution
@@ -127,16 +127,16 @@ class OpenAIEngine:
         """Find out what the model is, offers and costs. Raises EngineError."""
         await self._host.ready()
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError, TooLong."""
         try:
             known = await self._host.ready()
             try:
-                return await self._generate(known, prompt, sampling, n)
+                return await self._generate(known, prompt, sampling, n, hear)
             except Refused as refusal:
                 if refusal.status != _NOT_FOUND or (now := await self._host.renewed(known)) is known:
                     raise
-                return await self._generate(now, prompt, sampling, n)
+                return await self._generate(now, prompt, sampling, n, hear)
         except EngineError as error:
             _LOG.warning("%s", error.detail)
             raise
@@ -145,14 +145,16 @@ class OpenAIEngine:
         """Close all connections."""
         await self._host.close()
 
-    async def _generate(self, known: Abilities, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def _generate(
+        self, known: Abilities, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None
+    ) -> Generation:
         if missing := sorted(sampling.needs - known.offers):
             raise EngineError(f"{known.card.id} cannot do what was asked for: {', '.join(missing)}.")
         request = Request.about(prompt, known, sampling, self._tenant)
         try:
             if sampling.choices and "choices" in known.offers:
                 return await self._choose(request, n)
-            return await self._write(request, n)
+            return await self._write(request, n, hear if sampling.streams(n) else None)
         except Refused as refusal:
             if (found := excess(refusal.words)) is None:
                 raise
@@ -166,7 +168,7 @@ class OpenAIEngine:
         much = f"the {self.context} tokens that {self.model} reads" if self.context else f"{self.model} reads"
         return f"The question with its frames is longer than {much}."
 
-    async def _write(self, request: Request, n: int) -> Generation:
+    async def _write(self, request: Request, n: int, hear: Hear | None) -> Generation:
         """Servers that know no `n` send one reply however many were asked for: ask again until there are enough.
 
         A greedy reply is drawn once: vLLM refuses to draw it several times. A beam is as wide as it is long.
@@ -176,7 +178,7 @@ class OpenAIEngine:
         answers: list[Completion] = []
         replies: list[Reply] = []
         while len(replies) < wanted:
-            answer = await self._host.ask(replace(request, n=wanted - len(replies), after=len(replies)))
+            answer = await self._host.ask(replace(request, n=wanted - len(replies), after=len(replies)), hear)
             answers.append(answer)
             replies += [choice.reply(request.to.profile.thinking.tags) for choice in answer.choices]
         return _billed((replies[:wanted] * n)[:n], answers)

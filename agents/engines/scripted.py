@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import log
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Reply, Sampling, Token, pictures_of
+from agents.engine import EngineError, Generation, Hear, Offer, Prompt, Reply, Sampling, Token, pictures_of
 from agents.pricing import one_by_one
 
 Line = str | Mapping[str, float] | Reply
@@ -45,10 +45,11 @@ class ScriptedEngine:
 
     A line is a text, a distribution over the choices asked for, or a whole Reply. `calls` records every call,
     `cancelled` counts those that were cancelled while they waited for `pause` seconds.
+    A reply that is heard comes word by word, each after `word_pause` seconds.
     """
 
     script: Script
-    offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
+    offers: frozenset[Offer] = frozenset({"logprobs", "choices", "stream"})
     model: str = "scripted"
     manner: Manner = "letter"
     side: int = 64
@@ -58,6 +59,7 @@ class ScriptedEngine:
     most_pictures: int | None = None
     problem: str | None = None
     pause: float = 0.0
+    word_pause: float = 0.0
     calls: list[Call] = field(default_factory=list)
     cancelled: int = 0
     tenants: list[str] = field(default_factory=list)
@@ -65,7 +67,7 @@ class ScriptedEngine:
     def __post_init__(self) -> None:
         self._lines = iter(()) if callable(self.script) else iter(self.script)
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
         self.calls.append(Call(prompt, sampling, n))
         try:
             await asyncio.sleep(self.pause)
@@ -74,12 +76,23 @@ class ScriptedEngine:
             raise
         lines = self.script(prompt, sampling, n) if callable(self.script) else self._next(n)
         replies = tuple(_reply(line) for line in lines)
+        if hear is not None and sampling.streams(n):
+            await self._tell(replies[0].text, hear)
         written = sum(len(part.encode()) for message in prompt for part in message.parts if isinstance(part, str))
         return Generation(
             replies=replies,
             prompt_tokens=written + self.picture_tokens(prompt),
             completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
         )
+
+    async def _tell(self, text: str, hear: Hear) -> None:
+        try:
+            for word in text.replace(" ", " \0").split("\0"):
+                await asyncio.sleep(self.word_pause)
+                hear(word)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
 
     async def probe(self) -> None:
         """Nothing to find out."""

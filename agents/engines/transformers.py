@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Event
 
 import torch
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Offer, Prompt, Sampling
+from agents.engine import EngineError, Generation, Hear, Offer, Prompt, Sampling
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.local.choose import choose
 from agents.engines.local.decode import decode
@@ -48,6 +49,21 @@ class _Cancelled(Exception):
     """The request is no longer wanted."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked, whether it is still wanted, and who hears it."""
+
+    prompt: Prompt
+    sampling: Sampling
+    n: int
+    unwanted: Event
+    hear: Callable[[str], object]
+
+    def check(self) -> None:
+        if self.unwanted.is_set():
+            raise _Cancelled
+
+
 class TransformersEngine:
     """Any image-text-to-text model of Hugging Face, on the CPU or a GPU.
 
@@ -59,7 +75,7 @@ class TransformersEngine:
     distribution.
     """
 
-    offers: frozenset[Offer] = frozenset({"logprobs", "choices"})
+    offers: frozenset[Offer] = frozenset({"logprobs", "choices", "stream"})
 
     def __init__(
         self, checkpoint: Checkpoint, manner: Manner = "letter", *, remembered: int = 2, threads: int | None = None
@@ -78,14 +94,15 @@ class TransformersEngine:
         self.frame_tokens = checkpoint.frame_tokens
         self._tokenizer = checkpoint.tokenizer
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError."""
         if self._reader is None:
             raise EngineError(f"{self.model} was closed")
         unwanted = Event()
         self._requests.add(unwanted)
         try:
-            job = self._worker.submit(self._work, self._reader, prompt, sampling, n, unwanted)
+            request = _Request(prompt, sampling, n, unwanted, _aloud(hear if sampling.streams(n) else None))
+            job = self._worker.submit(self._work, self._reader, request)
             return await asyncio.wrap_future(job)
         except _Cancelled:
             raise EngineError(f"{self.model} was closed") from None
@@ -123,14 +140,10 @@ class TransformersEngine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _work(self, reader: Reader, prompt: Prompt, sampling: Sampling, n: int, unwanted: Event) -> Generation:
-        def check() -> None:
-            if unwanted.is_set():
-                raise _Cancelled
-
+    def _work(self, reader: Reader, request: _Request) -> Generation:
         try:
             with torch.inference_mode():
-                return _generate(reader, prompt, sampling, n, check)
+                return _generate(reader, request)
         except torch.OutOfMemoryError as error:
             reader.forget()
             advice = "send fewer or smaller frames, or draw fewer samples"
@@ -139,11 +152,20 @@ class TransformersEngine:
             raise EngineError(f"{self.model} failed: {error}") from error
 
 
-def _generate(reader: Reader, prompt: Prompt, sampling: Sampling, n: int, check: Callable[[], None]) -> Generation:
-    check()
-    prefill = reader.read(prompt)
+def _aloud(hear: Hear | None) -> Callable[[str], object]:
+    """To be called in the thread that computes; it is heard in the loop that waits."""
+    if hear is None:
+        return lambda _: None
+    loop = asyncio.get_running_loop()
+    return lambda piece: loop.call_soon_threadsafe(hear, piece)
+
+
+def _generate(reader: Reader, request: _Request) -> Generation:
+    sampling, n = request.sampling, request.n
+    request.check()
+    prefill = reader.read(request.prompt)
     if sampling.choices:
-        replies, written = choose(reader.checkpoint, prefill, sampling, n, check), n
+        replies, written = choose(reader.checkpoint, prefill, sampling, n, request.check), n
     else:
-        replies, written = decode(reader.checkpoint, prefill, sampling, n, check)
+        replies, written = decode(reader.checkpoint, prefill, sampling, n, request.check, request.hear)
     return Generation(tuple(replies), prefill.tokens, written, prefill.cached)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from agents.answer import Manner
-from agents.engine import Engine, EngineError, Generation, Message, Offer, Picture, Prompt, Sampling
+from agents.engine import Engine, EngineError, Generation, Hear, Message, Offer, Picture, Prompt, Sampling
 from agents.engines import openai
 from agents.engines.remote.options import Options
 from agents.engines.serving.limits import Limits
@@ -144,9 +144,9 @@ class VllmEngine:
         """Start the server, once, and wait until it is warm. Raises EngineError with the end of its log."""
         await self.supervisor.start()
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError, at once while the server is not ready."""
-        return await self.supervisor.during(lambda: self.asked.generate(prompt, sampling, n))
+        return await self.supervisor.during(lambda: self.asked.generate(prompt, sampling, n, hear))
 
     async def close(self) -> None:
         """Close all connections and stop the server."""

@@ -28,5 +28,5 @@ class ChainOfThought(Strategy):
     async def answer(self, run: Run) -> Answer:
         pictures = await run.look(centres(run.span, self.frames))
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
-        thought = (await run.ask(pictures, sampling, style="think"))[0]
+        thought = (await run.ask(pictures, sampling, style="think", final=True))[0]
         return run.propose(thought.value, thought.confidence)

@@ -30,7 +30,7 @@ class Direct(Strategy):
     async def answer(self, run: Run) -> Answer:
         pictures = await run.look(centres(run.span, self.frames))
         orders = range(min(self.rotations, max(len(run.question.options), 1)))
-        first = await run.choose(pictures)
+        first = await run.choose(pictures, final=True)
         if len(orders) > 1:
             run.propose(first.value, first.confidence)
         others = await run.together(run.weigh(pictures, rotation=order) for order in orders[1:])

@@ -15,7 +15,7 @@ from app.chat.reading import Reading, read
 from app.chat.reply import Take, complete
 from app.chat.schemas import ChatRequest
 from app.order import Order
-from app.runs.job import Place, Tell
+from app.runs.job import Place, Teller
 from app.schemas import AnswerResponse
 
 _SEEDS = 2**31
@@ -55,16 +55,17 @@ class ChatJob:
         """Raise BadStrategy or UnfitEngine."""
         answers.check(self.reading.orders[0])
 
-    async def perform(self, answers: Answers, place: Place, tell: Tell) -> ChatCompletion:
+    async def perform(self, answers: Answers, place: Place, teller: Teller) -> ChatCompletion:
         """Answer for each choice; the first that fails ends all."""
         heard: list[list[Event]] = [[] for _ in self.reading.orders]
 
         async def take(number: int, order: Order) -> AnswerResponse:
             def hear(event: Event) -> None:
                 heard[number].append(event)
-                tell(event, number)
+                teller.tell(event, number)
 
-            return await answers.answer(order.within(place.seconds), place.caller, hear, run_id=place.run_id)
+            within, reader = order.within(place.seconds), teller.reader(number)
+            return await answers.answer(within, place.caller, hear, reader, run_id=place.run_id)
 
         tasks = [asyncio.ensure_future(take(number, order)) for number, order in enumerate(self.reading.orders)]
         try:

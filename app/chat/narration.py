@@ -20,11 +20,8 @@ def narrate(event: Event) -> str:
         case Looked():
             first, last = min(event.times), max(event.times)
             return f"Looked at {_frames(len(event.times))} from {first:.1f} to {last:.1f} s.\n"
-        case Asked() if event.purpose in _SILENT:
-            return ""
         case Asked():
-            said = "\n".join(reply.strip() for reply in event.replies)
-            return f"{said}\n" if event.purpose == "think" else f"Asked to {event.purpose}: {said}\n"
+            return f"{said}\n" if (said := spoken(event.purpose, *event.replies)) else ""
         case Used():
             return f"Used {event.tool}: {event.summary}\n"
         case Proposed(answer=str()):
@@ -34,6 +31,14 @@ def narrate(event: Event) -> str:
             return f"{event.text}\n"
         case _:
             return ""
+
+
+def spoken(purpose: str, *replies: str) -> str:
+    """What the model said in a call; a longer reply only adds to that of a shorter one."""
+    if purpose in _SILENT:
+        return ""
+    said = "\n".join(reply.strip() for reply in replies)
+    return said if purpose == "think" else f"Asked to {purpose}: {said}"
 
 
 def narrative(events: Iterable[Event]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from app.runs.live import LiveRun
+from app.runs.live import Heard, LiveRun
 from app.stream import sse
 
 
@@ -13,8 +13,8 @@ async def frames(live: LiveRun, quiet: float) -> AsyncGenerator[bytes | None]:
     """Everything that a living run tells, then its response; None for silence. Raises what the run raises."""
     number = live.first - 1
     async for told in live.follow(quiet=quiet):
-        if told is None:
-            yield None
+        if told is None or isinstance(told, Heard):
+            yield None if told is None else heard(told)
             continue
         number = told.seq
         yield happened(told.seq, told.choice, told.data)
@@ -24,6 +24,11 @@ async def frames(live: LiveRun, quiet: float) -> AsyncGenerator[bytes | None]:
 def happened(seq: int, choice: int, data: dict[str, Any]) -> bytes:
     """One event."""
     return sse({**data, "choice": choice}, name=data["event"], number=seq)
+
+
+def heard(piece: Heard) -> bytes:
+    """What the model writes just now. It has no number: it is not kept, and the event `asked` says all of it."""
+    return sse({**piece.data, "choice": piece.choice}, name="delta")
 
 
 def answered(seq: int, response: dict[str, Any]) -> bytes:

@@ -13,9 +13,9 @@ from app.errors import Clash, Missing
 from app.records import EventRecord, Records, RunRecord
 from app.runs import archive
 from app.runs.book import Book
-from app.runs.frames import answered, failed, happened
+from app.runs.frames import answered, failed, happened, heard
 from app.runs.job import Job
-from app.runs.live import OVER, LiveRun
+from app.runs.live import OVER, Heard, LiveRun
 from app.runs.registry import Registry
 from app.runs.schemas import RunList, RunObject
 
@@ -87,8 +87,8 @@ class History:
                 yield happened(each.seq, each.choice, each.data)
             if live is not None:
                 async for told in live.follow(after, quiet):
-                    if told is None:
-                        yield None
+                    if told is None or isinstance(told, Heard):
+                        yield None if told is None else heard(told)
                     else:
                         after = told.seq
                         yield happened(told.seq, told.choice, told.data)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
 
 from pydantic import BaseModel
 
+from agents.draft import Reader
 from agents.trace import Event
 from app.answers import Answers
 from app.caller import Caller
@@ -15,8 +16,15 @@ from app.order import Order
 from app.schemas import AnswerRequest, AnswerResponse
 from app.wishes import Wishes
 
-Tell = Callable[[Event, int], None]
-"""Hears an event and the number of the answer that it belongs to."""
+
+class Teller(Protocol):
+    """Hears what happens, each with the number of the answer that it belongs to."""
+
+    def tell(self, event: Event, choice: int) -> None:
+        """An event."""
+
+    def reader(self, choice: int) -> Reader | None:
+        """Who reads along while the model writes; None if nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Job(Protocol):
     def check(self, answers: Answers) -> None:
         """Raise what is wrong with it, before it is begun."""
 
-    async def perform(self, answers: Answers, place: Place, tell: Tell) -> BaseModel:
+    async def perform(self, answers: Answers, place: Place, teller: Teller) -> BaseModel:
         """Do it and return the response."""
 
 
@@ -73,10 +81,12 @@ class AnswerJob:
         """Raise BadStrategy or UnfitEngine."""
         answers.check(self._order)
 
-    async def perform(self, answers: Answers, place: Place, tell: Tell) -> AnswerResponse:
+    async def perform(self, answers: Answers, place: Place, teller: Teller) -> AnswerResponse:
         """Answer the question."""
         order = self._order.within(place.seconds)
-        return await answers.answer(order, place.caller, lambda event: tell(event, 0), run_id=place.run_id)
+        return await answers.answer(
+            order, place.caller, lambda event: teller.tell(event, 0), teller.reader(0), run_id=place.run_id
+        )
 
     @property
     def _order(self) -> Order:

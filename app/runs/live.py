@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from agents.trace import Event
+from agents.draft import Delta
+from agents.trace import Asked, Event
 from app.caller import Caller
 from app.report import rounded
 from app.runs.job import Job
@@ -33,10 +34,24 @@ class Told:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece of what the model writes just now for one of the answers. It is shown to who follows, and forgotten."""
+
+    choice: int
+    delta: Delta
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The piece as JSON."""
+        return self.delta.model_dump(mode="json")
+
+
 @dataclass(eq=False)
 class LiveRun:
     """One run. `first` is the number of its first event in this process; those before are in the records.
 
+    `drafts` are the calls, one for each answer at most, whose words are told while they are written.
     `response` is as it goes over the wire. `error` is what a failed run raised. `recorded`: it is in the records, or
     on its way there before all that it will tell. `stopping` is what becomes of it now that it is stopped.
     """
@@ -46,6 +61,7 @@ class LiveRun:
     caller: Caller
     request_id: str
     background: bool = False
+    streamed: bool = False
     digest: str | None = None
     idempotency_key: str | None = None
     first: int = 1
@@ -53,6 +69,7 @@ class LiveRun:
     deadline: float | None = None
     status: Status = "queued"
     events: list[Told] = field(default_factory=list)
+    drafts: dict[int, list[Heard]] = field(default_factory=dict)
     response: dict[str, Any] | None = None
     error: BaseException | None = None
     watchers: int = 0
@@ -84,11 +101,20 @@ class LiveRun:
         return sum(map(sum, bills))
 
     def tell(self, event: Event, choice: int) -> Told:
-        """Add an event; whoever follows hears it."""
+        """Add an event; whoever follows hears it. A call that was made is told whole: its draft is over."""
         told = Told(self.first + len(self.events), choice, event)
         self.events.append(told)
+        if isinstance(event, Asked) and _call(self.drafts.get(choice)) == event.call:
+            del self.drafts[choice]
         self._wake()
         return told
+
+    def hear(self, delta: Delta, choice: int) -> None:
+        """Add a piece of a draft; another call's draft that was not finished is given up."""
+        if _call(self.drafts.get(choice)) != delta.call:
+            self.drafts[choice] = []
+        self.drafts[choice].append(Heard(choice, delta))
+        self._wake()
 
     def end(self, status: Status) -> None:
         """The end: nothing more will be told."""
@@ -113,16 +139,23 @@ class LiveRun:
             raise self.error
         return self.response or {}
 
-    async def follow(self, after: int = 0, quiet: float | None = None) -> AsyncGenerator[Told | None]:
-        """Its events after one of them until the end; None after each `quiet` seconds of silence."""
-        place = max(0, after + 1 - self.first)
+    async def follow(self, after: int = 0, quiet: float | None = None) -> AsyncGenerator[Told | Heard | None]:
+        """Its events after one of them until the end, and what is written meanwhile.
+
+        Who is slow misses the rest of a draft, and finds it in the event. None after each `quiet` seconds of silence.
+        """
+        place, read = max(0, after + 1 - self.first), Reading()
         while True:
             news = self._news
-            while place < len(self.events):
+            if place < len(self.events):
                 place += 1
                 yield self.events[place - 1]
+                continue
             if self.over:
                 return
+            if (heard := read.next(self.drafts)) is not None:
+                yield heard
+                continue
             try:
                 async with asyncio.timeout(quiet):
                     await news.wait()
@@ -141,3 +174,25 @@ class LiveRun:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+class Reading:
+    """How far somebody has read the drafts of a run."""
+
+    def __init__(self) -> None:
+        self._read: dict[int, tuple[int, int]] = {}
+
+    def next(self, drafts: Mapping[int, Sequence[Heard]]) -> Heard | None:
+        """The next piece; None if there is none yet."""
+        for choice, draft in drafts.items():
+            call, place = self._read.get(choice, (0, 0))
+            place = place if call == _call(draft) else 0
+            if place < len(draft):
+                self._read[choice] = draft[place].delta.call, place + 1
+                return draft[place]
+        return None
+
+
+def _call(draft: Sequence[Heard] | None) -> int | None:
+    """The number of the call that writes a draft."""
+    return draft[0].delta.call if draft else None

@@ -11,7 +11,7 @@ from time import monotonic
 
 from sqlalchemy.exc import IntegrityError
 
-from agents.trace import Event, Noted
+from agents.trace import Noted
 from app.allowance import Allowance
 from app.answers import Answers
 from app.caller import Caller
@@ -27,6 +27,7 @@ from app.runs.job import Job, Place
 from app.runs.live import OVER, LiveRun, Status
 from app.runs.registry import Registry
 from app.runs.repeats import Repeats
+from app.runs.telling import Telling
 from app.runs.ticket import Ticket
 from app.settings import Settings
 
@@ -94,6 +95,7 @@ class Runs:
             caller,
             ticket.request_id,
             background=ticket.background,
+            streamed=ticket.streamed,
             digest=ticket.digest,
             idempotency_key=ticket.idempotency_key,
             deadline=ticket.deadline,
@@ -159,6 +161,7 @@ class Runs:
 
     async def _work(self, live: LiveRun) -> None:
         status: Status = "completed"
+        telling = Telling(live, self.book)
         try:
             patience = math.inf if live.background else None
             async with self._gate.enter(live.caller, patience):
@@ -167,8 +170,8 @@ class Runs:
                 live.status = "running"
                 self.book.put(archive.started(live.id))
                 if live.first > 1:
-                    self._tell(live, Noted(text="The run begins again."), 0)
-                response = await live.job.perform(self._answers(), self._place(live), self._teller(live))
+                    telling.tell(Noted(text="The run begins again."), 0)
+                response = await live.job.perform(self._answers(), self._place(live), telling)
             live.response = rounded(response.model_dump(mode="json"))
         except asyncio.CancelledError:
             status = live.stopping or "interrupted"
@@ -231,9 +234,3 @@ class Runs:
     def _place(self, live: LiveRun) -> Place:
         seconds = None if live.deadline is None else max(_INSTANT, live.deadline - monotonic())
         return Place(live.caller, live.id, live.created_at, seconds)
-
-    def _teller(self, live: LiveRun) -> Callable[[Event, int], None]:
-        return lambda event, choice: self._tell(live, event, choice)
-
-    def _tell(self, live: LiveRun, event: Event, choice: int) -> None:
-        self.book.put(archive.told(live.id, live.tell(event, choice)))

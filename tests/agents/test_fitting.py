@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from agents.budget import Budget
-from agents.engine import Generation, Prompt, Sampling, TooLong, ToolSpec, pictures_of
+from agents.engine import Generation, Hear, Prompt, Sampling, TooLong, ToolSpec, pictures_of
 from agents.engines.scripted import Call, ScriptedEngine
 from agents.fitting import Fitted, fit, fits
 from agents.presets import Catalogue
@@ -106,11 +106,11 @@ class Learner(ScriptedEngine):
     reads = 400
     refused = 0
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
         if reserve(self, prompt) + sampling.max_tokens > self.reads:
             self.context, self.refused = self.reads, self.refused + 1
             raise TooLong("too long")
-        return await super().generate(prompt, sampling, n)
+        return await super().generate(prompt, sampling, n, hear)
 
 
 def test_what_an_engine_learns_by_refusing_is_used_at_once(video: Video) -> None:
@@ -125,8 +125,9 @@ def test_what_an_engine_learns_by_refusing_is_used_at_once(video: Video) -> None
 
 def test_a_prompt_is_not_sent_again_when_nothing_was_learned(video: Video) -> None:
     class Stubborn(ScriptedEngine):
-        async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
+        async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
             self.calls.append(Call(prompt, sampling, n))
+            assert hear is None
             raise TooLong("too long")
 
     engine = Stubborn([])

@@ -58,7 +58,7 @@ async def test_the_model_is_listed_alone_and_with_every_strategy(settings: Setti
         "id": "scripted",
         "object": "model",
         "owned_by": "secondlook",
-        "offers": ["choices", "logprobs"],
+        "offers": ["choices", "logprobs", "stream"],
         "strategy": None,
     }
     assert named["strategy"] == "auto"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agents.engine import EngineError, Generation, Prompt, Sampling
+from agents.engine import EngineError, Generation, Hear, Prompt, Sampling
 from agents.engines.scripted import Line, ScriptedEngine
 from app.settings import Settings
 from tests.app.conftest import always, body, over_socket
@@ -27,8 +27,8 @@ class HeldEngine(ScriptedEngine):
 
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int) -> Generation:
-        generation = await super().generate(prompt, sampling, n)
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
+        generation = await super().generate(prompt, sampling, n, hear)
         await self.release.wait()
         return generation
 
@@ -157,3 +157,21 @@ async def test_who_finds_all_places_taken_is_told_when_to_come_again(
         held.release.set()
         assert [response.status_code for response in await asyncio.gather(*two)] == [200, 200]
         assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+
+
+async def test_what_the_model_writes_is_told_without_numbers_and_not_kept(settings: Settings, film: Path) -> None:
+    engine = ScriptedEngine(lambda _p, _s, n: ["I see red.\nAnswer: A"] * n)
+    request = body(film, stream=True, strategy="chain_of_thought")
+    async with over_socket(settings, engine) as client:
+        text = (await client.post("/v1/answers", json=request)).text
+        (run,) = (await client.get("/v1/runs")).json()["data"]
+        past = (await client.get(f"/v1/runs/{run['id']}/events")).text
+    told = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.strip().split("\n\n")]
+    deltas = [json.loads(each["data"]) for each in told if each["event"] == "delta"]
+    said = "".join(each["text"] for each in deltas)
+    assert said and "I see red.\nAnswer: A".startswith(said), "the event says the rest"
+    assert {each["call"] for each in deltas} == {1}
+    kept = [each for each in told if each["event"] != "delta"]
+    assert [int(each["id"]) for each in kept] == list(range(1, len(kept) + 1))
+    assert not any("id" in each for each in told if each["event"] == "delta")
+    assert [line for line in past.splitlines() if line.startswith("id")] == [f"id: {each['id']}" for each in kept]

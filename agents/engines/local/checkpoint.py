@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.utils import logging
 
-from agents.engine import EngineError, Message, Picture, Prompt, labelled, ladder, pictures_of
+from agents.engine import EngineError, Message, Picture, Prompt, labelled, pictures_of
 from agents.engines.local.processor import load_processor
-from tools.frame import Frame
+from tools.frame import Frame, ladder
 
 _USUAL_SIDE = 448  # pixels; for models that take pictures of any size
 _LEAST_SIDE = 112  # pixels; below, such models no longer see much

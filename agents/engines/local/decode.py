@@ -19,12 +19,18 @@ Draw = Callable[[Tensor], Tensor]
 
 
 def decode(
-    checkpoint: Checkpoint, prefill: Prefill, sampling: Sampling, n: int, check: Callable[[], None]
+    checkpoint: Checkpoint,
+    prefill: Prefill,
+    sampling: Sampling,
+    n: int,
+    check: Callable[[], None],
+    hear: Callable[[str], object] = lambda _: None,
 ) -> tuple[list[Reply], int]:
     """n replies and the number of tokens written, end marks included. `check` is called before every token.
 
     Log-probabilities are those of the model's own distribution in nats: temperature 1, nothing cut off.
-    A greedy reply is written once and returned n times. Consumes the cache of the prefill.
+    A greedy reply is written once and returned n times. `hear` is told the first reply as it is written.
+    Consumes the cache of the prefill.
     """
     rows = [_Row(checkpoint, sampling.stop) for _ in range(n if sampling.temperature > 0 else 1)]
     budget = min(sampling.max_tokens, checkpoint.longest - prefill.tokens)
@@ -38,6 +44,7 @@ def decode(
         scores = torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
         for row, token, score in zip(living, tokens.tolist(), scores.tolist(), strict=True):
             row.add(token, score)
+        hear(rows[0].fresh())
         kept = [at for at, row in enumerate(living) if not row.over]
         if not kept or not left:
             break
@@ -46,6 +53,7 @@ def decode(
             living, tokens = [living[at] for at in kept], tokens[kept]
         logits = forward(checkpoint, tokens[:, None], cache)[:, -1]
     replies = [row.reply() for row in rows]
+    hear(replies[0].text[rows[0].heard :])
     return replies * (n // len(rows)), sum(row.written for row in rows)
 
 
@@ -97,7 +105,9 @@ class _Row:
         self._spelling = Spelling(checkpoint.tokenizer)
         self._tokens: list[Token] = []
         self._text = ""
+        self._held = max(map(len, stops), default=1) - 1
         self.written = 0
+        self.heard = 0
         self.over = False
 
     def add(self, token: int, logprob: float) -> None:
@@ -111,6 +121,11 @@ class _Row:
         found = [at for stop in self._stops if stop and (at := self._text.find(stop)) >= 0]
         if found:
             self._cut(min(found))
+
+    def fresh(self) -> str:
+        """What was not heard before, but for what may be the beginning of a stop."""
+        start, self.heard = self.heard, max(self.heard, len(self._text) - (0 if self.over else self._held))
+        return self._text[start : self.heard]
 
     def reply(self) -> Reply:
         finish: Literal["stop", "length"] = "stop" if self.over else "length"

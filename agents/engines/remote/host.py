@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from agents.engine import EngineError
+from agents.engine import EngineError, Hear
 from agents.engines.remote.abilities import Abilities
 from agents.engines.remote.completion import Completion
 from agents.engines.remote.exchange import Exchange
@@ -52,9 +52,9 @@ class Host:
             self._outages = -1
         return await self.ready()
 
-    async def ask(self, request: Request) -> Completion:
-        """The answer. Raises EngineError."""
-        return await self._exchange.ask(request)
+    async def ask(self, request: Request, hear: Hear | None = None) -> Completion:
+        """The answer; its only reply is told to `hear` while it comes. Raises EngineError."""
+        return await self._exchange.ask(request, hear)
 
     async def count(self, text: str) -> int:
         """Tokens of a text, or one a byte where the server does not count. Raises EngineError."""

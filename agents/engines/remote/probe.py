@@ -20,6 +20,7 @@ from agents.engines.remote.request import Request
 from agents.engines.remote.server import Declined, Refused, Server
 from agents.engines.remote.tariff import Tariff, dearest
 from agents.engines.remote.tenant import Tenant
+from agents.engines.remote.thought import TAGS
 from agents.profiles import Price, Profile, Profiles
 from tools.frame import Frame
 
@@ -67,6 +68,7 @@ class Probe:
         found = await self._words(found)
         found = replace(found, tariff=replace(found.tariff, image=await self._image(found, tokens)))
         found = await self._reusing(found)
+        found = await self._stream(found)
         found = await self._schema(found)
         found = await self._tools(found, tokens)
         found = await self._beam(found)
@@ -148,6 +150,18 @@ class Probe:
         if first and again and first.usage.prompt_tokens == again.usage.prompt_tokens:
             return named
         return found
+
+    async def _stream(self, found: Abilities) -> Abilities:
+        """Whether a reply can be had as it is written, with its bill."""
+        if found.profile.thinking.tags != TAGS:  # its thoughts are known as such only at the end
+            return found
+        request = self._request(found, (Message("user", (QUESTION,)),), _SHORT)
+        try:
+            await self._exchange.ask(request, lambda _: None)
+        except EngineError as problem:
+            _LOG.debug("%s", problem.detail)
+            return found
+        return _with(found, "stream")
 
     async def _schema(self, found: Abilities) -> Abilities:
         """Whether the reply is held to a schema: nobody would answer this question with an object."""

@@ -23,6 +23,7 @@ class Request:
     """A question to a model whose abilities are known. `tenant` is whose frames and prompts these are.
 
     `after` replies have been drawn before; `weighing` wants only the first token's alternatives.
+    `streaming` wants the reply in chunks as it is written, and the bill at its end.
     """
 
     to: Abilities
@@ -32,6 +33,7 @@ class Request:
     n: int = 1
     after: int = 0
     weighing: bool = False
+    streaming: bool = False
 
     @classmethod
     def about(cls, prompt: Prompt, to: Abilities, sampling: Sampling, tenant: Tenant, n: int = 1) -> Request:
@@ -43,6 +45,12 @@ class Request:
     def media(self) -> list[Medium]:
         """All pictures and clips."""
         return [medium for turn in self.turns for medium in turn.media]
+
+    @property
+    def may_think(self) -> bool:
+        """Whether the model may think before it speaks, in words that only their end marks as a thought."""
+        thinking = self.to.profile.thinking
+        return bool(thinking.parser) and (self.sampling.think or not thinking.off)
 
     def body(self, held: frozenset[str] = frozenset()) -> bytes:
         """The JSON body; encodes the pictures, but for those that the server holds."""
@@ -58,6 +66,7 @@ class Request:
             **(_schema(sampling) if sampling.schema is not None else {}),
             **(_tools(sampling) if sampling.tools else {}),
             **(self._for_vllm() if vllm else {}),
+            **({"stream": True, "stream_options": {"include_usage": True}} if self.streaming else {}),
         }
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from random import Random
 from typing import Any
 
@@ -17,6 +18,8 @@ _FIRST_PAUSE = 0.25  # seconds, doubled each time, and up to twice that at rando
 _LONGEST_PAUSE = 20.0  # seconds; a server that asks for more is down as far as a waiting caller is concerned
 _CONNECTIONS = 256  # as many requests as vLLM works on at once unless told otherwise; the others wait here
 _BUSY = (429, 503)
+_BROKEN = 500
+_DONE = "[DONE]"
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 _WORDS = 500  # characters of what a server says that are kept
 
@@ -76,6 +79,21 @@ class Server:
         """The JSON that answers a JSON body. Raises EngineError. Cancelling hangs up, which stops the server."""
         return await self._send("POST", self.base + path, body)
 
+    async def follow(self, path: str, body: bytes) -> AsyncGenerator[Any]:
+        """The JSON of each server-sent event that answers a JSON body, as it comes, until the server says it is done.
+
+        An error that comes as an event is raised as one that comes as a status. Raises EngineError, also when the
+        stream breaks off. Closing it hangs up, which stops the server.
+        """
+        async with aclosing(self._lines(self.base + path, body)) as lines:
+            async for line in lines:
+                data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                if data == _DONE:
+                    return
+                if data:
+                    yield self._event(data)
+        raise self._error("broke the stream off: it may be restarting")
+
     async def ask_root(self, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON that answers a JSON body at a path that is not OpenAI's. Raises EngineError."""
         return await self._send("POST", self.root + path, json.dumps(body).encode())
@@ -84,12 +102,47 @@ class Server:
         """Close all connections."""
         await self._client.aclose()
 
+    async def _lines(self, url: str, body: bytes) -> AsyncGenerator[str]:
+        response = await self._open("POST", url, body)
+        try:
+            if not response.is_success:
+                await response.aread()
+                self._read(response)
+            async for line in response.aiter_lines():
+                yield line
+        except httpx.HTTPError as error:
+            raise self._broken(error) from error
+        finally:
+            await response.aclose()
+
+    def _event(self, data: str) -> Any:
+        try:
+            event = json.loads(data)
+        except ValueError:
+            raise self._error("sent something that is not JSON", data[:_WORDS]) from None
+        if isinstance(event, dict) and (found := event.get("error")):
+            code = found.get("code") if isinstance(found, dict) else None
+            self._read(httpx.Response(code if isinstance(code, int) and code >= 400 else _BROKEN, json=event))
+        return event
+
     async def _send(self, method: str, url: str, body: bytes | None) -> Any:
+        response = await self._open(method, url, body)
+        try:
+            await response.aread()
+        except httpx.HTTPError as error:
+            raise self._broken(error) from error
+        finally:
+            await response.aclose()
+        return self._read(response)
+
+    async def _open(self, method: str, url: str, body: bytes | None) -> httpx.Response:
+        """The head of a response; its body is still to be read."""
         headers = {"content-type": "application/json"} if body is not None else {}
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
-                response = await self._client.request(method, url, content=body, headers=headers)
+                request = self._client.build_request(method, url, content=body, headers=headers)
+                response = await self._client.send(request, stream=True)
             except httpx.HTTPError as error:
                 problem = self._broken(error)
                 if last or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
@@ -98,7 +151,8 @@ class Server:
                 continue
             pause = self._pause(attempt, response.headers.get("retry-after"))
             if response.status_code not in _BUSY or last or pause > _LONGEST_PAUSE:
-                return self._read(response)
+                return response
+            await response.aclose()
             await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

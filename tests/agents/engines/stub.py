@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import sleep
 from typing import Any
 
@@ -23,12 +23,17 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What the stub sends: a status, a body (JSON unless it is text), headers, and seconds to wait before."""
+    """What the stub sends: a status, a body (JSON unless it is text), headers, and seconds to wait before.
+
+    `pace`: seconds before each event of a stream. A stream `breaks` after so many.
+    """
 
     body: Json | str
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     pause: float = 0.0
+    pace: float = 0.0
+    breaks: int | None = None
 
 
 @dataclass
@@ -61,11 +66,26 @@ class Stub:
         if scope["path"].endswith("/chat/completions"):
             self.bodies.append(json.loads(content))
             answer = self.answer(self.bodies[-1])
+            if self.bodies[-1].get("stream"):
+                answer = streamed(answer)
         elif scope["path"].endswith("/tokenize"):
             counted = Answer({"count": len(json.loads(content)["prompt"].split())})
             answer = self.counting or counted
-        if await self._stays(receive, answer.pause):
+        if not await self._stays(receive, answer.pause):
+            return
+        if isinstance(answer.body, str) and answer.body.startswith("data:"):
+            await self._stream(receive, send, answer)
+        else:
             await _send(send, answer)
+
+    async def _stream(self, receive: Receive, send: Send, answer: Answer) -> None:
+        pairs = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": pairs})
+        for event in str(answer.body).split("\n\n")[: answer.breaks]:
+            if not await self._stays(receive, answer.pace):
+                return
+            await send({"type": "http.response.body", "body": f"{event}\n\n".encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _stays(self, receive: Receive, seconds: float) -> bool:
         """Whether the client is still there after so many seconds."""
@@ -168,6 +188,26 @@ def positions(text: str, likely: Mapping[str, float] | None = None) -> list[Json
     """A reply as one token, and the log-probabilities of what might have stood in its place."""
     listed = [{"token": token, "logprob": logprob, "bytes": None} for token, logprob in (likely or {}).items()]
     return [{"token": text, "logprob": -0.1, "bytes": list(text.encode()), "top_logprobs": listed}]
+
+
+def streamed(answer: Answer) -> Answer:
+    """The same answer in chunks, a word each, and its bill in the last one; errors and texts stay as they are."""
+    if answer.status != 200 or isinstance(answer.body, str):
+        return answer
+    (choice,) = answer.body["choices"]
+    message, finish = choice["message"], choice["finish_reason"]
+    thought = [{"reasoning": word} for word in _words(message.get("reasoning"))]
+    said = [{"content": word} for word in _words(message.get("content"))]
+    deltas = [{"role": "assistant", "content": ""}, *thought, *said]
+    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    last = {"index": 0, "delta": {}, "finish_reason": finish, "logprobs": choice.get("logprobs")}
+    events = [*chunks, {"choices": [last]}, {"choices": [], "usage": answer.body["usage"]}]
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return replace(answer, body="".join([*lines, "data: [DONE]\n\n"]))
+
+
+def _words(text: str | None) -> list[str]:
+    return [word for word in (text or "").replace(" ", " \0").split("\0") if word]
 
 
 def talkative(body: Json) -> Answer:

@@ -42,7 +42,7 @@ def test_openai_is_opened_without_asking_the_server() -> None:
 def test_transformers_is_opened_from_a_folder(llava_folder: Path) -> None:
     engine = open_engine(f"transformers:{llava_folder}?device=cpu&dtype=float32&side=112")
     assert isinstance(engine, TransformersEngine)
-    assert (engine.model, engine.side, set(engine.offers)) == ("tiny-llava", 112, {"logprobs", "choices"})
+    assert (engine.model, engine.side, set(engine.offers)) == ("tiny-llava", 112, {"logprobs", "choices", "stream"})
     asyncio.run(engine.close())
 
 

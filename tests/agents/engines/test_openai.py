@@ -47,9 +47,9 @@ def test_the_probe_finds_name_offers_and_the_price_of_a_frame(serve: Serve) -> N
     assert engine.offers == frozenset()
     probed(engine)
     assert (engine.model, engine.side, engine.frame_tokens(64)) == ("stub-vl", 64, 60)
-    assert engine.offers == {"logprobs", "choices", "schema", "tools", "beam", "reuse"}
+    assert engine.offers == {"logprobs", "choices", "schema", "tools", "beam", "reuse", "stream"}
     assert stub.bodies[0]["structured_outputs"]["choice"] == ["A", " A", "B", " B"]
-    assert len(stub.bodies) == 9 and all(body["max_tokens"] <= 8 for body in stub.bodies)
+    assert len(stub.bodies) == 10 and all(body["max_tokens"] <= 8 for body in stub.bodies)
 
 
 def test_the_probe_is_made_once_however_many_ask_at_once(serve: Serve) -> None:
@@ -61,7 +61,7 @@ def test_the_probe_is_made_once_however_many_ask_at_once(serve: Serve) -> None:
         await engine.close()
 
     asyncio.run(act())
-    assert len(stub.asked) == 5 and len(stub.bodies) == 9 + 5
+    assert len(stub.asked) == 5 and len(stub.bodies) == 10 + 5
 
 
 def test_a_server_without_logprobs_is_offered_as_that(serve: Serve) -> None:

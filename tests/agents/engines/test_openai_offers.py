@@ -87,7 +87,7 @@ def test_what_one_field_cannot_do_takes_nothing_else_away(serve: Serve, field: s
         "use_beam_search": {"beam"},
         "structured_outputs": {"choices"},
     }
-    whole = {"logprobs", "choices", "schema", "tools", "beam", "reuse"}
+    whole = {"logprobs", "choices", "schema", "tools", "beam", "reuse", "stream"}
     assert probed(engine_of(serve(refusing(field)))).offers == whole - lost[field]
 
 

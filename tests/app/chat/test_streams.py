@@ -31,6 +31,12 @@ async def chunks(response: httpx.Response) -> AsyncIterator[dict[str, Any] | str
             yield line[:1]
 
 
+def whole(text: str) -> list[Any]:
+    """All chunks of a stream that is over, and its end by its name."""
+    lines = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
 async def streamed(settings: Settings, engine: ScriptedEngine, **fields: Any) -> list[Any]:
     """All chunks of one reply about two pictures."""
     request = chat(*shown(0, 50), fields.pop("words", CHOICE), stream=True, **fields)
@@ -171,7 +177,9 @@ async def test_a_stream_can_be_had_again(settings: Settings) -> None:
         first, second = [(await client.post(PATH, json=request, headers=headers)).text for _ in range(2)]
         run_id = (await client.get("/v1/runs")).json()["data"][0]["id"]
         events = (await client.get(f"/v1/runs/{run_id}/events")).text
-    assert first == second
+    for name in ("content", "reasoning"):
+        assert deltas(whole(first), name) == deltas(whole(second), name), "in fewer pieces, since it is over"
+    assert whole(first)[-2] == whole(second)[-2]
     assert len(engine.calls) == 1
     assert "event: answer" in events
     assert "chat.completion" in events
