@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from inspect import cleandoc
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,6 +12,8 @@ from agents.answer import Answer
 from agents.engine import Offer
 from agents.run import Run
 
+Extra = Literal["ocr", "detect"]
+"""Tools for which something must be installed."""
 _PAPER = re.compile(r"arXiv:\s?(\d{4}\.\d{4,5})")
 
 
@@ -33,6 +35,10 @@ class Strategy(BaseModel):
     def requires(self) -> frozenset[Offer]:
         """What the engine must offer for this strategy with these parameters."""
         return self.needs
+
+    def extras(self) -> frozenset[Extra]:
+        """The tools it was told to use for which something must be installed."""
+        return frozenset()
 
     @classmethod
     def manual(cls) -> str:

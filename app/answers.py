@@ -20,6 +20,7 @@ from agents.strategy import Strategy
 from agents.trace import Listener
 from app.caller import Caller
 from app.errors import BadRequest
+from app.extras import Extras
 from app.indexes.indexes import Indexes
 from app.order import Order
 from app.report import new_id, respond
@@ -35,13 +36,20 @@ class Answers:
     """Answers requests with one engine."""
 
     def __init__(
-        self, settings: Settings, catalogue: Catalogue, videos: Videos, engine: Engine, indexes: Indexes
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        videos: Videos,
+        engine: Engine,
+        indexes: Indexes,
+        extras: Extras,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._videos = videos
         self._engine = engine
         self._indexes = indexes
+        self._extras = extras
 
     async def answer(
         self,
@@ -125,6 +133,7 @@ class Answers:
                 error.param = f"strategy.{error.param}"
             raise
         check(strategy, self._engine)
+        self._extras.check(strategy)
         return strategy
 
     def _named(self, name: str, used: dict[str, Any]) -> dict[str, Any]:
@@ -155,6 +164,8 @@ class Answers:
             follower=follower,
             index=self._indexes.open(caller, footage, request.video, engine),
             captioning=self._indexes.captioning,
+            reader=self._extras.reader,
+            detector=self._extras.detector,
         )
         run.ledger.degrade(*span_notes, *budget_notes)
         return run

@@ -21,6 +21,7 @@ from app.catalog import cards
 from app.decoding import at_work, decoder_for
 from app.demo import DEMO_SEED, perform
 from app.errors import BadRequest, Misconfigured
+from app.extras import Extras
 from app.index_commands import index, search
 from app.indexes.indexes import Indexes
 from app.key_commands import keys
@@ -169,9 +170,9 @@ def _check_exposure(settings: Settings) -> bool:
 
 async def _answer(settings: Settings, request: AnswerRequest, trace: bool) -> AnswerResponse:
     with progress(f"Loading {settings.engine}", trace) as listener:
-        decoder = decoder_for(settings)
+        decoder, extras = decoder_for(settings), Extras.of(settings)
         async with at_work(decoder, settings), opened(settings) as engine, aclosing(Indexes(settings)) as indexes:
-            answers = Answers(settings, Catalogue.load(), Videos(settings, decoder), engine, indexes)
+            answers = Answers(settings, Catalogue.load(), Videos(settings, decoder), engine, indexes, extras)
             return await answers.answer(Order(request), LOCAL, listener)
 
 

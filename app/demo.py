@@ -19,6 +19,7 @@ from agents.demo.questions import DemoQuestion, ask_about
 from agents.presets import Catalogue
 from app.answers import Answers
 from app.caller import LOCAL
+from app.extras import Extras
 from app.indexes.indexes import Indexes
 from app.loading import opened
 from app.order import Order
@@ -59,7 +60,7 @@ async def perform(settings: Settings, seed: int, count: int, keep: Path | None, 
             _introduce(console, film, keep)
             inside = settings.model_copy(update={"video_dir": path.parent, "data_dir": Path(folder) / "data"})
             videos, indexes = Videos(inside, InProcess(settings.decoder)), Indexes(inside)
-            answers = Answers(inside, Catalogue.load(), videos, engine, indexes)
+            answers = Answers(inside, Catalogue.load(), videos, engine, indexes, Extras())
             takes: list[Take] = []
             for question in ask_about(film, count):
                 for strategy in STRATEGIES:

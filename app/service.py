@@ -17,6 +17,7 @@ from app.answers import Answers
 from app.chat.job import ChatJob
 from app.decoding import at_work, decoder_for
 from app.errors import NotReady
+from app.extras import Extras
 from app.fetch.fetched import Fetched, Keeping
 from app.fetch.origin import Bounds, Origin
 from app.fetch.policy import Policy
@@ -54,6 +55,7 @@ class Service:
         secret = settings.api_key.get_secret_value() if settings.api_key else None
         self.keys = Keys(self.records, settings.quota, secret, trust=settings.key_seconds)
         self.decoder = decoder_for(settings)
+        self._extras = Extras.of(settings)
         self.library = _library(settings, self.records)
         self.fetched = _fetched(settings)
         self.videos = Videos(settings, self.decoder, self.library, self.fetched)
@@ -82,7 +84,7 @@ class Service:
     @property
     def answers(self) -> Answers:
         """The path from requests to answers. Raises NotReady."""
-        return Answers(self.settings, self.catalogue, self.videos, self.engine, self._indexes)
+        return Answers(self.settings, self.catalogue, self.videos, self.engine, self._indexes, self._extras)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

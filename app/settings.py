@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     )
     decode_workers: int = Field(2, ge=1, description="Most such processes at once.")
     decode_bytes: int = Field(3 * GIB // 2, ge=1, description="Memory that one of them may take.")
+    reader: str | None = Field(None, description="What reads writing, module:function; none: RapidOCR if installed.")
+    detector: str | None = Field(None, description="What finds things by name, module:function; none: nothing does.")
     strategy: str = Field("auto", description="Strategy of a request that names none.")
     open_strategy: str = Field("direct", description="The same for open questions, whose answers cannot be counted.")
     answer_tokens: int = Field(512, ge=1, description="Longest open answer of a request that sets no max_tokens.")

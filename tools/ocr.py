@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any, ClassVar, Literal
 
 import cv2
@@ -46,17 +47,27 @@ class Ocr(Tool):
 
 
 class RapidReader:
-    """RapidOCR's models, which are part of its package. Safe under threads as far as ONNX Runtime is."""
+    """RapidOCR's models, which are part of its package; loaded when first read with, which takes a second.
+
+    Safe under threads as far as ONNX Runtime is.
+    """
 
     def __init__(self) -> None:
-        self._engine: Any = import_module("rapidocr_onnxruntime").RapidOCR()
+        self._engine: Any = None
+        self._loading = Lock()
 
     def read(self, frame: Frame) -> tuple[Word, ...]:
         """All lines of writing, from top to bottom."""
-        found, _ = self._engine(np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)))
+        found, _ = self._loaded()(np.asarray(cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)))
         return tuple(Word(str(text), float(score)) for _, text, score in found or ())
+
+    def _loaded(self) -> Any:
+        with self._loading:
+            if self._engine is None:
+                self._engine = import_module("rapidocr_onnxruntime").RapidOCR()
+            return self._engine
 
 
 def reader() -> TextReader | None:
-    """What reads writing here: None unless the `ocr` extra is installed. Loading takes a second."""
+    """What reads writing here: None unless RapidOCR is installed."""
     return RapidReader() if find_spec("rapidocr_onnxruntime") else None

@@ -9,7 +9,7 @@ from pydantic import Field
 from agents.answer import Answer
 from agents.engine import Offer
 from agents.run import Run
-from agents.strategy import Strategy
+from agents.strategy import Extra, Strategy
 
 if TYPE_CHECKING:
     AnyStrategy = Strategy  # the union of all programs, which the catalogue puts in place
@@ -39,6 +39,9 @@ class Escalate(Strategy):
 
     def requires(self) -> frozenset[Offer]:
         return frozenset[Offer]().union(*(each.requires() for each in self.strategies))
+
+    def extras(self) -> frozenset[Extra]:
+        return frozenset[Extra]().union(*(each.extras() for each in self.strategies))
 
     async def answer(self, run: Run) -> Answer:
         answers: list[Answer] = []

@@ -15,6 +15,7 @@ from agents.planning.dialogue import Protocol, choose
 from agents.planning.search import Habits, Search
 from agents.planning.toolbox import Toolbox, ToolName
 from agents.run import Run
+from agents.strategy import Extra
 from tools.scene import ViewLimits
 
 _TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom", "ask", "submit")
@@ -47,6 +48,9 @@ class Planner(Challenger):
     protocol: Protocol = Field("auto", description="How it calls: terse is lines for a model trained on these tools.")
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
+
+    def extras(self) -> frozenset[Extra]:
+        return frozenset(name for name in self.tools if name == "ocr" or name == "detect")
 
     async def look(self, run: Run) -> tuple[Picture, ...]:
         return await look_first(run, self.frames, self.fps, self.view_tokens)

@@ -1,0 +1,62 @@
+"""What reads writing and finds things by name in pictures, where the operator has installed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from agents.strategy import Extra, Strategy
+from app.errors import BadRequest, Misconfigured
+from app.settings import Settings
+from tools.ocr import reader
+from tools.scene import Detector, TextReader
+
+_WANTED: dict[Extra, str] = {
+    "ocr": "nothing here reads writing: its operator must install RapidOCR or set SECONDLOOK_READER",
+    "detect": "nothing here finds things by name: its operator must set SECONDLOOK_DETECTOR",
+}
+
+
+class Extras:
+    """Means of tools that this project does not bring along; None where there is none."""
+
+    def __init__(self, reader: TextReader | None = None, detector: Detector | None = None) -> None:
+        self.reader = reader
+        self.detector = detector
+
+    @classmethod
+    def of(cls, settings: Settings) -> Extras:
+        """Those that the settings name, else what is installed. Raises Misconfigured."""
+        return cls(
+            reader=_made("reader", settings.reader) if settings.reader else reader(),
+            detector=_made("detector", settings.detector) if settings.detector else None,
+        )
+
+    def check(self, strategy: Strategy) -> None:
+        """Raise BadRequest if a strategy names a tool that has nothing to work with."""
+        have = {"ocr": self.reader, "detect": self.detector}
+        if missing := sorted(name for name in strategy.extras() if have[name] is None):
+            raise BadRequest(
+                f"strategy.tools: {missing[0]}: {_WANTED[missing[0]]}.",
+                param="strategy.tools",
+                code="tool_not_installed",
+            )
+
+
+def _made(setting: str, place: str) -> Any:
+    """What a function returns that is named as module:function."""
+    wrong = partial(_wrong, setting, place)
+    module, colon, name = place.partition(":")
+    if not colon:
+        raise wrong("write it as module:function")
+    try:
+        make: Callable[[], Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise wrong(str(error)) from error
+    return make()
+
+
+def _wrong(setting: str, place: str, why: str) -> Misconfigured:
+    return Misconfigured(f"SECONDLOOK_{setting.upper()}={place}: {why}.")
