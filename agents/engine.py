@@ -213,6 +213,10 @@ class Engine(Protocol):
         """Longest side, in pixels, below which the model no longer recognises much, or nothing is saved."""
 
     @property
+    def frames(self) -> int | None:
+        """How many frames it answers best from, if nobody says how many; None if unknown."""
+
+    @property
     def context(self) -> int | None:
         """The most tokens that it reads and writes in one call; None if unknown."""
 

@@ -20,12 +20,14 @@ _PAPER = re.compile(r"arXiv:\s?(\d{4}\.\d{4,5})")
 class Strategy(BaseModel):
     """A published way of spending inference compute. Parameters are fields with default, bounds, description.
 
-    `needs` is what the engine must offer. A strategy holds no state and never imports another.
+    `needs` is what the engine must offer. `whole`: the model sees one look of `frames` and no more, so that where
+    nobody says how many, the model's own best number is taken. A strategy holds no state and never imports another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     needs: ClassVar[frozenset[Offer]] = frozenset()
+    whole: ClassVar[bool] = False
     name: str
 
     async def answer(self, run: Run) -> Answer:

@@ -16,6 +16,7 @@ from agents.presets import BadStrategy, Catalogue
 from agents.run import Run
 from agents.runner import check, conduct
 from agents.schema import BadSchema, Schema
+from agents.strategies import PROGRAMS
 from agents.strategy import Strategy
 from agents.trace import Listener
 from app.caller import Caller
@@ -127,7 +128,7 @@ class Answers:
 
     def _strategy(self, asked: Mapping[str, Any]) -> Strategy:
         try:
-            strategy = self._catalogue.resolve(asked)
+            strategy = self._catalogue.resolve({**self._usual(str(asked["name"])), **asked})
         except BadStrategy as error:
             if error.param != "strategy":
                 error.param = f"strategy.{error.param}"
@@ -135,6 +136,11 @@ class Answers:
         check(strategy, self._engine)
         self._extras.check(strategy)
         return strategy
+
+    def _usual(self, name: str) -> Mapping[str, Any]:
+        """What the model does best with, where nobody asks for anything else; a preset's numbers are its paper's."""
+        program = PROGRAMS.get(name)
+        return {"frames": self._engine.frames} if program and program.whole and self._engine.frames else {}
 
     def _named(self, name: str, used: dict[str, Any]) -> dict[str, Any]:
         """All parameters under the program's name; and the preset's, if the caller asked for one."""

@@ -90,6 +90,11 @@ class OpenAIEngine:
         return self._host.abilities.profile.least_side if self._host.abilities else self.side
 
     @property
+    def frames(self) -> int | None:
+        """How many frames its family was trained to see, or is at ease with."""
+        return self._host.abilities.profile.frames if self._host.abilities else None
+
+    @property
     def context(self) -> int | None:
         """The most tokens that it reads and writes in one call; None if unknown."""
         return self._host.abilities.context if self._host.abilities else self._options.context

@@ -55,6 +55,7 @@ class ScriptedEngine:
     side: int = 64
     tokens_per_frame: int = 16
     least_side: int = 64
+    frames: int | None = None
     context: int | None = None
     most_pictures: int | None = None
     problem: str | None = None

@@ -18,6 +18,7 @@ from agents.engines.local.decode import decode
 from agents.engines.local.prefill import Reader
 from agents.engines.manner import manner
 from agents.pricing import one_by_one
+from agents.profiles import Profiles
 
 _OPTIONS = frozenset({"answers", "device", "dtype", "name", "side", "threads"})
 
@@ -88,6 +89,7 @@ class TransformersEngine:
         self.manner = manner
         self.side = checkpoint.side
         self.least_side = checkpoint.least_side
+        self.frames: int | None = Profiles.load().of(checkpoint.name).frames
         self.context: int | None = checkpoint.longest
         self.most_pictures: int | None = None
         self.problem: str | None = None

@@ -110,6 +110,11 @@ class VllmEngine:
         return self.asked.least_side
 
     @property
+    def frames(self) -> int | None:
+        """How many frames its family was trained to see, or is at ease with."""
+        return self.asked.frames
+
+    @property
     def context(self) -> int | None:
         """The most tokens that it reads and writes in one call."""
         return self.asked.context

@@ -23,6 +23,7 @@ class BestOfN(Strategy):
     """
 
     needs: ClassVar[frozenset[Offer]] = frozenset({"choices"})
+    whole: ClassVar[bool] = True
     name: Literal["best_of_n"] = "best_of_n"
     samples: int = Field(8, ge=1, le=64, description="Answers to draw.")
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,7 @@ class ChainOfThought(Strategy):
     capped. Wei et al., arXiv:2201.11903; for video, When Thinking Drifts, arXiv:2510.06077.
     """
 
+    whole: ClassVar[bool] = True
     name: Literal["chain_of_thought"] = "chain_of_thought"
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ class Direct(Strategy):
     (When Thinking Drifts, arXiv:2510.06077). Rotating the options cancels a model's taste for a letter.
     """
 
+    whole: ClassVar[bool] = True
     name: Literal["direct"] = "direct"
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
     rotations: int = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,7 @@ class SelfConsistency(Strategy):
     (Adaptive-Consistency, arXiv:2305.11860). Wang et al., arXiv:2203.11171.
     """
 
+    whole: ClassVar[bool] = True
     name: Literal["self_consistency"] = "self_consistency"
     samples: int = Field(8, ge=1, le=64, description="Most answers to draw.")
     frames: int = Field(32, ge=1, le=1024, description="Frames for each answer.")

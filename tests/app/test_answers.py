@@ -154,3 +154,22 @@ async def test_the_cap_on_seconds_holds(settings: Settings, film: Path) -> None:
 async def test_options_keep_their_words(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
     found = await answer(settings, engine, body(film, options=["  two words ", "one"]))
     assert found["answer"] == "two words"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "frames"),
+    [
+        ("direct", 5),
+        ("self_consistency", 5),
+        ({"name": "direct", "frames": 3}, 3),
+        ("planner", 8),  # a first look, to be followed by others
+        ("videoauto_r1", None),  # a paper's numbers are the paper's
+    ],
+)
+async def test_a_model_sees_as_many_frames_as_it_is_at_ease_with(
+    settings: Settings, film: Path, strategy: Any, frames: int | None
+) -> None:
+    engine = ScriptedEngine(always("A"), frames=5)
+    report = (await answer(settings, engine, body(film, strategy=strategy)))["report"]
+    assert report["strategy"].get("frames") == frames
+    assert len(report["frame_times"][0]) == (frames or 32)
