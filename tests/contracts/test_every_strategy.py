@@ -81,7 +81,7 @@ def test_answers_every_kind_of_question_with_defaults(name: str, question: Quest
 )
 @pytest.mark.parametrize("model", [obliging, hostile])
 def test_never_overspends_yet_still_answers(name: str, budget: Budget, model, video: Video) -> None:  # type: ignore[no-untyped-def]
-    for seed in range(5):
+    for seed in range(5 if model is hostile else 1):  # the other says the same every time
         done = play(video, name, model, budget=budget, seed=seed)
         ledger = done.run.ledger
         assert ledger.frames_viewed <= (budget.frames or 10**9)

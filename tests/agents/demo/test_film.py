@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from agents.demo.__main__ import cli
 from agents.demo.encode import encode, subtitles
 from agents.demo.film import FPS, Film, make_film
 from agents.demo.questions import ask_about
@@ -104,7 +104,7 @@ def test_subtitles_are_timed_to_the_shots() -> None:
 
 def test_the_command_writes_film_and_truth(tmp_path: Path) -> None:
     out = tmp_path / "film.mp4"
-    subprocess.run([sys.executable, "-m", "agents.demo", "film", "21", str(out)], check=True, timeout=120)
+    assert CliRunner().invoke(cli, ["film", "21", str(out)]).exit_code == 0
     truth = json.loads(out.with_suffix(".json").read_text())
     film = make_film(21)
     assert truth["duration"] == pytest.approx(film.duration, abs=1e-3)

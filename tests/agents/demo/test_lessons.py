@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from agents.answer import Question
 from agents.demo.batch import Tree, collate, encode, tree
@@ -16,7 +17,6 @@ from agents.demo.lesson import FORMS, turn
 from agents.demo.model import TOKENS_PER_FRAME, new_model
 from agents.demo.questions import ask_about
 from agents.demo.reply import UNSEEN, conclusion, known, seen, transcript
-from agents.demo.tokens import new_tokenizer
 from agents.demo.view import random_times, view
 from agents.demo.wording import MANNER, question_text
 from agents.parse import final_words
@@ -69,16 +69,14 @@ def test_most_prompts_are_the_service_s_own() -> None:
     assert 0.5 < own / 500 < 0.7
 
 
-def test_words_and_labels_are_short() -> None:
-    tokenizer = new_tokenizer()
+def test_words_and_labels_are_short(tokenizer: PreTrainedTokenizerFast) -> None:
     for word in ("A", "F", "red", " red", "diamond", " diamond", "yes", "no", "3", " left"):
         assert len(encode(tokenizer, word)) == 1
     assert all(len(encode(tokenizer, label(second + 0.5))) == 2 for second in range(100))
 
 
-def test_turns_see_the_frames_and_themselves_only(film: Film) -> None:
+def test_turns_see_the_frames_and_themselves_only(film: Film, tokenizer: PreTrainedTokenizerFast) -> None:
     """The training layout gives the same logits as each turn alone behind the frames."""
-    tokenizer = new_tokenizer()
     model = new_model(tokenizer)
     rng = Random(1)
     shown = view(film, random_times(film, 6, rng))
@@ -97,8 +95,7 @@ def test_turns_see_the_frames_and_themselves_only(film: Film) -> None:
             assert (got - expected).abs().mean() < 0.05
 
 
-def test_the_answer_is_hinted_at_where_question_and_prompt_end(film: Film) -> None:
-    tokenizer = new_tokenizer()
+def test_the_answer_is_hinted_at_where_question_and_prompt_end(film: Film, tokenizer: PreTrainedTokenizerFast) -> None:
     rng = Random(2)
     shown = view(film, random_times(film, 6, rng))
     question = ask_about(film, 1)[0]
@@ -110,8 +107,7 @@ def test_the_answer_is_hinted_at_where_question_and_prompt_end(film: Film) -> No
     assert {tokenizer.decode([word]) for word in branch.hints.values()} == {f" {question.answer}"}
 
 
-def test_every_phase_makes_batches_of_its_size() -> None:
-    tokenizer = new_tokenizer()
+def test_every_phase_makes_batches_of_its_size(tokenizer: PreTrainedTokenizerFast) -> None:
     for stage in (READING, JOINING):
         for phase in stage.phases:
             batch = next(batches(phase, tokenizer, "test", stage.pictures))

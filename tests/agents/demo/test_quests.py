@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from agents.demo.curriculum import SEEKING, batches
 from agents.demo.film import make_signed_film
@@ -14,7 +15,7 @@ from agents.demo.graft import fresh, graft
 from agents.demo.model import new_model
 from agents.demo.quest import closer, seek
 from agents.demo.quests import QUESTS
-from agents.demo.tokens import new_tokenizer, word_ids
+from agents.demo.tokens import word_ids
 from agents.demo.view import view
 from agents.demo.world import SEEN
 from agents.engine import Reply
@@ -62,8 +63,7 @@ def test_of_the_captions_only_one_answers() -> None:
         assert len({" ".join(re.findall(rf"\w+ \b{words}|\b{words} \w+", hit)) for hit in hits}) == 1 or " " in words
 
 
-def test_a_grown_vocabulary_keeps_what_was_known() -> None:
-    tokenizer = new_tokenizer()
+def test_a_grown_vocabulary_keeps_what_was_known(tokenizer: PreTrainedTokenizerFast) -> None:
     model = new_model(tokenizer, seed=1)
     same = graft(model, tokenizer, tokenizer)
     assert torch.equal(model.get_input_embeddings().weight, same.get_input_embeddings().weight)
@@ -72,9 +72,9 @@ def test_a_grown_vocabulary_keeps_what_was_known() -> None:
 
 
 @pytest.mark.parametrize("form", sorted(QUESTS))
-def test_quests_become_batches(form: str) -> None:
+def test_quests_become_batches(form: str, tokenizer: PreTrainedTokenizerFast) -> None:
     (phase,) = SEEKING.phases
     alone = type(phase)(form, 1, (4,), {form: 1.0}, tokens=600, turns=2)
     for pictures in (False, True):
-        batch = next(batches(alone, new_tokenizer(), "test", pictures))
+        batch = next(batches(alone, tokenizer, "test", pictures))
         assert (batch.weights > 0).any()

@@ -14,17 +14,12 @@ from agents.demo.curriculum import JOINING, READING, Phase, Stage
 from agents.demo.learn import new_learner
 from agents.demo.model import new_model, new_processor, save
 from agents.demo.pupil import Pupil
-from agents.demo.tokens import TEMPLATE, new_tokenizer, word_ids
+from agents.demo.tokens import TEMPLATE, word_ids
 from agents.demo.train import run
 from agents.demo.vision import batches
 from agents.demo.world import COLOURS
 
 _TINY = Phase("tiny", 2, (2,), {"fact": 1, "think": 1}, tokens=400)
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    return new_tokenizer()
 
 
 @pytest.fixture
