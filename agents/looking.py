@@ -11,7 +11,9 @@ from tools.moment import Moment
 
 
 async def look(footage: Footage, moments: Sequence[Moment], side: int) -> Look:
-    """Frames, decoded in a thread; when this is cancelled, decoding stops. Raises BadVideo."""
+    """Frames, decoded in a thread unless they are at hand; when this is cancelled, decoding stops. Raises BadVideo."""
+    if (known := footage.recall(moments, side)) is not None:
+        return known
     stop = Event()
     try:
         return await asyncio.to_thread(footage.look, moments, side, stop)

@@ -162,7 +162,8 @@ def _fetched(settings: Settings) -> Fetched:
     return Fetched(Origin(policy, bounds), Incoming(settings.data_dir / "fetched", settings.min_free_bytes), keeping)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
+    """FastAPI would call a plain function in a thread, which on a busy machine costs more than the answer."""
     service: Service = request.app.state.service
     return service
 

@@ -54,7 +54,7 @@ class Videos:
             yield await self._pictures.open(source.pictures, caller.tenant)
             return
         async with self._located(source, caller) as path:
-            yield await _while_awaited(self._open, path)
+            yield self._recall(path) or await _while_awaited(self._open, path)
 
     @asynccontextmanager
     async def _located(self, source: Source, caller: Caller) -> AsyncIterator[Path]:
@@ -84,12 +84,17 @@ class Videos:
                     raise
                 yield path
 
-    def _open(self, path: Path, stop: Event) -> Video:
-        """A video that may be known already. The stamp makes a file that changed another one."""
+    def _recall(self, path: Path) -> Video | None:
+        """A video that is known already. The stamp makes a file that changed another one."""
         key = path, stamp(path)
         with self._lock:
-            known = self._known.pop(key, None)
-        video = known or self._read(path, stop)
+            if key in self._known:
+                self._known.move_to_end(key)
+            return self._known.get(key)
+
+    def _open(self, path: Path, stop: Event) -> Video:
+        key = path, stamp(path)
+        video = self._read(path, stop)
         with self._lock:
             self._known[key] = video
             while len(self._known) > self._settings.known_videos:

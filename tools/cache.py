@@ -1,6 +1,7 @@
 """Decoded frames kept within a number of bytes, shared by every request that looks at the same film."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import Lock
 
 from tools.frame import Frame
@@ -32,6 +33,16 @@ class FrameCache:
             self._hits += 1
             self._frames.move_to_end(key)
             return frame
+
+    def all(self, keys: Sequence[Key]) -> list[Frame] | None:
+        """All of these frames, now the most recently used; None, and nothing is counted, if one is not kept."""
+        with self._lock:
+            if not all(key in self._frames for key in keys):
+                return None
+            for key in keys:
+                self._frames.move_to_end(key)
+            self._hits += len(keys)
+            return [self._frames[key] for key in keys]
 
     def put(self, key: Key, frame: Frame) -> None:
         """Keep a frame, dropping the oldest ones; a frame larger than the whole cache is not kept."""

@@ -38,6 +38,9 @@ class Footage(Protocol):
     def held(self, span: Span) -> int:
         """How many pictures begin within a span, at least one."""
 
+    def recall(self, moments: Sequence[Moment], side: int) -> Look | None:
+        """What `look` would find, if all of it is at hand; else None. Does not block."""
+
     def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 

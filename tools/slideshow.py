@@ -78,6 +78,10 @@ class Slideshow:
         """How many pictures begin within a span, at least one."""
         return max(1, bisect_left(self.times, span.end) - bisect_left(self.times, span.start))
 
+    def recall(self, moments: Sequence[Moment], side: int) -> Look | None:  # noqa: ARG002 - a look is cheap
+        """None: nothing is kept ready."""
+        return None
+
     def look(self, moments: Sequence[Moment], side: int, stop: Event | None = None) -> Look:
         """Frames for these moments; see `Footage.look`.
 

@@ -111,7 +111,24 @@ class Video:
             raise ValueError("side is a number of pixels, at least 1")
         self.film.check_unchanged()
         positions = [self._position(moment) for moment in moments]
-        reading = self._read(sorted({p for p in positions if p is not None}), side, stop)
+        return self._look(moments, positions, self._read(_each(positions), side, stop))
+
+    def recall(self, moments: Sequence[Moment], side: int) -> Look | None:
+        """What `look` would find, if all of it is in the cache; else None. Reads nothing but the file's stamp.
+
+        Raises BadVideo if the file changed.
+        """
+        if self.cache is None:
+            return None
+        self.film.check_unchanged()
+        positions = [self._position(moment) for moment in moments]
+        wanted = _each(positions)
+        frames = self.cache.all([self._key(position, side) for position in wanted])
+        if frames is None:
+            return None
+        return self._look(moments, positions, Reading(dict(zip(wanted, frames, strict=True))))
+
+    def _look(self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading) -> Look:
         frames = tuple(reading.frames[p] for p in positions if p is not None and p in reading.frames)
         degraded = tuple(self._complaints(moments, positions, reading))
         if moments and not frames:
@@ -167,6 +184,11 @@ class Video:
         if hurt:
             said.append(f"{len(hurt)} of {total} pictures are damaged ({_seconds(hurt)}).")
         return said
+
+
+def _each(positions: Sequence[int | None]) -> list[int]:
+    """All there are, once, in order."""
+    return sorted({position for position in positions if position is not None})
 
 
 def _seconds(times: list[float]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from agents.looking import look
+from tools.cache import FrameCache
 from tools.decoders import Reading
 from tools.film import Film
 from tools.limits import Limits, Stopped
@@ -70,3 +71,14 @@ def test_a_cancelled_look_stops_decoding(film: Path) -> None:
 def test_a_look_that_is_awaited_comes_whole(film: Path) -> None:
     seen = asyncio.run(look(Video.open(film), [Moment.at(2.0), Moment.at(5.0)], 64))
     assert [frame.time for frame in seen.frames] == [2.0, 5.0]
+
+
+def test_what_is_at_hand_is_not_waited_for(film: Path) -> None:
+    video = Video.open(film, cache=FrameCache(10**7))
+    moments = grid(video.span, 4)
+    first = asyncio.run(look(video, moments, 64))
+    decoder = Endless()
+    decoder.name = video.decoder.name
+    again = asyncio.run(look(Video(video.film, decoder, video.cache), moments, 64))
+    assert [one is other for one, other in zip(first.frames, again.frames, strict=True)] == [True] * 4
+    assert again.degraded == first.degraded

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
+import anyio.to_thread
 import pytest
 
 from agents.engines.scripted import ScriptedEngine
@@ -173,3 +177,25 @@ async def test_a_model_sees_as_many_frames_as_it_is_at_ease_with(
     report = (await answer(settings, engine, body(film, strategy=strategy)))["report"]
     assert report["strategy"].get("frames") == frames
     assert len(report["frame_times"][0]) == (frames or 32)
+
+
+async def test_a_question_about_what_is_at_hand_waits_for_no_thread(
+    settings: Settings, engine: ScriptedEngine, film: Path
+) -> None:
+    """Threads are for decoding and for the disk; waiting for one costs more than such an answer."""
+    async with over_asgi(settings, engine) as client:
+        first = (await client.post("/v1/answers", json=body(film))).json()
+        release, loop = Event(), asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        blocked = loop.run_in_executor(None, release.wait)
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        before, limiter.total_tokens = limiter.total_tokens, 0
+        try:
+            async with asyncio.timeout(5):
+                again = (await client.post("/v1/answers", json=body(film))).json()
+        finally:
+            limiter.total_tokens = before
+            release.set()
+            await blocked
+    assert again["answer"] == first["answer"]
+    assert again["report"]["frame_times"] == first["report"]["frame_times"]

@@ -32,6 +32,19 @@ def test_the_least_recently_used_goes_first() -> None:
     assert (cache.bytes, len(cache), cache.hits, cache.misses) == (900, 3, 4, 1)
 
 
+def test_all_or_none() -> None:
+    cache = FrameCache(900)
+    frames = [frame() for _ in range(4)]
+    for index in range(3):
+        cache.put(key(index), frames[index])
+    assert cache.all([key(0), key(3)]) is None
+    assert (cache.hits, cache.misses) == (0, 0)
+    assert cache.all([key(0), key(1)]) == frames[:2]
+    cache.put(key(3), frames[3])
+    assert cache.get(key(2)) is None, "those that were found are the most recently used"
+    assert (cache.hits, cache.misses) == (2, 1)
+
+
 def test_a_frame_larger_than_the_cache_is_not_kept() -> None:
     cache = FrameCache(500)
     cache.put(key(0), frame())

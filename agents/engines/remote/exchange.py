@@ -54,10 +54,16 @@ class Exchange:
         self._sent.add(names)
         return answer
 
+    async def _body(self, request: Request, held: frozenset[str]) -> bytes:
+        """Off the event loop where frames become files and base64."""
+        if all(medium.name in held for medium in request.media):
+            return request.body(held)
+        return await asyncio.to_thread(request.body, held)
+
     async def _post(self, request: Request, held: frozenset[str], hear: Hear | None) -> Completion:
         if hear is not None:
             request = replace(request, streaming=True)
-        body = await asyncio.to_thread(request.body, held)  # off the event loop: frames become files and base64
+        body = await self._body(request, held)
         if hear is None:
             return completion(await self._server.post(_PATH, body))
         answer = Streamed(hear, silent=request.may_think)
