@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## Make a film, ask it questions with five strategies, show
 	@$(BIN)/python -m app demo
 
 test: $(VENV)/.dev  ## The fast suite: no network, no GPU
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-clients: $(VENV)/.dev  ## Other people's clients, unmodified, against a real service (each in .venv-clients)
 	@$(BIN)/python -m tests.clients.install
