@@ -27,6 +27,12 @@ Words = Annotated[
 ]
 Seconds = Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)]
 """Of a film; 1e8 are three years."""
+Later = Annotated[Seconds, Field(gt=0)]
+"""An end, which comes after the film's first second."""
+Options = Annotated[
+    tuple[Words, ...],
+    Field(max_length=26, json_schema_extra={"uniqueItems": True, "anyOf": [{"maxItems": 0}, {"minItems": 2}]}),
+]
 _FEW_WORDS = 32
 """Tokens; enough for an answer in a few words."""
 Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
@@ -43,6 +49,13 @@ class Still(_Request):
     time: Seconds | None = None
 
 
+_TIMED: JsonDict = {
+    "anyOf": [
+        {"items": {"required": ["time"], "properties": {"time": {"type": "number"}}}},
+        {"items": {"properties": {"time": {"type": "null"}}}},
+    ]
+}
+Pictures = Annotated[tuple[Still, ...], Field(min_length=1, json_schema_extra=_TIMED)]
 _PLACES = ("file", "path", "url", "pictures")
 _ONE_PLACE: JsonDict = {
     "oneOf": [{"required": [place], "properties": {place: {"not": {"type": "null"}}}} for place in _PLACES]
@@ -58,9 +71,7 @@ class Source(_Request):
     path: Words | None = Field(None, description="A file under the directory that the operator allowed.")
     url: Words | None = Field(None, description="A http(s): or data: URL.")
     uuid: Words | None = Field(None, description="Your name for what is at the url; it is not fetched again then.")
-    pictures: tuple[Still, ...] | None = Field(
-        None, min_length=1, description="In order; one picture a second unless each has its own time."
-    )
+    pictures: Pictures | None = Field(None, description="In order; one picture a second unless each has its own time.")
 
     @field_validator("pictures")
     @classmethod
@@ -93,9 +104,7 @@ class AnswerRequest(_Request):
 
     video: Video = Field(description="A file id, or where else the video is.")
     question: Words
-    options: tuple[Words, ...] = Field(
-        (), max_length=26, description="Makes the question multiple choice: 2 to 26 options."
-    )
+    options: Options = Field((), description="Makes the question multiple choice: 2 to 26 options.")
     kind: Kind | None = Field(
         None,
         description='What is asked for; "choice" with options, else "text", which is a few words. '
@@ -113,7 +122,7 @@ class AnswerRequest(_Request):
         None, gt=0, le=240, description="Frames for each second of the span, in place of the strategy's `frames`."
     )
     start: Seconds | None = Field(None, description="Second from which on the video may be looked at.")
-    end: Seconds | None = Field(None, description="Second until which the video may be looked at.")
+    end: Later | None = Field(None, description="Second until which the video may be looked at.")
     strategy: StrategySpec | None = Field(
         None, description="A name from GET /v1/strategies, or an object with that name and parameters."
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+from pydantic.config import JsonDict
 
 from agents.answer import Kind
 from agents.budget import Budget
-from app.schemas import Seconds, Words
+from app.schemas import Later, Options, Seconds
 from app.strategy_spec import StrategySpec
 
 
@@ -74,6 +75,9 @@ class AudioPart(_Tolerant):
 
 
 Part = Annotated[TextPart | ImagePart | VideoPart | FilePart | AudioPart, Discriminator("type")]
+_Understood = Annotated[TextPart | ImagePart | VideoPart | FilePart, Discriminator("type")]
+_ROLES: JsonDict = {"enum": ["system", "developer", "user", "assistant"]}
+"""Those of tools are read too, to say what is wrong with them."""
 
 
 def _parts(value: Any) -> Any:
@@ -85,8 +89,10 @@ def _parts(value: Any) -> Any:
 class Message(_Tolerant):
     """One turn of the conversation."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[tuple[Part, ...], BeforeValidator(_parts, json_schema_input_type=str | list[Part] | None)] = ()
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(json_schema_extra=_ROLES)
+    content: Annotated[
+        tuple[Part, ...], BeforeValidator(_parts, json_schema_input_type=str | list[_Understood] | None)
+    ] = ()
 
 
 class JsonSchema(_Tolerant):
@@ -141,8 +147,8 @@ class SecondLook(BaseModel):
     )
     budget: Budget = Field(Budget(), description="The most that this reply may spend, all choices together.")
     start: Seconds | None = Field(None, description="Second from which on the video may be looked at.")
-    end: Seconds | None = Field(None, description="Second until which the video may be looked at.")
-    options: tuple[Words, ...] = Field((), description="Makes the question multiple choice: 2 to 26 options.")
+    end: Later | None = Field(None, description="Second until which the video may be looked at.")
+    options: Options = Field((), description="Makes the question multiple choice: 2 to 26 options.")
     kind: Kind | None = Field(
         None, description='What is asked for. Without it: options or "yes or no" where the words name them, else open.'
     )

@@ -19,10 +19,11 @@ from app.reply import FAILED, errors
 from app.service import At
 
 UPLOAD = ("POST", "/v1/files")
+_ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 _FIELDS: dict[str, dict[str, Any]] = {
     "purpose": {"type": "string", "enum": get_args(Purpose)},
-    "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-    "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+    _ANCHOR: {"type": "string", "enum": ["created_at"]},
+    _SECONDS: {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
 }
 _FORM = {
     "requestBody": {
@@ -36,6 +37,8 @@ _FORM = {
                         "file": {"type": "string", "format": "binary"},
                         **_FIELDS,
                     },
+                    "dependentRequired": {_ANCHOR: [_SECONDS], _SECONDS: [_ANCHOR]},
+                    "additionalProperties": False,
                 }
             }
         },

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from agents.budget import Budget
-from app.schemas import Rounded, Seconds, Source, Video, Words
+from app.schemas import Later, Rounded, Seconds, Source, Video, Words
 
 Subtitles = Annotated[str, Field(min_length=1, description="The text of an .srt or .vtt file, in place of the film's.")]
 Status = Literal["queued", "building", "complete", "partial", "failed"]
@@ -27,15 +28,23 @@ class IndexRequest(_Request):
     budget: Budget = Field(Budget(), description="The most that this may spend. What is written by then stays.")
 
 
+_BOTH: JsonDict = {
+    "required": ["video", "index"],
+    "properties": {place: {"not": {"type": "null"}} for place in ("video", "index")},
+}
+
+
 class SearchRequest(_Request):
     """What to look for, in one video or in all that are indexed."""
+
+    model_config = ConfigDict(json_schema_extra={"not": _BOTH})
 
     query: Words = Field(max_length=2000)
     video: Video | None = Field(None, description="Where to look; everywhere if neither this nor `index` is given.")
     index: Words | None = Field(None, description="Id of an index to look in.")
     k: int = Field(8, ge=1, description="Most hits.")
     start: Seconds | None = Field(None, description="Second from which on to look.")
-    end: Seconds | None = Field(None, description="Second until which to look.")
+    end: Later | None = Field(None, description="Second until which to look.")
     level: Seconds | None = Field(None, gt=0, description="Only captions of clips of so many seconds.")
     sources: tuple[Where, ...] = Field((), description="Where the text must come from.")
 
