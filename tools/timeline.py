@@ -50,6 +50,7 @@ class Timeline:
     _order: NDArray[np.intp] = field(init=False, repr=False)
     _sorted: Ticks = field(init=False, repr=False)
     _keys: NDArray[np.intp] = field(init=False, repr=False)
+    _costs: NDArray[np.intp] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         pictures = np.flatnonzero(self.shown)
@@ -59,6 +60,7 @@ class Timeline:
         object.__setattr__(self, "_sorted", times)
         object.__setattr__(self, "_order", pictures[first])
         object.__setattr__(self, "_keys", np.flatnonzero(self.key))
+        object.__setattr__(self, "_costs", self._order - self._starts(self._order))
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -122,9 +124,8 @@ class Timeline:
         if end - first < 2:
             return int(self._order[first]) if end > first else self.showing(moment.time)
         inside = self._order[first:end]
-        cost = inside - self._starts(inside)
         away = np.abs(self._sorted[first:end] - (self.start + moment.time / float(self.tick)))
-        return int(inside[np.lexsort((away, cost))[0]])
+        return int(inside[np.lexsort((away, self._costs[first:end]))[0]])
 
     def walks(self, positions: Iterable[int], back: int = 0) -> list[Walk]:
         """One walk per group of pictures; `back` starts that many key pictures earlier than needed."""
@@ -148,4 +149,4 @@ class Timeline:
         ticks = time / float(self.tick)
         tick = math.floor(ticks + _ROUNDING) if late else math.ceil(ticks - _ROUNDING)
         tick = min(max(tick, -1), int(self._sorted[-1]) - self.start + 1)
-        return int(np.searchsorted(self._sorted, tick + self.start, side="right" if late else "left"))
+        return int(self._sorted.searchsorted(tick + self.start, side="right" if late else "left"))
