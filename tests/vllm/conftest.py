@@ -19,7 +19,7 @@ from tests.vllm.server import FLAGS, Server
 from tests.vllm.service import serving
 from tests.vllm.tiny_qwen import save_tiny_qwen
 
-_FILMS = 24
+_FILMS = 20
 _A_FILM = 5  # questions about each film
 
 
