@@ -63,9 +63,9 @@ class Child:
             time.sleep(0.5)
 
     def healthy(self) -> bool:
-        """Whether it answers."""
+        """Whether it answers; on a busy machine that takes its time, and one that is dead refuses at once."""
         try:
-            return httpx.get(self.root + self._health, timeout=5).is_success
+            return httpx.get(self.root + self._health, timeout=30).is_success
         except httpx.HTTPError:
             return False
 
