@@ -14,6 +14,8 @@ from tools.tool import Fact, Observation, ranked
 
 _SPANS = 3
 """How many ranges of seconds an answer rests on at most."""
+_CLOSER = 16
+"""How many parts of pictures are kept to prove an answer with, the last ones."""
 _TELLING = frozenset({"overview", "partition", "submit"})
 """Tools whose results tell of the whole; the others' point at seconds."""
 _PART = 0.6
@@ -39,7 +41,7 @@ class Findings:
         self.facts += fresh
         new = bool(fresh) or bool(result.pictures)
         if result.tool.name == "zoom":
-            self._closer += result.pictures
+            self._closer = [*self._closer, *result.pictures][-_CLOSER:]
         if result.tool.name not in _TELLING and "nothing_visible" not in seen.warnings and seen.spans:
             self._focus = _best(seen)
         return new
@@ -71,7 +73,7 @@ class Findings:
     @property
     def closer(self) -> tuple[Picture, ...]:
         """Parts of pictures in those seconds: what they show is too small to be seen in whole pictures."""
-        return tuple(p for p in self._closer[-_SPANS:] if any(s.start <= p.time <= s.end for s in self.spans))
+        return tuple(p for p in self._closer if any(s.start <= p.time <= s.end for s in self.spans))
 
     @property
     def spoken(self) -> tuple[Fact, ...]:

@@ -95,7 +95,7 @@ class Run(Talk):
     async def reveal(self, exhibit: Exhibit) -> tuple[Picture, ...]:
         """The pictures that a tool wants shown. Raises BadVideo."""
         if exhibit.box is not None:
-            return (await self._viewer.closer(exhibit.moments[0], exhibit.box),)
+            return await self._viewer.closer(exhibit.moments, exhibit.box)
         pictures = await self.look(exhibit.moments)
         return pictures if exhibit.side is None else tuple(each.resized(exhibit.side) for each in pictures)
 

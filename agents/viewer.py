@@ -42,18 +42,18 @@ class Viewer:
         self.latest = pictures
         return pictures
 
-    async def closer(self, moment: Moment, box: Box) -> Picture:
-        """One part of one picture, decoded as large as it takes to fill a frame. Raises BadVideo."""
+    async def closer(self, moments: Sequence[Moment], box: Box) -> tuple[Picture, ...]:
+        """One part of some pictures, decoded as large as it takes to fill a frame. Raises BadVideo."""
         began = perf_counter()
         left, top, right, bottom = box
         side = min(_CLOSEST, round(self._side / max(right - left, bottom - top)))
-        seen = await look(self._video, [moment], side)
+        seen = await look(self._video, moments, side)
         self._ledger.degrade(*seen.degraded)
-        part = seen.frames[0].cropped(left, top, right, bottom).resized(self._side)
         name = "-".join(f"{edge:.4f}" for edge in box)
-        picture = Picture(part, f"{self._video.id}:{part.time:.6f}:{self._side}:{name}")
-        self._tell((picture,), began)
-        return picture
+        parts = (frame.cropped(left, top, right, bottom).resized(self._side) for frame in seen.frames)
+        pictures = tuple(Picture(part, f"{self._video.id}:{part.time:.6f}:{self._side}:{name}") for part in parts)
+        self._tell(pictures, began)
+        return pictures
 
     def _tell(self, pictures: Sequence[Picture], began: float) -> None:
         seconds = perf_counter() - began

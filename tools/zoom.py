@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tools.moment import Moment
-from tools.ranges import settle
+from tools.ranges import settle, spread
 from tools.scene import Scene
-from tools.seconds import Seconds, write
-from tools.tool import Applied, Box, Exhibit, Observation, Tool, ToolError
+from tools.seconds import Seconds, read, write
+from tools.tool import Applied, Box, Exhibit, Observation, Tool, ToolError, counted
 
 _PAD = 0.1  # part of the box's size that is added on every side
 _LEAST = 1 / 16  # part of the picture; a smaller box is enlarged to it
@@ -46,22 +46,46 @@ class Zoom(Tool):
 
     essential: ClassVar[tuple[str, ...]] = ("time", "box")
     name: Literal["zoom"] = "zoom"
-    time: Seconds = Field(description="Second of the frame.")
+    time: Seconds | None = Field(None, description="Second of the frame; without it, frames of the whole film.")
     box: Annotated[Box, BeforeValidator(_box, json_schema_input_type=Box | str)] = Field(
         description='left, top, right, bottom, as fractions of width and height; or a ninth in words: "top left".'
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_time(cls, given: Any) -> Any:
+        """A box alone on a plain line, whose first word stands where the time would: "north", "0.5 0 1 0.5"."""
+        if not isinstance(given, Mapping) or not isinstance(time := given.get("time"), str):
+            return given
+        rest = given.get("box", "")
+        alone = isinstance(rest, str) and not (isinstance(read(time), float) and _is_whole(rest))
+        return {**given, "time": None, "box": f"{time} {rest}".strip()} if alone else given
+
     def apply(self, scene: Scene) -> Observation:
-        place = settle(scene, self.time, self.time)
-        time = scene.span.clamp(self.time) if self.time <= scene.span.end else place.span.start
         box, said = _settled(self.box)
-        moved = tuple(code for code in place.warnings if code != "widened")
+        moved: tuple[str, ...] = ()
+        if self.time is None:
+            moments, where = spread((scene.span,), scene.limits.frames), (scene.span.start, scene.span.end)
+            summary = f"part of {counted(len(moments), 'frame')} of {write(where[0])}-{write(where[1])}"
+        else:
+            time, moved = self._at(self.time, scene)
+            moments, where, summary = (Moment.at(time),), (time, time), f"part of the frame at {write(time)}"
         return Observation(
-            summary=f"part of the frame at {write(time)}",
-            applied=Applied(ranges=((time, time),), frames=1, side=scene.ladder[0][0]),
+            summary=summary,
+            applied=Applied(ranges=(where,), frames=len(moments), side=scene.ladder[0][0]),
             warnings=(*moved, *said),
-            exhibit=Exhibit((Moment.at(time),), box=box),
+            exhibit=Exhibit(moments, box=box),
         )
+
+    def _at(self, time: float, scene: Scene) -> tuple[float, tuple[str, ...]]:
+        place = settle(scene, time, time)
+        settled = scene.span.clamp(time) if time <= scene.span.end else place.span.start
+        return settled, tuple(code for code in place.warnings if code != "widened")
+
+
+def _is_whole(box: str) -> bool:
+    """Whether nothing is missing from a box on a plain line: a ninth in words, or four numbers."""
+    return bool(_WORD.search(box.casefold())) or len(box.strip("[]() ").replace(",", " ").split()) == 4
 
 
 def _settled(box: Box) -> tuple[Box, tuple[str, ...]]:

@@ -58,14 +58,13 @@ def seek(rng: Random) -> Turn:
 
 
 def closer(view: View, rng: Random) -> Turn:
-    """Look closer at a sign that some frames show, and say its digit."""
-    sight = next(sight for sight in view.sights if sight.shot.sign is not None)
-    sign = sight.shot.sign or Sign("0", 0)
-    replies = (f"zoom {label(sight.time)} {CELLS[sign.cell]}", f"Answer: {sign.digit}")
-    look = f"{label(sight.time)}{_PLACES}"
+    """Look closer at where a sign is in some frames, and say its digit."""
+    sign = next(sight.shot.sign for sight in view.sights if sight.shot.sign is not None)
+    replies = (f"zoom {CELLS[sign.cell]}", f"Answer: {sign.digit}")
+    look = "".join(f"{label(sight.time)}{_PLACES}" for sight in view.sights)
     posed = _posed(rng, "What number is on the sign?", DIGITS, sign.digit)
     turn = _turn(posed, rng, replies, [look], _LOOKING)
-    near = (replace(sight, cell=sign.cell),)
+    near = tuple(replace(sight, cell=sign.cell) for sight in view.sights)
     return replace(turn, sights=near, about=posed.text[:-1], value=CELLS[sign.cell])
 
 

@@ -12,6 +12,7 @@ from agents.demo.quest import caption, closer, glance, glimpsed, hearsay, seek
 from agents.demo.seeds import DEV_FROM, for_training
 from agents.demo.view import Sight, View, random_times, view
 
+_CLOSER = 16  # most frames of which a part is looked at
 _GLANCE = 8  # frames of a first look
 _LATEST = 1800.0  # seconds; how late in a long film a clip may lie
 
@@ -30,15 +31,13 @@ def _sign(frames: int, turns: int, rng: Random) -> tuple[View, list[Turn]]:
     film = make_signed_film(_seed(rng))
     signed = next(shot for shot in film.shots if shot.sign is not None)
     there = rng.uniform(signed.start, signed.end - 0.05)
-    shown = view(film, [*random_times(film, frames - 1, rng), there])
+    count = min(frames, _CLOSER)
+    shown = view(film, [*random_times(film, count - 1, rng), there])
     if rng.random() < 0.6:
-        looks = [closer(shown, rng) for _ in range(turns - 1)]
-        return shown, [*looks, glance(_sight(shown), rng, "direct")]
-    sights = [sight for sight in shown.sights if sight.shot == signed][:4]
-    sign = signed.sign
-    near = replace(sights[-1], cell=None if sign is None else sign.cell)
-    proved = View(film, (near,) if rng.random() < 0.7 else (*sights, near))
-    return proved, [glance(near, rng, form) for form in ("verify", "verify", "direct")]
+        return shown, [*(closer(shown, rng) for _ in range(turns // 2)), glance(_sight(shown), rng, "direct")]
+    cell = signed.sign.cell if signed.sign else 0
+    near = View(film, tuple(replace(sight, cell=cell) for sight in shown.sights))
+    return near, [glance(_sight(near), rng, form) for form in ("verify", "verify", "direct")]
 
 
 def _caption(frames: int, _: int, rng: Random) -> tuple[View, list[Turn]]:

@@ -27,9 +27,7 @@ school = typer.Typer()
 def train_(
     out: Annotated[Path, typer.Option(help="Folder for the finished model.")] = WEIGHTS,
     scratch: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("demo-training"),
-    stage: Annotated[
-        list[str] | None, typer.Option(help="One of: " + ", ".join(STAGES))
-    ] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="One of: " + ", ".join(STAGES))] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
 ) -> None:

@@ -107,6 +107,25 @@ def test_a_box_becomes_one_that_exists(video: Video, box: Any, settled: Any, sai
     assert seen.warnings == said
 
 
+@pytest.mark.parametrize(
+    ("given", "time"),
+    [
+        ({"time": "<12.5s>", "box": "north"}, 12.5),
+        ({"time": "12", "box": "0.333,0,0.667,0.333"}, 12),
+        ({"time": "north"}, None),
+        ({"time": "top", "box": "centre"}, None),
+        ({"time": "0.333", "box": "0 0.667 0.333"}, None),
+        ({"box": "north"}, None),
+    ],
+    ids=str,
+)
+def test_a_box_may_stand_alone_on_a_line(video: Video, given: dict[str, str], time: float | None) -> None:
+    seen = Zoom.model_validate({"name": "zoom", **given}).apply(scene(video))
+    assert seen.exhibit is not None and seen.exhibit.box == pytest.approx((0.3, 0, 0.7, 0.3667), abs=1e-3)
+    assert seen.applied.frames == (1 if time else 16)
+    assert seen.applied.ranges == (((time, time),) if time else ((0, video.span.end),))
+
+
 @pytest.mark.parametrize("words", ["the left star", "", "top left of 3", "nowhere"])
 def test_words_that_name_no_ninth_are_no_box(words: str) -> None:
     with pytest.raises(ValidationError):
