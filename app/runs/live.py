@@ -53,7 +53,8 @@ class LiveRun:
 
     `drafts` are the calls, one for each answer at most, whose words are told while they are written.
     `response` is as it goes over the wire. `error` is what a failed run raised. `recorded`: it is in the records, or
-    on its way there before all that it will tell. `stopping` is what becomes of it now that it is stopped.
+    on its way there before all that it will tell. `tokens` are those read and written so far. `stopping` is what
+    becomes of it now that it is stopped.
     """
 
     id: str
@@ -77,6 +78,7 @@ class LiveRun:
     stopping: Status | None = None
 
     def __post_init__(self) -> None:
+        self.tokens = 0
         self.recorded = asyncio.Event()
         self._news = asyncio.Event()
         self._over = asyncio.Event()
@@ -91,19 +93,11 @@ class LiveRun:
         """Whether it has come to its end."""
         return self._over.is_set()
 
-    @property
-    def tokens(self) -> int:
-        """Tokens read and written so far."""
-        bills = (
-            (getattr(each.event, "prompt_tokens", 0), getattr(each.event, "completion_tokens", 0))
-            for each in self.events
-        )
-        return sum(map(sum, bills))
-
     def tell(self, event: Event, choice: int) -> Told:
         """Add an event; whoever follows hears it. A call that was made is told whole: its draft is over."""
         told = Told(self.first + len(self.events), choice, event)
         self.events.append(told)
+        self.tokens += _tokens(event)
         if isinstance(event, Asked) and _call(self.drafts.get(choice)) == event.call:
             del self.drafts[choice]
         self._wake()
@@ -125,6 +119,7 @@ class LiveRun:
     def restore(self, told: Sequence[Told], response: dict[str, Any]) -> LiveRun:
         """Be a run that was completed before."""
         self.events, self.response, self.first = list(told), response, told[0].seq if told else 1
+        self.tokens = sum(_tokens(each.event) for each in told)
         self.end("completed")
         return self
 
@@ -191,6 +186,11 @@ class Reading:
                 self._read[choice] = draft[place].delta.call, place + 1
                 return draft[place]
         return None
+
+
+def _tokens(event: Event) -> int:
+    """Tokens that were read and written for an event."""
+    return event.prompt_tokens + event.completion_tokens if isinstance(event, Asked) else 0
 
 
 def _call(draft: Sequence[Heard] | None) -> int | None:

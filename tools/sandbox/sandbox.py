@@ -46,6 +46,7 @@ class Sandbox:
 
     `open_seconds` bounds the opening of a film (and a second more for every 20 MB), by the clock; a look is
     bounded by its film's limits. Failures of all kinds become BadVideo. Starts by itself with the first task.
+    `struck` counts workers that were lost: crashed, out of time or out of memory.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Sandbox:
         self._quarantine = quarantine or Quarantine()
         self._lock = Lock()
         self._launcher: Launcher | None = None
+        self.struck = 0
 
     @property
     def name(self) -> str:
@@ -161,6 +163,7 @@ class Sandbox:
 
     def _struck(self, film: str, words: str) -> BadVideo:
         self._quarantine.add(film)
+        self.struck += 1
         return BadVideo(words)
 
     @contextmanager
