@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import socket
@@ -132,12 +133,8 @@ async def test_who_leaves_in_mid_upload_leaves_no_file(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    inside = "mount -t tmpfs -o size=24m none " + str(tmp_path / "data") + ' && exec "$@"'
-    wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", inside, "sh"]
-    (tmp_path / "data").mkdir()
-    assert shutil.which("unshare") and subprocess.run([*wrapper, "true"], check=False).returncode == 0
     content = film(tmp_path)
-    with serving(tmp_path, wrapper, min_free_bytes=0) as service:
+    with serving(tmp_path, small_disk(tmp_path), min_free_bytes=0) as service:
         async with service.client() as client:
             kept = [(await upload(client, padded(content, number, 1_000_000))).json()["id"] for number in range(5)]
             full = await asyncio.gather(*(upload(client, padded(content, 9, 30_000_000)) for _ in range(3)))
@@ -154,6 +151,36 @@ async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
             assert (await upload(client, padded(content, 99, 1_000_000))).status_code == 200
             assert (await ask(client, kept[0])).status_code == 200
         assert service.alive
+
+
+async def test_without_a_byte_left_no_promise_is_made(tmp_path: Path) -> None:
+    with serving(tmp_path, small_disk(tmp_path), min_free_bytes=0) as service:
+        async with service.client() as client:
+            file = (await upload(client, film(tmp_path))).json()["id"]
+            kept = (await client.post("/v1/answers", json=question(file), headers={"Idempotency-Key": "a"})).json()
+            filler = Path(f"/proc/{service.pid}/root{service.data}/filler")
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as full:
+                while True:
+                    full.write(bytes(4096))
+            asked = [await ask(client, file, seed=seed, background=seed % 2 == 0) for seed in range(6)]
+            assert {each.status_code for each in asked} <= {200, 202, 507}, [each.text for each in asked]
+            assert (await client.get("/health")).status_code == 200
+            filler.unlink()
+            await settled(client)
+            promised = [kept["id"], *(each.json()["id"] for each in asked if each.status_code == 202)]
+            for run in promised:
+                assert (await client.get(f"/v1/runs/{run}")).json()["status"] == "completed"
+            assert (await ask(client, file)).status_code == 200
+        assert service.complaints() == []
+
+
+def small_disk(folder: Path) -> list[str]:
+    """A command that starts another with a disk of 24 MB of its own for the service's data."""
+    inside = "mount -t tmpfs -o size=24m none " + str(folder / "data") + ' && exec "$@"'
+    wrapper = ["unshare", "--mount", "--map-root-user", "sh", "-c", inside, "sh"]
+    (folder / "data").mkdir()
+    assert shutil.which("unshare") and subprocess.run([*wrapper, "true"], check=False).returncode == 0
+    return wrapper
 
 
 def _get(path: str) -> bytes:
