@@ -21,6 +21,7 @@ from agents.engines.vllm import VllmEngine
 from app.settings import Settings
 from tests.app.conftest import over_asgi
 from tests.vllm.install import install, installed, python
+from tests.vllm.server import SURROUNDINGS
 from tests.vllm.service import asking
 
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
@@ -53,7 +54,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> str:
     """An engine with the demo model, on a CPU."""
     if not installed():
         install()
-    for name, value in {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}.items():
+    for name, value in SURROUNDINGS.items():
         monkeypatch.setenv(name, value)
     return f"vllm:{WEIGHTS}?python={python()}&{_FLAGS}"
 
