@@ -46,6 +46,14 @@ async def _caller(request: Request, needed: SecurityScopes, _: Annotated[object,
     return caller
 
 
+async def _watcher(request: Request, _: Annotated[object, Security(_bearer)]) -> None:
+    """Only with the scope for it; where the operator has opened the route to all, nobody was asked who it is."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    if caller is not None:
+        caller.must("metrics")
+
+
+Watching = Security(_watcher)
 Known = Security(_caller)
 """For routes that need some key but not to know whose."""
 By = Annotated[Caller, Known]

@@ -27,7 +27,7 @@ from app.indexes.indexes import Indexes
 from app.key_commands import keys
 from app.key_commands import opened as opened_keys
 from app.loading import opened
-from app.logs import LOGGING
+from app.logs import logging_as
 from app.main import create_app
 from app.middleware import check_body
 from app.order import Order
@@ -76,7 +76,7 @@ def serve(
     say.print(f"  send a video    curl{key} -F file=@film.mp4 {at}/v1/files", markup=False)
     say.print(f"  ask about it    curl{key} --json '{_EXAMPLE}' {at}/v1/answers", markup=False)
     say.print(f"  read and try    {at}/docs")
-    Server(service, log_config=dict(LOGGING)).run()
+    Server(service, log_config=logging_as(settings.log_format), access_log=False).run()
 
 
 @cli.command()

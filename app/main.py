@@ -20,22 +20,28 @@ from app.chat.job import ChatJob
 from app.errors import Failure, WrongType
 from app.files import routes as files
 from app.indexes import routes as indexes
-from app.middleware import BodyLimit, Correlate
+from app.middleware import BodyLimit, Correlate, noted
 from app.routes import public, router
 from app.runs import routes as runs
 from app.runs.job import AnswerJob
 from app.service import Service
 from app.settings import Settings
+from app.telemetry import routes as metrics
+from app.telemetry.watching import Tracing
 
 QUESTIONS = (AnswerJob.endpoint, ChatJob.endpoint)
 """Where media may come with the question."""
-_ROUTERS = (runs.router, chat.router, router, files.router, indexes.router, public)
+_ROUTERS = (runs.router, chat.router, router, files.router, indexes.router, metrics.router, public)
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
-def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
-    """The service. Without an engine, it loads the one that the settings name and is ready once it has."""
-    service = Service(settings, engine)
+def create_app(settings: Settings, engine: Engine | None = None, tracing: Tracing | None = None) -> FastAPI:
+    """The service. Without an engine, it loads the one that the settings name and is ready once it has.
+
+    `tracing` takes the place of that which the settings name. Raises Misconfigured.
+    """
+    service = Service(settings, engine, tracing)
+    spans = () if service.tracing is None else service.tracing.middleware
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -47,7 +53,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         summary="Ask a question about a video, and say how much looking and thinking you can afford.",
         lifespan=lifespan,
         middleware=[
-            Middleware(Correlate),
+            *spans,
+            Middleware(Correlate, tell=service.telemetry.over),
             Middleware(
                 Authenticate, keys=service.keys, public=PUBLIC | ({"/metrics"} if settings.open_metrics else set())
             ),
@@ -67,7 +74,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
-    failure = Failure.of(error)
+    failure = noted(request.scope, Failure.of(error))
     response = JSONResponse(failure.body, failure.row.status, failure.headers)
     if failure.row.status == 405:
         response.headers["allow"] = ", ".join(_allowed(request))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from uuid import uuid4
 
@@ -15,6 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import BUG, Failure, TooLarge
 
 _LOG = logging.getLogger("secondlook")
+_GONE = 499
+"""Status of a request whose client left before there was any."""
+Tell = Callable[[Scope, int, float, str | None], None]
 _ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
@@ -26,11 +29,21 @@ def observe(error: BaseException, request_id: str) -> Failure:
     return failure
 
 
-class Correlate:
-    """Gives every request an id that its response repeats, and every exception its error object."""
+def noted(scope: Scope, failure: Failure) -> Failure:
+    """The same failure, remembered as what became of a request."""
+    scope["state"]["error"] = failure.row.code
+    return failure
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class Correlate:
+    """Gives every request an id that its response repeats, and every exception its error object.
+
+    `tell` hears of each request when it is over: its scope, status, seconds, and the id of its run if there is one.
+    """
+
+    def __init__(self, app: ASGIApp, tell: Tell | None = None) -> None:
         self._app = app
+        self._tell = tell
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,24 +51,29 @@ class Correlate:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _ID.fullmatch(given) else uuid4().hex
-        scope.setdefault("state", {}).update(request_id=request_id, began=monotonic())
-        started = False
+        began = monotonic()
+        scope.setdefault("state", {}).update(request_id=request_id, began=began)
+        status, run_id = 0, None
 
         async def tagged(message: Message) -> None:
-            nonlocal started
+            nonlocal status, run_id
             if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                status, run_id = message["status"], headers.get("x-run-id")
             await send(message)
 
         try:
             await self._app(scope, receive, tagged)
         except Exception as error:
-            if started:
+            if status:
                 raise
-            failure = observe(error, request_id)
+            failure = noted(scope, observe(error, request_id))
             response = JSONResponse(failure.body, failure.row.status, failure.headers)
             await response(scope, receive, tagged)
+        finally:
+            if self._tell is not None:
+                self._tell(scope, status or _GONE, monotonic() - began, run_id)
 
 
 class BodyLimit:

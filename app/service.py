@@ -37,7 +37,11 @@ from app.runs.job import AnswerJob, Job
 from app.runs.runs import Runs
 from app.settings import Settings
 from app.sweeper import sweep
+from app.telemetry.telemetry import Telemetry
+from app.telemetry.tracing import tracing_of
+from app.telemetry.watching import Tracing
 from app.videos import Videos
+from tools.sandbox import Sandbox
 
 _TIDY_SECONDS = 3600.0
 _LOG = logging.getLogger("secondlook")
@@ -46,8 +50,9 @@ _LOG = logging.getLogger("secondlook")
 class Service:
     """One service. It lives before its engine does: until the engine is loaded it is up but not ready."""
 
-    def __init__(self, settings: Settings, engine: Engine | None = None) -> None:
+    def __init__(self, settings: Settings, engine: Engine | None = None, tracing: Tracing | None = None) -> None:
         self.settings = settings
+        self.tracing = tracing or tracing_of(settings, lambda: self._engine.model if self._engine else "unknown")
         self.catalogue = Catalogue.load()
         for name in (settings.strategy, settings.open_strategy):
             self.catalogue.resolve(name)
@@ -63,7 +68,8 @@ class Service:
         self._indexes = Indexes(settings)
         self._builds = Builds(settings, self._indexes, self.videos, self.records, lambda: self.engine)
         self.indexes = Face(self._indexes, self._builds, self.videos, lambda: self.engine)
-        self.runs = Runs(settings, self.records, self.gate, lambda: self.answers)
+        self.telemetry = _telemetry(self)
+        self.runs = Runs(settings, self.records, self.gate, lambda: self.answers, self.telemetry.watchers)
         kinds: list[type[Job]] = [AnswerJob, ChatJob]
         self.history = History(self.records, self.runs.book, self.runs.live, {kind.endpoint: kind for kind in kinds})
         self.started = int(time.time())
@@ -103,6 +109,8 @@ class Service:
             await self.fetched.close()
             await self._indexes.aclose()
             await asyncio.to_thread(self.records.close)
+            if self.tracing is not None:
+                await asyncio.to_thread(self.tracing.close)
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
@@ -119,7 +127,7 @@ class Service:
         while self._engine is None:
             began = time.monotonic()
             try:
-                async with opened(self.settings) as engine:
+                async with opened(self.settings, self.telemetry) as engine:
                     self._engine = engine
                     await asyncio.Event().wait()
             except EngineError as error:
@@ -135,6 +143,25 @@ class Service:
         if problem != self._problem:
             _LOG.error("the engine %s cannot be loaded: %s", self.settings.engine, problem)
         self._problem = problem
+
+
+def _telemetry(service: Service) -> Telemetry:
+    """What can be read of a service at any time."""
+    gate, cache, decoder = service.gate, service.videos.cache, service.decoder
+    gauges = {
+        "runs_running": ("Runs at work.", lambda: gate.running),
+        "runs_waiting": ("Runs in the queue.", lambda: gate.waiting),
+        "frame_cache_bytes": ("Bytes of decoded frames in memory.", lambda: cache.bytes),
+    }
+    counters = {
+        "frames_decoded": ("Frames that were not in the cache.", lambda: cache.misses),
+        "frames_cached": ("Frames found in the cache.", lambda: cache.hits),
+        "decoders_lost": (
+            "Decoding processes that crashed or took too much time or memory.",
+            lambda: decoder.struck if isinstance(decoder, Sandbox) else 0,
+        ),
+    }
+    return Telemetry(service.records, gauges, counters, service.tracing)
 
 
 def _library(settings: Settings, records: Records) -> Library:

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
         1.0, ge=0, description="How long what was read of a key is trusted; one revoked is good so long."
     )
     open_metrics: bool = Field(False, description="Whether /metrics needs no key.")
+    log_format: Literal["text", "json"] = Field("text", description="The log as lines to read, or as JSON objects.")
+    otel: bool = Field(False, description="Whether to send OpenTelemetry spans, as the variables OTEL_… say.")
     quota: Quota = Field(Quota(), description="What a key may take unless it was made with another quota.")
     data_dir: Path = Field(Path("data"), description="Where uploaded videos are kept.")
     records: str | None = Field(None, description="Database, as URL of SQLAlchemy; none: SQLite in data_dir.")

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.errors import Gone
-from app.middleware import observe
+from app.middleware import noted, observe
 from app.presence import unless_gone
 
 _PING = b": ping\n\n"
@@ -42,9 +42,9 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(Gone), self._watch:
-            await unless_gone(receive, self._pour(scope["state"]["request_id"], send))
+            await unless_gone(receive, self._pour(scope, send))
 
-    async def _pour(self, request_id: str, send: Send) -> None:
+    async def _pour(self, scope: Scope, send: Send) -> None:
         started = False
         async with aclosing(self._frames) as frames:
             try:
@@ -58,7 +58,7 @@ class EventStream(Response):
             except Exception as error:
                 if not started:
                     raise
-                await _send(send, self._broken(observe(error, request_id).body))
+                await _send(send, self._broken(noted(scope, observe(error, scope["state"]["request_id"])).body))
         await _send(send, b"", more=False)
 
 

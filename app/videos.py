@@ -38,8 +38,8 @@ class Videos:
         self._decoder = decoder
         self._library = library
         self._fetched = fetched
-        self._cache = FrameCache(settings.cache_bytes)
-        self._pictures = Pictures(settings, decoder, self._cache, fetched.hold if fetched else None)
+        self.cache = FrameCache(settings.cache_bytes)
+        self._pictures = Pictures(settings, decoder, self.cache, fetched.hold if fetched else None)
         self._known: OrderedDict[tuple[Path, tuple[int, int]], Video] = OrderedDict()
         self._lock = Lock()
 
@@ -103,7 +103,7 @@ class Videos:
 
     def _read(self, path: Path, stop: Event) -> Video:
         """Read a film's facts."""
-        return Video.open(path, decoder=self._decoder, cache=self._cache, limits=self._settings.limits, stop=stop)
+        return Video.open(path, decoder=self._decoder, cache=self.cache, limits=self._settings.limits, stop=stop)
 
     def _allowed(self, given: str) -> Path:
         """The file behind a path under the operator's directory, symbolic links followed before the check."""

@@ -17,15 +17,17 @@ from urllib.parse import parse_qsl
 from agents.demo import WEIGHTS
 from agents.engine import Engine, EngineError, Prompt, Sampling
 from agents.engines.scripted import Line, ScriptedEngine
+from agents.engines.watch import Watch
 
 _LOCAL = frozenset({"torch", "transformers", "PIL", "tokenizers"})
 _SCHEMES = ("scripted", "openai", "vllm", "transformers", "demo")
 
 
-def open_engine(url: str, *, api_key: str | None = None) -> Engine:
+def open_engine(url: str, *, api_key: str | None = None, watch: Watch | None = None) -> Engine:
     """Open the engine that a URL names. Raises EngineError, in words for whoever wrote the URL.
 
-    The key is for servers that want one. It is no part of the URL, because URLs are logged and reported.
+    The key is for servers that want one. It is no part of the URL, because URLs are logged and reported. `watch` is
+    told of the requests to a server.
     """
     scheme, place, query = _split(url)
     if scheme not in _SCHEMES:
@@ -38,9 +40,9 @@ def open_engine(url: str, *, api_key: str | None = None) -> Engine:
     if scheme == "scripted":
         return ScriptedEngine(_echo(place))
     if scheme == "openai":
-        return _module("openai").open_at(place, options, api_key)  # type: ignore[no-any-return]
+        return _module("openai").open_at(place, options, api_key, watch)  # type: ignore[no-any-return]
     if scheme == "vllm" and place:
-        return _module("vllm").open_at(place, options, api_key)  # type: ignore[no-any-return]
+        return _module("vllm").open_at(place, options, api_key, watch)  # type: ignore[no-any-return]
     if scheme == "demo":
         place, options = place or str(WEIGHTS), {"answers": "text", "name": "demo", "threads": "1", **options}
         if not Path(place).is_dir():

@@ -24,6 +24,7 @@ from agents.engines.remote.refusal import Excess, excess
 from agents.engines.remote.request import Request
 from agents.engines.remote.server import Refused, Server
 from agents.engines.spellings import spellings
+from agents.engines.watch import Watch
 from agents.pricing import reserve
 from agents.profiles import Profiles
 
@@ -32,7 +33,9 @@ OPTIONS = frozenset(NAMES)
 _NOT_FOUND = 404
 
 
-def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) -> OpenAIEngine:
+def open_at(
+    place: str, options: Mapping[str, str], api_key: str | None = None, watch: Watch | None = None
+) -> OpenAIEngine:
     """An engine for the server at a base URL. Nothing is sent yet. Raises EngineError."""
     chosen = options_of(options)
     url = httpx.URL(place)
@@ -40,7 +43,7 @@ def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) 
         raise EngineError(f"the engine's address must be like openai:http://host:port/v1, not openai:{place}")
     if url.userinfo:
         raise EngineError("put no password in the engine's address: it is logged. Use the API key setting")
-    return OpenAIEngine(Server(place, api_key, seconds=chosen.timeout), chosen)
+    return OpenAIEngine(Server(place, api_key, seconds=chosen.timeout, watch=watch), chosen)
 
 
 class OpenAIEngine:
@@ -58,6 +61,7 @@ class OpenAIEngine:
     def __init__(self, server: Server, options: Options | None = None) -> None:
         self.problem: str | None = None  # a server that is down says so when it is asked
         self._options = options or Options()
+        self._watch = server.watch
         self._host = Host(server, self._options)
         self._tenant = self._host.tenant(None)
 
@@ -144,6 +148,7 @@ class OpenAIEngine:
                 return await self._generate(now, prompt, sampling, n, hear)
         except EngineError as error:
             _LOG.warning("%s", error.detail)
+            self._watch.mishap("failed")
             raise
 
     async def close(self) -> None:

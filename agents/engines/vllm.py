@@ -18,6 +18,7 @@ from agents.engines.remote.options import Options
 from agents.engines.serving.limits import Limits
 from agents.engines.serving.program import Program
 from agents.engines.serving.supervisor import Supervisor
+from agents.engines.watch import Watch
 from agents.profiles import Profile, Profiles
 from tools.frame import Frame
 
@@ -26,7 +27,9 @@ _ASKING = frozenset(each.name for each in fields(Options)) - {"dialect", "model"
 _SCHEMA = {"type": "object", "properties": {"seen": {"type": "boolean"}}, "required": ["seen"]}
 
 
-def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) -> VllmEngine:
+def open_at(
+    place: str, options: Mapping[str, str], api_key: str | None = None, watch: Watch | None = None
+) -> VllmEngine:
     """An engine for a model's id or folder. Nothing is started yet. Raises EngineError.
 
     Options are those of the openai engine but for `model` and `dialect`, those of `Limits`, `name` (what the model is
@@ -37,7 +40,7 @@ def open_at(place: str, options: Mapping[str, str], api_key: str | None = None) 
     flags = {**_known(_profile(options.get("profile"), name, place)), **given}
     program = Program(place, name, flags, options.get("python", sys.executable), api_key or token_urlsafe(32))
     asking = {key: value for key, value in options.items() if key in _ASKING}
-    asked = openai.open_at(f"{program.root}/v1", {**asking, "dialect": "vllm", "model": name}, program.key)
+    asked = openai.open_at(f"{program.root}/v1", {**asking, "dialect": "vllm", "model": name}, program.key, watch)
     return VllmEngine(asked, Supervisor(program, _limits(options), lambda: _warm(asked)))
 
 

@@ -22,9 +22,9 @@ from app.stream import EventStream
 router = APIRouter(responses=FAILED | errors(401, 403, 429, 503))
 _ANSWERED: Responses = {
     200: {
-        "description": "The answer. With `stream`, trace events as they happen, then the event `answer`. Meanwhile events "
-        "`delta` have the words of a call as the model writes them; they have no id and are never replayed: the event "
-        "`asked` has them all.",
+        "description": "The answer. With `stream`, trace events as they happen, then the event `answer`. Meanwhile "
+        "events `delta` have the words of a call as the model writes them: they have no id and are never replayed, "
+        "since the event `asked` has them all.",
         "headers": RUN_ID,
         "content": EVENTS,
     },

@@ -30,6 +30,7 @@ from app.runs.repeats import Repeats
 from app.runs.telling import Telling
 from app.runs.ticket import Ticket
 from app.settings import Settings
+from app.telemetry.watching import Watcher
 
 _LOG = logging.getLogger("secondlook")
 _DAY = 24 * 3600.0
@@ -43,7 +44,9 @@ class Runs:
     `answers` gives the path to answers, or raises NotReady.
     """
 
-    def __init__(self, settings: Settings, records: Records, gate: Gate, answers: Callable[[], Answers]) -> None:
+    def __init__(
+        self, settings: Settings, records: Records, gate: Gate, answers: Callable[[], Answers], watcher: Watcher
+    ) -> None:
         self.live = Registry()
         self.book = Book(records, settings.persist_seconds)
         self._repeats = Repeats(records, self.live)
@@ -52,6 +55,7 @@ class Runs:
         self._gate = gate
         self._allowance = Allowance(records)
         self._answers = answers
+        self._watcher = watcher
 
     async def open(self) -> None:
         """Mark what the last process left unfinished, and begin to work."""
@@ -161,13 +165,14 @@ class Runs:
 
     async def _work(self, live: LiveRun) -> None:
         status: Status = "completed"
-        telling = Telling(live, self.book)
+        telling, came = Telling(live, self.book, self._watcher), monotonic()
         try:
             patience = math.inf if live.background else None
             async with self._gate.enter(live.caller, patience):
                 await live.recorded.wait()
                 live.caller = await self._allowance.left(live.caller, self.live.tokens_of(live.caller.key))
                 live.status = "running"
+                self._watcher.begun(live, monotonic() - came)
                 self.book.put(archive.started(live.id))
                 if live.first > 1:
                     telling.tell(Noted(text="The run begins again."), 0)
@@ -186,6 +191,7 @@ class Runs:
     async def _end(self, live: LiveRun, status: Status) -> None:
         """Write the end down, then tell it. A plain answer is told at once: its client has it and needs no record."""
         live.status = status
+        self._watcher.ended(live, status, None if live.error is None else Failure.of(live.error).row.code)
         told = status == "completed" and not live.promised
         if told:
             live.end(status)

@@ -17,6 +17,7 @@ from agents.engine import Engine, Prompt, Sampling
 from agents.engines.scripted import Line, ScriptedEngine
 from app.main import create_app
 from app.settings import Settings
+from app.telemetry.watching import Tracing
 
 COLOURS = ("red", "green", "blue", "grey")
 Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -71,9 +72,11 @@ def engine() -> ScriptedEngine:
 
 
 @asynccontextmanager
-async def over_asgi(settings: Settings, engine: Engine | None = None) -> AsyncIterator[httpx.AsyncClient]:
+async def over_asgi(
+    settings: Settings, engine: Engine | None = None, tracing: Tracing | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a service in this process. It buffers whole responses."""
-    app = create_app(settings, engine)
+    app = create_app(settings, engine, tracing)
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),

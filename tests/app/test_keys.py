@@ -229,6 +229,7 @@ NEEDS = {
     "GET /v1/models": None,
     "GET /v1/models/{model}": None,
     "GET /v1/strategies": None,
+    "GET /metrics": "metrics",
 }
 
 

@@ -50,6 +50,7 @@ class Exchange:
             if told or not ((held and missed(problem.words)) or (names and problem.status == _BROKEN)):
                 raise
             self._sent.forget(names)
+            self._server.watch.mishap("retried")
             answer = await self._post(request, frozenset(), listener)
         self._sent.add(names)
         return answer

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from agents.engine import EngineError
+from agents.engines.watch import Nobody, Watch
 
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds, doubled each time, and up to twice that at random so that clients spread out
@@ -51,10 +52,17 @@ class Server:
     """
 
     def __init__(
-        self, base: str, api_key: str | None, *, seconds: float, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        base: str,
+        api_key: str | None,
+        *,
+        seconds: float,
+        watch: Watch | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base = base.rstrip("/")
         self.outages = 0
+        self.watch = watch or Nobody()
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
             timeout=httpx.Timeout(seconds, connect=5.0, pool=None),
@@ -137,7 +145,7 @@ class Server:
 
     async def _open(self, method: str, url: str, body: bytes | None) -> httpx.Response:
         """The head of a response; its body is still to be read."""
-        headers = {"content-type": "application/json"} if body is not None else {}
+        headers = {**self.watch.headers(), **({"content-type": "application/json"} if body is not None else {})}
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
@@ -147,12 +155,14 @@ class Server:
                 problem = self._broken(error)
                 if last or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
                     raise problem from error
+                self.watch.mishap("retried")
                 await asyncio.sleep(self._pause(attempt))
                 continue
             pause = self._pause(attempt, response.headers.get("retry-after"))
             if response.status_code not in _BUSY or last or pause > _LONGEST_PAUSE:
                 return response
             await response.aclose()
+            self.watch.mishap("retried")
             await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
