@@ -50,18 +50,31 @@ class Cost:
         return Cost(self.frames - other.frames, self.tokens - other.tokens, self.calls - other.calls)
 
 
-class Meter:
-    """Holds the spending of one run. It is used from one event loop, so charging is atomic between awaits."""
+class Purse:
+    """Tokens that several runs spend from. `left` is neither spent nor reserved by any of them."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, tokens: int) -> None:
+        self.left = tokens
+
+
+class Meter:
+    """Holds the spending of one run. It is used from one event loop, so charging is atomic between awaits.
+
+    With a `purse`, its tokens are charged to that too, and limited by what others leave in it.
+    """
+
+    def __init__(self, budget: Budget, purse: Purse | None = None) -> None:
         self.budget = budget
         self.spent = Cost()
+        self._purse = purse
+        self._reserved = 0
 
     def left(self, resource: Literal["frames", "tokens", "calls"]) -> float:
         """How much of a resource is neither spent nor reserved; infinite where there is no limit."""
         limit: int | None = getattr(self.budget, resource)
         spent: int = getattr(self.spent, resource)
-        return float("inf") if limit is None else limit - spent
+        own = float("inf") if limit is None else limit - spent
+        return own if self._purse is None or resource != "tokens" else min(own, self._purse.left)
 
     def charge(self, cost: Cost) -> None:
         """Reserve a cost before the work. Raises BudgetExceeded, and then takes nothing."""
@@ -69,8 +82,21 @@ class Meter:
             wanted, left = asdict(cost)[resource], self.left(resource)
             if wanted > left:
                 raise BudgetExceeded(resource, wanted, left)
-        self.spent += cost
+        self._reserved += cost.tokens
+        self._spend(cost)
 
     def settle(self, reserved: Cost, actual: Cost) -> None:
         """Replace a reservation by what the work really cost."""
-        self.spent += actual - reserved
+        self._reserved -= reserved.tokens
+        self._spend(actual - reserved)
+
+    def close(self) -> None:
+        """The run is over: what calls had reserved that never came back is the others' again."""
+        if self._purse is not None:
+            self._purse.left += self._reserved
+        self._reserved = 0
+
+    def _spend(self, cost: Cost) -> None:
+        self.spent += cost
+        if self._purse is not None:
+            self._purse.left -= cost.tokens

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from agents.answer import Answer, Candidate, Evidence, Question, Stop
 from agents.applying import applied, told
-from agents.budget import Budget, BudgetExceeded, Meter
+from agents.budget import Budget, BudgetExceeded, Meter, Purse
 from agents.captioning import Captioning
 from agents.captions import Captions
 from agents.conversation import opening
@@ -37,7 +37,8 @@ class Run(Talk):
 
     `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `captions`
     are what is known of the film in words: without an `index`, nothing at first, and it is forgotten afterwards.
-    `follower` reads along while the model writes. `reader` and `detector` are extras that some tools need.
+    `purse` holds what runs have together. `follower` reads along while the model writes. `reader` and `detector` are
+    extras that some tools need.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Run(Talk):
         *,
         span: Span | None = None,
         budget: Budget | None = None,
+        purse: Purse | None = None,
         seed: int = 0,
         listener: Listener | None = None,
         follower: Reader | None = None,
@@ -59,7 +61,8 @@ class Run(Talk):
         self.span = span or video.span
         self.budget = budget or Budget()
         self.best: Answer | None = None
-        trace, ledger, meter = Trace(listener, follower), Ledger(), Meter(self.budget)
+        trace, ledger, meter = Trace(listener, follower), Ledger(), Meter(self.budget, purse)
+        self._meter = meter
         metered = MeteredEngine(engine, meter, ledger, trace, opening(question))
         super().__init__(question, engine, metered, ledger, trace, seed)
         eyes = Onlooker(video, engine, meter, ledger, trace)
@@ -150,6 +153,10 @@ class Run(Talk):
             self.best = answer
         self.trace.add(Proposed(answer=None if value is None else self.show(value), confidence=confidence))
         return answer
+
+    def close(self) -> None:
+        """Give back what was reserved and not used."""
+        self._meter.close()
 
     def note(self, text: str, **data: Any) -> None:
         """Tell the reader of the trace something."""

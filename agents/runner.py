@@ -52,6 +52,8 @@ async def conduct(strategy: Strategy, run: Run) -> Outcome:
         failed = isinstance(error, EngineError)
         answer, stopped = run.best, "engine" if failed else "budget"
         run.ledger.degrade(f"{'engine' if failed else 'context'}: {error}")
+    finally:
+        run.close()
     if answer.value is None and stopped == "unreadable":
         run.ledger.degrade("no reply of the model could be read as an answer")
     run.trace.add(Stopped(reason=stopped))

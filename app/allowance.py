@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
 from sqlalchemy import delete
 
+from agents.budget import Purse
 from app.caller import Caller
-from app.errors import Spent
+from app.errors import Busy, Spent
 from app.records import Records, UsageRecord
 from app.runs.changes import Charged
 
@@ -22,18 +24,19 @@ _KEPT_DAYS = 400
 class Allowance:
     """Counts the tokens of every key, day by day in UTC, and holds those that have a limit to it.
 
-    A run may spend what was left when it began, so runs at work at once can exceed the limit together, by as much as
-    the others spend after that.
+    Runs at work at once have one purse, from which each call is charged before it is made: together they spend no more
+    than the limit. Other processes of the service see of that only what ended runs have spent.
     """
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.time) -> None:
         self._records = records
         self._clock = clock
+        self._purses: WeakValueDictionary[tuple[str, str], Purse] = WeakValueDictionary()
 
     async def left(self, caller: Caller, at_work: int) -> Caller:
-        """The caller with a quota for one run that today's limit allows, `at_work` tokens being spent already.
+        """The caller with a purse and a quota for one run that today's limit allows, `at_work` tokens being spent.
 
-        Raises Spent if nothing is left.
+        Raises Spent if nothing is left, Busy if runs at work have reserved all of it.
         """
         limit, now = caller.quota.tokens_per_day, self._clock()
         if limit is None:
@@ -45,12 +48,23 @@ class Allowance:
                 f"This key may use {limit} tokens a day, and has used them. The next day begins at midnight, UTC.",
                 retry_after=math.ceil(_DAY - now % _DAY),
             )
+        purse = self._purse(caller.key, _day(now), left)
+        if purse.left <= 0:
+            raise Busy("This key's runs at work have reserved all tokens that it has left today.")
         most = min(left, caller.quota.tokens_per_run or left)
-        return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}))
+        return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}), purse=purse)
 
     def charge(self, key: str, tokens: int) -> Charged:
         """What to do to the records when a run of this key has ended."""
         return Charged(key, _day(self._clock()), tokens)
+
+    def _purse(self, key: str, day: str, left: int) -> Purse:
+        """The purse of a key's runs, for as long as one of them is at work. Others may have spent meanwhile."""
+        purse = self._purses.get((key, day))
+        if purse is None:
+            purse = self._purses[key, day] = Purse(left)
+        purse.left = min(purse.left, left)
+        return purse
 
     async def sweep(self) -> None:
         """Forget days long past."""

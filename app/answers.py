@@ -165,6 +165,7 @@ class Answers:
             engine,
             span=span,
             budget=budget,
+            purse=caller.purse,
             seed=request.seed,
             listener=listener,
             follower=follower,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, get_args
 from fastapi import Request, Security
 from fastapi.security import HTTPBearer, SecurityScopes
 
+from agents.budget import Purse
 from app.errors import Forbidden
 from app.quota import Quota
 
@@ -19,12 +20,16 @@ SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `key` is the key's id, not its secret. Whatever is stored belongs to `tenant`."""
+    """Who asks. `key` is the key's id, not its secret. Whatever is stored belongs to `tenant`.
+
+    `purse` has the tokens that all runs of the key may still spend today, once one of them is admitted.
+    """
 
     tenant: str
     key: str
     scopes: frozenset[Scope] = SCOPES
     quota: Quota = field(default_factory=Quota)
+    purse: Purse | None = field(default=None, compare=False)
 
     def must(self, scope: Scope) -> None:
         """Raise Forbidden unless the key has this scope."""

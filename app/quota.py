@@ -15,11 +15,15 @@ class Quota(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    requests_per_minute: int | None = Field(600, ge=1, description="Requests of any kind, in any 60 seconds.")
+    requests_per_minute: int | None = Field(
+        600, ge=1, description="Requests of any kind, in any 60 seconds, by each process of the service."
+    )
     concurrent_runs: int | None = Field(None, ge=1, description="Runs that work at once; others wait.")
     frames_per_run: int | None = Field(None, ge=1, description="Frames shown to the model in one run.")
     tokens_per_run: int | None = Field(None, ge=1, description="Tokens read and written in one run.")
-    tokens_per_day: int | None = Field(None, ge=1, description="Tokens read and written in a day, by UTC.")
+    tokens_per_day: int | None = Field(
+        None, ge=1, description="Tokens read and written in a day, by UTC; runs of other processes count when they end."
+    )
     storage_bytes: int | None = Field(100 * GIB, ge=0, description="Bytes of all files of the key's tenant.")
     file_seconds: float | None = Field(30 * _DAY, gt=0, description="How long a file is kept.")
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agents.budget import BudgetExceeded, Cost, Meter
 from agents.engines.scripted import ScriptedEngine
 from app.allowance import Allowance
 from app.caller import Caller
-from app.errors import Spent
+from app.errors import Busy, Spent
 from app.main import create_app
 from app.quota import Quota
 from app.records import Records
@@ -62,6 +63,27 @@ async def test_a_run_may_spend_what_is_left_of_the_day(records: Records) -> None
         assert caught.value.retry_after == 23 * 3600
     clock.now = MIDNIGHT + 24 * 3600
     assert (await allowance.left(caller(100), 0)).quota.tokens_per_run == 100
+
+
+async def test_runs_at_once_share_what_is_left(records: Records) -> None:
+    clock = Clock()
+    allowance = Allowance(records, clock)
+    first, second = [await allowance.left(caller(100), 0) for _ in range(2)]
+    one, other = Meter(first.quota.run, first.purse), Meter(second.quota.run, second.purse)
+    one.charge(Cost(tokens=70))
+    assert other.left("tokens") == 30
+    with pytest.raises(BudgetExceeded):
+        other.charge(Cost(tokens=31))
+    one.settle(Cost(tokens=70), Cost(tokens=20))
+    other.charge(Cost(tokens=80))
+    with pytest.raises(Busy):
+        await allowance.left(caller(100), 20)
+    clock.now += 24 * 3600
+    assert (await allowance.left(caller(100), 0)).quota.tokens_per_run == 100
+    clock.now -= 24 * 3600
+    other.close()
+    third = await allowance.left(caller(100), 20)
+    assert third.purse is not None and third.purse.left == 80, "what a call had reserved that was cancelled"
 
 
 async def test_days_long_past_are_forgotten(records: Records) -> None:
