@@ -25,7 +25,7 @@ _SUMMARISE = "Say in one to three sentences what happens from {start:g} to {end:
 class Captioning:
     """A clip of `clip_seconds` is captioned from `fps` frames a second, at most `frames`, in `tokens` at most.
 
-    `at_once`: clips captioned at the same time.
+    `at_once`: clips captioned at the same time. `kept`: descriptions kept that single questions asked for.
     """
 
     clip_seconds: float = 10.0
@@ -33,6 +33,7 @@ class Captioning:
     frames: int = 16
     tokens: int = 128
     at_once: int = 4
+    kept: int = 4096
 
     def count(self, clip: Clip) -> int:
         """Frames that a clip is captioned from."""

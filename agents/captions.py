@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,11 +13,12 @@ from agents.captioning import DESCRIBE, Captioning, plain, summarise
 from agents.engine import EngineError, Picture, Sampling, TooLong
 from tools.clips import Clip, clips, levels
 from tools.embedder import EmbedderDown
-from tools.index import Hit, Index, Line, Source
+from tools.index import Hit, Index, IndexDown, Line, Source
 from tools.limits import BadVideo
 from tools.moment import Moment, Span, centres
 
 _CAPTION: tuple[Source, ...] = ("caption",)
+_ASKED = "asked:"
 _PAUSE = 0.1
 """Seconds until we look again whether others have written what we wait for."""
 
@@ -87,6 +89,19 @@ class Captions:
         chosen = self.levels[0] if level is None else level
         await self._fill(self.levels.index(chosen), span)
         return await self.lines(span, level=chosen, sources=_CAPTION)
+
+    async def recall(self, asked: str, span: Span) -> str | None:
+        """What was written about a span when exactly this was asked, by whichever question; None if never."""
+        return (await asyncio.to_thread(self.index.facts)).get(_named(asked, span))
+
+    async def keep(self, asked: str, span: Span, text: str) -> None:
+        """Keep what was written about a span for whoever asks the same; no search finds it, one question shaped it."""
+        try:
+            known = await asyncio.to_thread(self.index.facts)
+            if sum(name.startswith(_ASKED) for name in known) < self.how.kept:
+                await asyncio.to_thread(partial(self.index.note, **{_named(asked, span): text}))
+        except IndexDown as down:
+            self._eyes.degrade(f"index: a description could not be kept: {down}")
 
     async def _fill(self, place: int, span: Span | None) -> None:
         level = self.levels[place]
@@ -161,3 +176,8 @@ class Captions:
                 raise BadVideo("None of the shorter clips in this one has a caption.")
             words = await self._eyes.describe((), summarise(clip, lines), sampling, "summary")
         return words._replace(text=plain(words.text))
+
+
+def _named(asked: str, span: Span) -> str:
+    """Under what the answer is kept when this is asked about a span."""
+    return f"{_ASKED}{hashlib.sha256(asked.encode()).hexdigest()[:16]}:{span.start:g}-{span.end:g}"

@@ -49,7 +49,7 @@ class Findings:
     @property
     def known(self) -> tuple[Fact, ...]:
         """All facts in order of time, the longer before the shorter ones within it."""
-        return tuple(sorted(self.facts, key=lambda fact: (fact.start, -fact.end)))
+        return tuple(sorted(self.facts, key=lambda fact: (fact.start, -fact.end, fact.origin, fact.text)))
 
     def keep(self, spans: Sequence[Span]) -> None:
         """Forget what is not about any of these seconds, unless nothing were left."""

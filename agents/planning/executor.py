@@ -74,11 +74,13 @@ class Executor:
                 raise ToolError("bad_json", "The arguments are no JSON object.", "Write them again.")
             tool = self.usable.bind(call.name, call.arguments)
         except ToolError as error:
+            self._run.note(f"not carried out: {error}")
             return self._settled(Result(_Unknown(name=call.name), Observation.failed(error)))
         if isinstance(tool, Submit):
             return await self._run.use(tool, self._run.scene(self._limits))
         if (before := self._repeated(tool)) is not None:
             self._repeats += 1
+            self._run.note(f"not carried out: {tool.name} as before")
             return self._settled(_again(tool, before))
         self._repeats = 0
         return self._settled(await self._applied(tool))

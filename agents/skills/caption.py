@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from agents import briefing
-from agents.engine import Sampling
+from agents.engine import Sampling, texts_of
 from agents.run import Run
 from agents.skill import Skill
+from tools.moment import Span
 from tools.ranges import settle, spread
 from tools.scene import Scene
 from tools.seconds import Seconds
@@ -38,14 +39,24 @@ class Caption(Skill):
             applied = Applied(ranges=tuple((each.start, each.end) for each in lines))
             return Observation(summary=f"{len(facts)} captions", data=facts, applied=applied, warnings=place.warnings)
         count = max(1, min(round(span.length * (scene.limits.fps or 1.0)), scene.limits.frames))
-        pictures = await run.look(spread((span,), count))
         text = briefing.caption(self.instruction, span)
-        words = (await run.say(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "caption")).text.strip()
-        if not words:
-            raise ToolError("empty", "No description came.", "Describe other seconds, or look at them.")
+        asked = "\n".join((*texts_of(run.opening), text, f"{count} frames"))
+        words = known = await run.captions.recall(asked, span)
+        if words is None:
+            words = await _written(run, span, count, text)
+            await run.captions.keep(asked, span, words)
         fact = Fact(start=span.start, end=span.end, text=words, origin="caption")
-        applied = Applied(ranges=((span.start, span.end),), frames=len(pictures))
+        applied = Applied(ranges=((span.start, span.end),), frames=0 if known else count)
         return Observation(summary="1 caption", data=(fact,), applied=applied, warnings=place.warnings)
+
+
+async def _written(run: Run, span: Span, count: int, text: str) -> str:
+    """A description of a span, from so many frames. Raises ToolError if none comes."""
+    pictures = await run.look(spread((span,), count))
+    words = (await run.say(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "caption")).text.strip()
+    if not words:
+        raise ToolError("empty", "No description came.", "Describe other seconds, or look at them.")
+    return words
 
 
 def _nearest(levels: Sequence[float], wanted: float | None) -> float | None:

@@ -10,13 +10,14 @@ from pydantic import Field
 from agents import briefing as common
 from agents.conversation import compose
 from agents.engine import Picture, Sampling
+from agents.run import Run
+from agents.skill import Result
 from agents.skills.caption import Caption
 from agents.stages import briefing
 from agents.stages.stage import Opinion, Stage, Table
 from tools.moment import centres
 from tools.partition import Partition
 from tools.scene import ViewLimits
-from tools.tool import Fact
 
 Member = Literal["text", "video", "graph"]
 
@@ -37,24 +38,29 @@ class Panel(Stage):
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reasoning, in tokens.")
 
     async def sit(self, table: Table) -> None:
-        said = await table.run.together(self._member(table, member) for member in self.members)
+        sat = await table.run.together(self._member(table.run, member) for member in self.members)
+        for _, described in sat:  # in their order, not in that in which they were ready
+            for result in described:
+                table.findings.add(result)
+        said = [opinion for opinion, _ in sat]
         table.opinions += said
         values = {each.said.value for each in said}
         if len(values) == 1 and None not in values:
             table.answer, table.settled = said[0].said, True
 
-    async def _member(self, table: Table, member: Member) -> Opinion:
-        run = table.run
+    async def _member(self, run: Run, member: Member) -> tuple[Opinion, Sequence[Result]]:
+        """What a member says, and the descriptions that it has read."""
         pictures: Sequence[Picture] = ()
-        facts: Sequence[Fact] = ()
+        read: Sequence[Result] = ()
         if member == "video":
             pictures = await run.look(centres(run.span, self.frames))
         else:
-            facts = await _described(table, briefing.LOOK_FOR[member].format(run.question.text))
+            read = await _described(run, briefing.LOOK_FOR[member].format(run.question.text))
+        facts = [fact for result in read for fact in result.observation.data]
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, think=True)
         text = f"{common.weigh_evidence(run.asked, facts)}\n{run.thinking}"
         reply = await run.converse(compose(pictures, text, run.opening), sampling, f"member {member}")
-        return Opinion(member, run.read(reply), reply.text)
+        return Opinion(member, run.read(reply), reply.text), read
 
 
 class Organise(Stage):
@@ -69,13 +75,9 @@ class Organise(Stage):
         table.answer = await run.conclude(compose((), text, run.opening))
 
 
-async def _described(table: Table, instruction: str) -> Sequence[Fact]:
-    """Descriptions of equal parts of the film, made with an eye on something; kept as findings."""
-    run = table.run
+async def _described(run: Run, instruction: str) -> Sequence[Result]:
+    """Descriptions of equal parts of the film, made with an eye on something."""
     cut = await run.use(Partition(start=run.span.start, end=run.span.end, parts=_PARTS), run.scene())
     scene = run.scene(ViewLimits(frames=_IMAGES, fps=0.0))
     tools = [Caption(start=part.start, end=part.end, instruction=instruction) for part in cut.observation.data]
-    results = await run.together(run.use(tool, scene) for tool in tools)
-    for result in results:
-        table.findings.add(result)
-    return [fact for result in results for fact in result.observation.data]
+    return await run.together(run.use(tool, scene) for tool in tools)

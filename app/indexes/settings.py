@@ -23,6 +23,7 @@ class IndexSettings(BaseModel):
     clip_frames: int = Field(16, ge=1, description="Most frames of a clip.")
     clip_tokens: int = Field(128, ge=8, description="Longest caption.")
     at_once: int = Field(4, ge=1, description="Clips of a film captioned at once.")
+    kept: int = Field(4096, ge=0, description="Descriptions kept that single questions asked for.")
     days: float = Field(30.0, gt=0, description="How long an index is kept that nobody opens.")
     memory_bytes: int = Field(_GIB, ge=1, description="Indexes kept open, by estimate.")
 
@@ -40,7 +41,7 @@ class IndexSettings(BaseModel):
     @property
     def captioning(self) -> Captioning:
         """How clips are captioned."""
-        return Captioning(self.clip_seconds, self.fps, self.clip_frames, self.clip_tokens, self.at_once)
+        return Captioning(self.clip_seconds, self.fps, self.clip_frames, self.clip_tokens, self.at_once, self.kept)
 
     @property
     def budget(self) -> Budget:

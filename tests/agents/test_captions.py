@@ -281,3 +281,16 @@ def test_the_builder_changes_with_whatever_changes_captions() -> None:
     ]
     assert len({usual.digest, *(each.digest for each in others)}) == 1 + len(others)
     assert Captioning(at_once=9).builder(engine, embedder) == usual
+
+
+def test_what_a_question_asked_for_is_kept_for_the_next_up_to_a_bound() -> None:
+    captions = Captions(Index(60.0), Watcher(), Captioning(kept=1))
+
+    async def ask() -> list[str | None]:
+        await captions.keep("the star?", Span(0, 9), "a star")
+        await captions.keep("the moon?", Span(0, 9), "a moon")
+        asked = (("the star?", Span(0, 9)), ("the star?", Span(0, 8)), ("the moon?", Span(0, 9)))
+        return [await captions.recall(words, span) for words, span in asked]
+
+    assert asyncio.run(ask()) == ["a star", None, None]
+    assert not captions.index.lines(), "no search finds what one question has shaped"

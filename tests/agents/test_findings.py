@@ -24,3 +24,13 @@ def test_hits_far_below_the_best_are_no_evidence() -> None:
 
 def test_without_scores_the_first_count() -> None:
     assert [span.start for span in found(None, None).spans] == [0, 20]
+
+
+def test_what_is_known_has_one_order_whoever_was_first() -> None:
+    facts = [Fact(start=0, end=9, text="a star"), Fact(start=0, end=9, text="a moon"), Fact(start=0, end=60, text="all")]
+    orders = []
+    for given in (facts, facts[::-1]):
+        findings = Findings()
+        findings.facts += given
+        orders.append([fact.text for fact in findings.known])
+    assert orders == [["all", "a moon", "a star"]] * 2

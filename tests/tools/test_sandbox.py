@@ -341,7 +341,8 @@ for deed in (misdeeds.Sleep(), misdeeds.Spin()):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_nothing_outlives_a_service_that_is_killed(film: Path, number: signal.Signals) -> None:
     root = Path(__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(film)], cwd=root) as service:
+    here = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(film)], cwd=root, env=here) as service:
         wait_for(lambda: [len(each) for each in generations(service.pid)] == [1, 2], 20)
         mine = set().union(*generations(service.pid))
         service.send_signal(number)

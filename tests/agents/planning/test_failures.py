@@ -18,7 +18,7 @@ from agents.planning.executor import Executor
 from agents.planning.toolbox import Toolbox
 from agents.run import Run
 from agents.skill import Result
-from agents.trace import Asked
+from agents.trace import Asked, Noted
 from tests.agents.planning.stage import (
     KNOWN,
     NATIVE,
@@ -44,6 +44,10 @@ from tools.video import Video
 
 def errors(done: Performance) -> list[str | None]:
     return [event.error for event in used(done)]
+
+
+def notes(done: Performance) -> list[str]:
+    return [event.text for event in done.run.trace.events if isinstance(event, Noted)]
 
 
 # Bad JSON, wrong types.
@@ -83,6 +87,7 @@ def test_an_unknown_tool_is_told_which_there_are(video: Video) -> None:
     told = words(done.calls[2].prompt[2])
     assert "There is no tool 'teleport'." in told
     assert "There are: search_clips, read_subtitles, view, zoom, ask, submit." in told
+    assert notes(done) == ["not carried out: There is no tool 'teleport'."], "who follows the steps sees it too"
 
 
 def test_a_wrong_argument_is_told_which_there_are_and_a_near_one_is_understood(video: Video) -> None:
@@ -132,6 +137,7 @@ def test_the_same_call_again_is_told_so_and_three_times_end_the_search(video: Vi
     done = search(video, repeat(UNSURE, "view 10 14"), rounds=20)
     assert len(used(done)) == 1, "it is not carried out again"
     assert "You have seen this already." in heard(done, 3)
+    assert notes(done) == ["not carried out: view as before"] * 3
     assert len(done.calls) == 6, "direct, the view, three times the same, the answer that must come"
     assert "No turns are left." in heard(done)
 
@@ -334,7 +340,7 @@ def test_a_tool_that_fails_twice_is_not_offered_again(video: Video) -> None:
 
 
 def test_a_tool_that_takes_too_long_is_left(video: Video) -> None:
-    done = carry_out(video, trouble, ask(0), patience=0.05, pause=5.0)
+    done = carry_out(video, trouble, ask(0), patience=0.3, pause=5.0)
     error = done.results[0].observation.error
     assert error is not None
     assert error.code == "slow"
