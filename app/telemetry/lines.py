@@ -13,7 +13,8 @@ from app.telemetry.watching import Answered, report_of, strategy_of
 _REQUESTS = logging.getLogger("secondlook.requests")
 _RUNS = logging.getLogger("secondlook.runs")
 _PROBED = frozenset({"/health", "/ready", "/metrics"})
-"""Asked by machines every few seconds: worth a line only when something is wrong."""
+"""Asked by machines every few seconds: worth a line only when they are refused, or it breaks."""
+_ORDINARY = (200, 503)
 
 
 class Lines:
@@ -21,7 +22,7 @@ class Lines:
 
     def answered(self, request: Answered) -> None:
         """A request: by its route, since paths are whatever clients write."""
-        quiet = request.route in _PROBED and request.status < 400
+        quiet = request.route in _PROBED and request.status in _ORDINARY
         _write(
             _REQUESTS,
             logging.DEBUG if quiet else logging.INFO,
