@@ -58,7 +58,7 @@ def shown(video: Video, tenant: str = "", frames: int = FRAMES) -> tuple[Picture
 
 async def test_finds_out_what_the_server_is_and_can(engine: Engine) -> None:
     assert engine.model == "demo"
-    assert engine.offers == {"logprobs", "choices", "schema", "beam", "reuse"}, "its template knows no tools"
+    assert engine.offers == {"logprobs", "choices", "schema", "beam", "reuse", "stream"}, "its template knows no tools"
     assert engine.context == 2048
     assert 9 < engine.frame_tokens(84) <= 16
 
