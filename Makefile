@@ -23,7 +23,7 @@ test-clients: $(VENV)/.dev  ## Other people's clients, unmodified, against a rea
 	@$(BIN)/python -m pytest -m clients tests/clients --durations=0
 
 test-faults: $(VENV)/.dev  ## Hostile videos and URLs, kills, full disks and slow clients against a real service
-	@$(BIN)/python -m pytest -m faults tests/faults
+	@$(BIN)/python -m pytest -m faults tests/faults --durations=0
 
 test-vllm: $(VENV)/.dev  ## Against a real vLLM server (its CPU build, in .venv-vllm)
 	@$(BIN)/python tests/vllm/install.py

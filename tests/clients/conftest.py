@@ -14,7 +14,7 @@ from tests.clients.install import ensure
 from tests.clients.stage import Stage, staged
 
 INSIDE = Path(__file__).parent / "inside"
-_SECONDS = 300
+_SECONDS = 600
 _ALONE = ("-c", os.devnull, f"--rootdir={INSIDE}", f"--confcutdir={INSIDE}", "-p", "no:cacheprovider")
 
 Play = Callable[[str, str], None]

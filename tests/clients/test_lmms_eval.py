@@ -18,7 +18,7 @@ from tests.clients.install import ensure
 from tests.clients.stage import FRAMES, Asked, Stage
 
 LEAST_FILMS = 20
-_SECONDS = 300
+_SECONDS = 600
 _WAYS = {"frames": ((), ("--force_simple",)), "films": (("pass_video_url=True",), ())}
 
 

@@ -75,6 +75,6 @@ def test_guidellm(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) ->
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     print(f"{done.stdout[-8000:]}\n{done.stderr[-8000:]}")
     assert done.returncode == 0

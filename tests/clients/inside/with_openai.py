@@ -90,6 +90,16 @@ def test_stream(client: OpenAI, scene: Scene, question: Question) -> None:
     assert usage is not None and usage.total_tokens > 0
 
 
+def test_words_come_as_they_are_written(client: OpenAI, scene: Scene, question: Question) -> None:
+    asked: dict[str, Any] = {"model": f"{scene.model}:chain_of_thought", "messages": question.filmed(), "seed": 1}
+    deltas = [chunk.choices[0].delta for chunk in client.chat.completions.create(**asked, stream=True)]
+    pieces = [piece for delta in deltas if (piece := (delta.model_extra or {}).get("reasoning"))]
+    whole = client.chat.completions.create(**asked).choices[0].message
+    assert len(pieces) > 4
+    assert "".join(pieces) == (whole.model_extra or {})["reasoning"]
+    assert "".join(delta.content or "" for delta in deltas) == whole.content
+
+
 def test_files(client: OpenAI, scene: Scene, question: Question) -> None:
     film = Path(question.film)
     kept = client.files.create(file=film, purpose="user_data")
