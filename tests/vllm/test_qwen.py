@@ -46,7 +46,7 @@ def words_for(*times: float) -> int:
 
 
 async def test_offers_video_and_tools(engine: Engine) -> None:
-    assert {"video", "tools", "schema", "logprobs", "choices", "beam", "reuse"} == engine.offers
+    assert {"video", "tools", "schema", "logprobs", "choices", "beam", "reuse", "stream"} == engine.offers
 
 
 @pytest.mark.parametrize("count", [2, 32, 48, 96])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -85,6 +89,39 @@ async def test_a_run_that_fails_says_so(settings: Settings, film: Path) -> None:
     (run,) = [span for span in exporter.get_finished_spans() if span.name == "invoke_workflow"]
     assert run.attributes and run.attributes["error.type"] == "invalid_value"
     assert not run.status.is_ok
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes what is exported."""
+
+    taken: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        """Spans, in OTLP."""
+        self.taken.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+async def test_they_go_where_the_environment_says(
+    settings: Settings, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        wanted = settings.model_copy(update={"otel": True})
+        async with over_asgi(wanted, ScriptedEngine(always("A"))) as client:
+            await client.post("/v1/answers", json=body(film))
+        server.shutdown()
+    path, content = Collector.taken[0]
+    assert path == "/v1/traces" and b"invoke_workflow direct" in (decompressed(content))
+
+
+def decompressed(content: bytes) -> bytes:
+    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
 
 
 BARE = """
