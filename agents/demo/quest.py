@@ -78,7 +78,9 @@ def glance(sight: Sight, rng: Random, form: str) -> Turn:
 
 
 def proof(posed: Question, answer: str, rng: Random, lines: tuple[Fact, ...] = ()) -> Turn:
-    """Whether an answer is right, given what is shown and what is said."""
+    """Whether an answer is right, given what is shown and what is said; at times, which one is."""
+    if lines and rng.random() < 0.5:
+        return Turn(briefing.noted(lines, ask(posed, "direct", "text")), ((answer, 1.0),))
     true = rng.random() < 0.5
     proposed = answer if true else rng.choice([option for option in posed.options if option != answer])
     return Turn(briefing.noted(lines, verify(posed, proposed)), (("yes" if true else "no", 1.0),))
