@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agents import briefing, prompts
 from agents.answer import Answer, Evidence, Stop
@@ -20,11 +20,15 @@ _LEAST = 2.0  # seconds; a shorter range that an answer rests on is widened to i
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a challenge has brought: an answer, if any, what it rests on, and why no more was looked for."""
+    """What a challenge has brought: an answer, if any, what it rests on, and why no more was looked for.
+
+    `belief`: its probability by a fresh look at that evidence, if there was one already.
+    """
 
     answer: Sample | None
     findings: Findings
     stopped: Stop = "complete"
+    belief: float | None = None
 
 
 async def look_first(run: Run, frames: int, fps: float = 0.0, tokens: int = 0) -> tuple[Picture, ...]:
@@ -58,7 +62,9 @@ async def settle(run: Run, direct: Sample, challenge: Found, *, support: float, 
     if found.value == direct.value:
         known = [each for each in (direct.confidence, found.confidence) if each is not None]
         return run.propose(found.value, max(known, default=None), evidence=evidence, stopped=stopped)
-    belief = await _believed(run, found.value, findings, frames)
+    belief = challenge.belief
+    if belief is None:
+        belief = await _believed(run, found.value, findings, frames)
     if direct.value is None:
         return run.propose(found.value, belief, evidence=evidence, stopped=stopped)
     if belief is None or belief < support:
@@ -67,14 +73,30 @@ async def settle(run: Run, direct: Sample, challenge: Found, *, support: float, 
     return _of_two(run, found.value, belief, direct.value, direct.confidence, evidence, stopped)
 
 
+async def review(run: Run, challenge: Found, frames: int) -> Found:
+    """The question once more, asked of the evidence alone: that answer, which was seen, replaces one that was read.
+
+    Without evidence, or without probabilities, nothing changes.
+    """
+    if challenge.answer is None or not challenge.findings.spans or not run.lists:
+        return challenge
+    fresh = await run.choose(await _evidence(run, challenge.findings, frames), known=challenge.findings.spoken)
+    return challenge if fresh.confidence is None else replace(challenge, answer=fresh, belief=fresh.confidence)
+
+
 async def _believed(run: Run, value: str, findings: Findings, frames: int) -> float | None:
     """P(yes) that an answer is right, from a fresh look at the seconds it rests on; None without any."""
     if not findings.spans:
         return None
-    spans = tuple(widened(_inside(span, run.span), _LEAST, run.span) for span in findings.spans)
-    pictures = findings.closer or await run.look(spread(spans, frames))
+    pictures = await _evidence(run, findings, frames)
     question = prompts.verify(run.question, run.show(value))
     return await run.judge(pictures, briefing.noted(findings.spoken, question))
+
+
+async def _evidence(run: Run, findings: Findings, frames: int) -> tuple[Picture, ...]:
+    """What the seconds show that an answer rests on: the parts that were enlarged there, else frames."""
+    spans = tuple(widened(_inside(span, run.span), _LEAST, run.span) for span in findings.spans)
+    return findings.closer or await run.look(spread(spans, frames))
 
 
 def _inside(span: Span, whole: Span) -> Span:

@@ -10,7 +10,7 @@ from random import Random
 from typing import TypeVar
 from zlib import crc32
 
-from agents import prompts
+from agents import briefing, prompts
 from agents.answer import Question
 from agents.confidence import normalise
 from agents.conversation import compose, opening
@@ -24,6 +24,7 @@ from agents.parse import settled
 from agents.sample import Sample, chosen, sample
 from agents.slots import Slots, fill
 from agents.trace import Noted, Trace
+from tools.tool import Fact
 
 S = TypeVar("S", bound=Slots)
 
@@ -69,26 +70,31 @@ class Talk:
         generation = await self._generate(pictures, text, sampling, n, style, known)
         return [self.read(reply, style) for reply in generation.replies]
 
-    async def choose(self, pictures: Sequence[Picture], rotation: int = 0, *, final: bool = False) -> Sample:
+    async def choose(
+        self, pictures: Sequence[Picture], rotation: int = 0, *, known: Sequence[Fact] = (), final: bool = False
+    ) -> Sample:
         """Answer directly, by option probabilities where the options can be listed, else greedily. `final`: see `ask`.
 
         `rotation` shows the options rotated by so many places; the value returned is that of the original order.
+        `known` is told beside the pictures, as data.
         """
-        probabilities = await self.weigh(pictures, rotation)
+        probabilities = await self.weigh(pictures, rotation, known)
         if probabilities is None:
             return (await self.ask(pictures, Sampling(max_tokens=self.question.length), final=final))[0]
         return chosen(probabilities, self.question)
 
-    async def weigh(self, pictures: Sequence[Picture], rotation: int = 0) -> dict[str, float] | None:
+    async def weigh(
+        self, pictures: Sequence[Picture], rotation: int = 0, known: Sequence[Fact] = ()
+    ) -> dict[str, float] | None:
         """Probability of every value of the question; None if they cannot be listed or the engine does not say."""
         values = self.question.values
-        if not values or "choices" not in self._engine.offers:
+        if not self.lists:
             return None
         shown, original = self.question.rotated(rotation)
         words = self._worded(shown)
-        text = prompts.ask(shown, "direct", self._engine.manner)
-        known = await self._choose_one(pictures, text, words, "choose")
-        return known and {original[value]: known[word] for value, word in zip(values, words, strict=True)}
+        text = briefing.noted(known, prompts.ask(shown, "direct", self._engine.manner))
+        chances = await self._choose_one(pictures, text, words, "choose")
+        return chances and {original[value]: chances[word] for value, word in zip(values, words, strict=True)}
 
     async def verify(self, pictures: Sequence[Picture], value: str) -> float:
         """P(yes) of a fresh question whether a proposed answer is right; one half if the engine cannot say."""
@@ -115,6 +121,11 @@ class Talk:
     def offers(self) -> frozenset[Offer]:
         """What the engine can do beyond text."""
         return self._engine.offers
+
+    @property
+    def lists(self) -> bool:
+        """Whether every value of the question has a probability: they can be listed, and the engine tells."""
+        return bool(self.question.values) and "choices" in self.offers
 
     @property
     def small(self) -> bool:

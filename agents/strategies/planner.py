@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from agents.candidate import Found, look_first
+from agents.candidate import Found, look_first, review
 from agents.challenger import Challenger
 from agents.engine import Picture, Sampling
 from agents.planning.dialogue import Protocol, choose
@@ -45,6 +45,7 @@ class Planner(Challenger):
     keep: int = Field(128, ge=0, le=4096, description="Frames of earlier calls that stay in the conversation.")
     replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
     reanswer: bool = Field(False, description="Answer afresh, held to the options, once the search has its answer.")
+    review: bool = Field(False, description="Ask once more, of the evidence alone: what is seen there is the answer.")
     protocol: Protocol = Field("auto", description="How it calls: terse is lines for a model trained on these tools.")
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
@@ -69,7 +70,8 @@ class Planner(Challenger):
             with run.round(f"turn {turn + 1}"):
                 if await search.turn():
                     break
-        return Found(search.answer, search.executor.findings, search.stopped)
+        found = Found(search.answer, search.executor.findings, search.stopped)
+        return await review(run, found, self.proof) if self.review else found
 
     @property
     def _limits(self) -> ViewLimits:

@@ -49,10 +49,11 @@ _HOW = Captioning(clip_seconds=5.0, frames=5, tokens=48)
 Strategy = dict[str, Any]
 _DIRECT: Strategy = {"name": "direct", "frames": 64}
 _SEEK: Strategy = {
-    "name": "planner", "tools": ["search_clips"], "frames": 4, "shown": False, "hits": 4, "proof": 4, "max_tokens": 32,
+    "name": "planner", "tools": ["search_clips"], "frames": 4, "shown": False, "hits": 3, "part": 0.8, "proof": 4,
+    "review": True, "max_tokens": 32,
 }  # fmt: skip
 _GLANCE: Strategy = {"name": "direct", "frames": 16}
-_ZOOM: Strategy = {"name": "planner", "tools": ["view", "zoom"], "frames": 16, "max_tokens": 32}
+_ZOOM: Strategy = {"name": "planner", "tools": ["zoom"], "frames": 16, "review": True, "max_tokens": 32}
 _AUTO: Strategy = {"name": "auto"}
 _PLAIN: Strategy = {"name": "planner", "frames": 32, "enough": 0.9, "max_tokens": 32}
 
@@ -94,27 +95,27 @@ def main() -> None:
     ):
         kept = options.keep or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
-        for number, found in enumerate(pool.map(partial(measure, kept), films), 1):
+        for number, found in enumerate(pool.map(partial(measure, kept, options.engine), films), 1):
             rows += found
             print(f"{number} of {len(films)} films", flush=True)
     report(rows, options.json)
 
 
-def measure(kept: Path, film: tuple[str, int]) -> list[Result]:
+def measure(kept: Path, address: str, film: tuple[str, int]) -> list[Result]:
     """Ask all questions about one film with all programs of its part, unless that was done before."""
     name, seed = film
     path = kept / f"{name}-{seed}.json"
     if path.exists():
         return [Result(**row) for row in json.loads(path.read_text())]
-    rows = asyncio.run(_measure(next(part for part in PARTS if part.name == name), seed))
+    rows = asyncio.run(_measure(next(part for part in PARTS if part.name == name), seed, address))
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps([asdict(row) for row in rows]))
     fresh.replace(path)
     return rows
 
 
-async def _measure(part: Part, seed: int) -> list[Result]:
-    engine, catalogue = open_engine("demo:"), Catalogue.load()
+async def _measure(part: Part, seed: int, address: str) -> list[Result]:
+    engine, catalogue = open_engine(address), Catalogue.load()
     film = part.film(seed)
     rows: list[Result] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -212,6 +213,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=25, help="half-hour films, with up to 8 questions each")
     parser.add_argument("--questions", type=int, default=120, help="about signs, and about short films")
+    parser.add_argument("--engine", default="demo:")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="folder for results of each film, to go on after a break")
     parser.add_argument("--json", type=Path)

@@ -33,6 +33,8 @@ from tools.frame import Frame
 from tools.scene import Word
 from tools.video import Video
 
+TOLD = ["search_clips", "search_subtitles"]
+
 
 def test_on_lines_of_text(video: Video) -> None:
     done = search(video, [UNSURE, "search_clips blue square", "view 40 44", "Answer: blue", YES])
@@ -41,6 +43,26 @@ def test_on_lines_of_text(video: Video) -> None:
     assert done.frames == [8, 8, 8, 16, 8], "the first look stays, the view is added; the proof is looked at afresh"
     assert done.run.ledger.tool_calls == 2
     assert done.run.ledger.rounds == 3
+
+
+def test_what_is_seen_of_the_evidence_replaces_what_was_read(video: Video) -> None:
+    script = [UNSURE, "search_clips blue square", "Answer: red", sure("C", 0.8)]
+    done = search(video, script, review=True, proof=4)
+    assert (done.value, done.confidence) == ("C", 0.8), "the last call has seen it; nobody asks a fifth time"
+    assert done.frames[-1] == 4
+    assert [(each.start, each.end) for each in done.outcome.answer.evidence] == [(40, 50)]
+
+
+def test_a_review_that_is_unsure_changes_nothing(video: Video) -> None:
+    done = search(video, [UNSURE, "search_clips blue square", "Answer: red", sure("C", 0.45)], review=True)
+    assert done.value == "A", "the direct answer stays"
+
+
+def test_what_is_said_there_is_told_in_a_review(video: Video) -> None:
+    done = search(video, [UNSURE, "search_clips red star", "Answer: red", sure("C", 0.8)], review=True, shown=False)
+    assert "blue" not in done.calls[3].text.split("Question:")[0]
+    done = search(video, [UNSURE, "search_subtitles Anna", "Answer: red", sure("C", 0.8)], review=True, tools=TOLD)
+    assert done.calls[3].text.startswith("\n<data>") and "my name is Anna" in done.calls[3].text
 
 
 def test_natively(video: Video) -> None:
