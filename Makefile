@@ -5,6 +5,7 @@ VLLM_PYTHON ?= python3
 BIN := $(VENV)/bin
 SEEDS ?=
 QUESTIONS ?= 500
+FILMS ?= 25
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-clients test-faults test-vllm check bench-decode bench-index bench-engine bench-gpu scaling clean
@@ -46,8 +47,9 @@ bench-engine: $(VENV)/.dev  ## The service in front of a real vLLM: overhead, vo
 bench-gpu: $(VENV)/.dev  ## The same on a GPU with an 8B model of random weights: VLLM_PYTHON=python with vLLM for CUDA
 	@$(BIN)/python -m tests.bench.engine --gpu --python $(VLLM_PYTHON)
 
-scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on
+scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on; then search in long ones
 	@$(BIN)/python -m tests.bench.scaling --questions $(QUESTIONS) $(if $(SEEDS),--seeds $(SEEDS))
+	@$(BIN)/python -m tests.bench.searching --films $(FILMS)
 
 clean:  ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
