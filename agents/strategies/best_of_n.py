@@ -26,7 +26,7 @@ class BestOfN(Strategy):
     whole: ClassVar[bool] = True
     name: Literal["best_of_n"] = "best_of_n"
     samples: int = Field(8, ge=1, le=64, description="Answers to draw.")
-    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames, evenly spread; left out, the model's own best number.")
     think: bool = Field(True, description="Reason before each answer.")
     temperature: float = Field(1.0, ge=0, le=2, description="Higher brings more different answers.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")

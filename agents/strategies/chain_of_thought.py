@@ -22,7 +22,7 @@ class ChainOfThought(Strategy):
 
     whole: ClassVar[bool] = True
     name: Literal["chain_of_thought"] = "chain_of_thought"
-    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames, evenly spread; left out, the model's own best number.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
 

@@ -23,7 +23,7 @@ class Direct(Strategy):
 
     whole: ClassVar[bool] = True
     name: Literal["direct"] = "direct"
-    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly over the span.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames, evenly spread; left out, the model's own best number.")
     rotations: int = Field(
         1, ge=1, le=26, description="Orders of the options to average over; at most one for each option."
     )

@@ -30,7 +30,7 @@ class SelfConsistency(Strategy):
     whole: ClassVar[bool] = True
     name: Literal["self_consistency"] = "self_consistency"
     samples: int = Field(8, ge=1, le=64, description="Most answers to draw.")
-    frames: int = Field(32, ge=1, le=1024, description="Frames for each answer.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames for each answer; left out, the model's own best number.")
     think: bool = Field(True, description="Reason before each answer.")
     diversity: Literal["temperature", "frames", "both"] = Field("both", description="How the samples differ.")
     temperature: float = Field(0.7, ge=0, le=2, description="Not used where only the frames differ.")
