@@ -128,6 +128,7 @@ async def test_the_documentation_describes_every_route(settings: Settings, engin
         "post /v1/search",
         "get /health",
         "get /ready",
+        "get /metrics",
     }
     schemas = document["components"]["schemas"]
     assert {"Direct", "SelfConsistency", "Escalate"} <= set(schemas)  # the programs with their parameters
