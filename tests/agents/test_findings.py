@@ -27,7 +27,11 @@ def test_without_scores_the_first_count() -> None:
 
 
 def test_what_is_known_has_one_order_whoever_was_first() -> None:
-    facts = [Fact(start=0, end=9, text="a star"), Fact(start=0, end=9, text="a moon"), Fact(start=0, end=60, text="all")]
+    facts = [
+        Fact(start=0, end=9, text="a star"),
+        Fact(start=0, end=9, text="a moon"),
+        Fact(start=0, end=60, text="all"),
+    ]
     orders = []
     for given in (facts, facts[::-1]):
         findings = Findings()
