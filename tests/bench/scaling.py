@@ -41,13 +41,13 @@ PER_FILM = 5
 
 # One curve a program; along a curve one knob is turned that spends more.
 CURVES: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "direct": ("frames", (2, 4, 8, 16, 32)),
+    "direct": ("frames", (4, 8, 16, 32)),
     "chain_of_thought": ("frames", (8, 32)),
     "self_consistency": ("frames", (8, 32)),
     "best_of_n": ("samples", (4,)),
     "sparse_to_dense": ("limit", (16, 32)),
-    "until_confident": ("threshold", (0.6, 0.8, 0.9, 0.97)),
-    "auto": ("confidence", (0.6, 0.8, 0.9, 0.97)),
+    "until_confident": ("threshold", (0.6, 0.9, 0.97)),
+    "auto": ("confidence", (0.6, 0.9, 0.97)),
 }
 
 
