@@ -76,20 +76,26 @@ READING = Stage(
     pictures=False,
 )
 _CALLS = {
-    "direct": 3.0,
-    "open": 0.5,
-    "verify": 2.0,
-    "think": 2.0,
-    "seek": 3.0,
-    "sign": 4.5,
-    "caption": 1.5,
-    "said": 0.7,
+    "direct": 1.5,
+    "open": 0.3,
+    "verify": 1.0,
+    "think": 0.8,
+    "seek": 2.5,
+    "sign": 3.0,
+    "caption": 3.5,
+    "said": 1.0,
 }
-_ALL = {"direct": 5.0, "open": 1.0, "verify": 3.0, "think": 3.5, "seek": 2.5, "sign": 4.0, "caption": 3.0, "said": 0.7}
+_READ = {"direct": 1.2, "open": 0.2, "verify": 0.8, "think": 0.6, "seek": 4.0, "sign": 2.0, "caption": 4.0, "said": 2.0}
+_ALL = {"direct": 2.2, "open": 0.4, "verify": 1.2, "think": 1.3, "seek": 1.6, "sign": 3.0, "caption": 4.5, "said": 2.8}
+_SOME = (4, 8, 8, 12, 16, 24, 32)
 
+# The committed weights went through these two on top of what a reading and a joining stage without calls had taught.
 SEEKING = Stage(
     "seeking",
-    (Phase("calls", 2400, (4, 8, 8, 12, 16, 24, 32), _CALLS, _OFTEN, unknown=0.5, tokens=3500, turns=6),),
+    (
+        Phase("calls", 2400, _SOME, _CALLS, _OFTEN, unknown=0.5, tokens=2200),
+        Phase("words", 800, _SOME, _READ, _OFTEN, unknown=0.5, tokens=2200),
+    ),
     rate=8e-4,
     eyes=0.0,
     hint=0.4,
@@ -97,13 +103,10 @@ SEEKING = Stage(
 )
 JOINING = Stage(
     "joining",
-    (
-        Phase("many", 220, _COUNTS, _ALL, _OFTEN, unknown=0.8, tokens=5000, turns=8),
-        Phase("honest", 800, _COUNTS, _ALL, _OFTEN, unknown=0.9, tokens=5000, turns=8, fade=True),
-    ),
-    rate=1e-3,
+    (Phase("honest", 1250, _COUNTS, _ALL, _OFTEN, unknown=0.75, tokens=2600, fade=True),),
+    rate=8e-4,
     eyes=2e-4,
-    hint=0.2,
+    hint=0.3,
     pictures=True,
 )
 
