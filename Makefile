@@ -5,7 +5,7 @@ VLLM_PYTHON ?= python3
 BIN := $(VENV)/bin
 SEEDS ?=
 QUESTIONS ?= 500
-FILMS ?= 25
+FILMS ?= 30
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-clients test-faults test-vllm check bench-decode bench-index bench-engine bench-gpu scaling clean

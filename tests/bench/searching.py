@@ -211,7 +211,7 @@ def _bill(rows: Sequence[Result]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=25, help="half-hour films, with up to 8 questions each")
+    parser.add_argument("--films", type=int, default=30, help="half-hour films, with up to 8 questions each")
     parser.add_argument("--questions", type=int, default=120, help="about signs, and about short films")
     parser.add_argument("--engine", default="demo:")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
