@@ -78,7 +78,8 @@ def show(console: Console, response: AnswerResponse) -> None:
     report = response.report
     letter = f"{response.option}. " if response.option else ""
     console.print(Text(f"{letter}{response.answer or 'no answer could be read'}", style="bold"))
-    others = ", ".join(f"{each.answer} {percent(each.share)}" for each in response.candidates[1:])
+    rest = (each for each in response.candidates if each.answer != response.answer)
+    others = ", ".join(f"{each.answer} {percent(each.share)}" for each in rest)
     preset = f" ({report.strategy['name']})" if "preset" in report.strategy else ""
     tokens = report.prompt_tokens + report.completion_tokens
     rows = {
