@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from agents.engines.scripted import ScriptedEngine
 from agents.trace import Used
+from app.schemas import AnswerResponse
 from app.settings import Settings
-from app.terminal import describe
+from app.terminal import describe, show
 from tests.app.conftest import body, over_asgi, over_socket
 from tests.app.test_stream import events
 
@@ -43,6 +46,18 @@ async def test_a_request_may_choose_tools_and_stages(settings: Settings, film: P
         wrong = await client.post("/v1/answers", json=body(film, strategy={"name": "planner", "tools": ["dig"]}))
     assert (planned.status_code, sat.status_code, wrong.status_code) == (200, 200, 400)
     assert wrong.json()["error"]["param"] == "strategy.tools.0"
+
+
+async def test_what_an_answer_stood_against_is_not_the_answer(settings: Settings, film: Path) -> None:
+    sure = {"A": 0.9, "B": 0.05, "C": 0.03, "D": 0.02}
+    engine = ScriptedEngine([sure, "view 40 44", "Answer: blue", {"yes": 0.6, "no": 0.4}])
+    async with over_asgi(settings, engine) as client:
+        response = await client.post("/v1/answers", json=body(film, strategy="planner"))
+    answer = AnswerResponse.model_validate(response.json())
+    assert (answer.answer, answer.candidates[0].answer) == ("blue", "red"), "the direct answer had the larger share"
+    console = Console(width=100, record=True, file=StringIO())
+    show(console, answer)
+    assert "instead of  red 60%" in console.export_text()
 
 
 def test_a_call_is_one_line_on_a_terminal() -> None:
