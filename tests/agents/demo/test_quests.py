@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from agents.demo.batch import tree
 from agents.demo.curriculum import SEEKING, batches
 from agents.demo.film import make_signed_film
 from agents.demo.graft import fresh, graft
@@ -78,3 +79,12 @@ def test_quests_become_batches(form: str, tokenizer: PreTrainedTokenizerFast) ->
     for pictures in (False, True):
         batch = next(batches(alone, tokenizer, "test", pictures))
         assert (batch.weights > 0).any()
+
+
+def test_the_answer_is_hinted_at_where_the_reply_begins_that_gives_it(tokenizer: PreTrainedTokenizerFast) -> None:
+    turn = seek(Random(1))
+    (branch,) = tree("", [turn], None, tokenizer).branches
+    ((place, word),) = branch.hints.items()
+    value = turn.reply[-1][0].removeprefix("Answer: ")
+    assert tokenizer.decode([word]).strip() == value
+    assert tokenizer.decode(branch.ids[place + 1 : place + 4]).startswith(f"Answer: {value}")
