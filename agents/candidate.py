@@ -11,7 +11,7 @@ from agents.confidence import normalise
 from agents.engine import Picture
 from agents.findings import Findings
 from agents.run import Run
-from agents.sample import Sample
+from agents.sample import Sample, chosen
 from tools.moment import Span, centres
 from tools.ranges import spread, widened
 
@@ -78,10 +78,13 @@ async def review(run: Run, challenge: Found, frames: int) -> Found:
 
     Without evidence, or without probabilities, nothing changes.
     """
-    if challenge.answer is None or not challenge.findings.spans or not run.lists:
+    if challenge.answer is None or not challenge.findings.spans:
         return challenge
-    fresh = await run.choose(await _evidence(run, challenge.findings, frames), known=challenge.findings.spoken)
-    return challenge if fresh.confidence is None else replace(challenge, answer=fresh, belief=fresh.confidence)
+    shares = await run.weigh(await _evidence(run, challenge.findings, frames), known=challenge.findings.spoken)
+    if shares is None:
+        return challenge
+    seen = chosen(shares, run.question)
+    return replace(challenge, answer=seen, belief=seen.confidence)
 
 
 async def _believed(run: Run, value: str, findings: Findings, frames: int) -> float | None:

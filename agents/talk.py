@@ -70,15 +70,12 @@ class Talk:
         generation = await self._generate(pictures, text, sampling, n, style, known)
         return [self.read(reply, style) for reply in generation.replies]
 
-    async def choose(
-        self, pictures: Sequence[Picture], rotation: int = 0, *, known: Sequence[Fact] = (), final: bool = False
-    ) -> Sample:
+    async def choose(self, pictures: Sequence[Picture], rotation: int = 0, *, final: bool = False) -> Sample:
         """Answer directly, by option probabilities where the options can be listed, else greedily. `final`: see `ask`.
 
         `rotation` shows the options rotated by so many places; the value returned is that of the original order.
-        `known` is told beside the pictures, as data.
         """
-        probabilities = await self.weigh(pictures, rotation, known)
+        probabilities = await self.weigh(pictures, rotation)
         if probabilities is None:
             return (await self.ask(pictures, Sampling(max_tokens=self.question.length), final=final))[0]
         return chosen(probabilities, self.question)
@@ -86,9 +83,12 @@ class Talk:
     async def weigh(
         self, pictures: Sequence[Picture], rotation: int = 0, known: Sequence[Fact] = ()
     ) -> dict[str, float] | None:
-        """Probability of every value of the question; None if they cannot be listed or the engine does not say."""
+        """Probability of every value of the question; None if they cannot be listed or the engine does not say.
+
+        `known` is told beside the pictures, as data.
+        """
         values = self.question.values
-        if not self.lists:
+        if not values or "choices" not in self._engine.offers:
             return None
         shown, original = self.question.rotated(rotation)
         words = self._worded(shown)
@@ -121,11 +121,6 @@ class Talk:
     def offers(self) -> frozenset[Offer]:
         """What the engine can do beyond text."""
         return self._engine.offers
-
-    @property
-    def lists(self) -> bool:
-        """Whether every value of the question has a probability: they can be listed, and the engine tells."""
-        return bool(self.question.values) and "choices" in self.offers
 
     @property
     def small(self) -> bool:

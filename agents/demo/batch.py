@@ -81,7 +81,7 @@ def _branch(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> Branch:
     ending = ("<|im_end|>", turn.reply[-1][1] / 4)
     for text, weight in [(f"{turn.ask}<|im_end|>\n<|im_start|>assistant\n", 0.0), *turn.reply, ending]:
         ids = encode(tokenizer, text)
-        if text.startswith("Answer: "):
+        if text.startswith("Answer: "):  # to be known before it is said, which makes reading come sooner
             branch.hints[len(branch.ids) - 1] = ids[-1]
         branch.ids.extend(ids)
         branch.weights.extend([weight] * len(ids))
@@ -89,7 +89,7 @@ def _branch(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> Branch:
 
 
 def _hints(turn: Turn, tokenizer: PreTrainedTokenizerFast) -> dict[int, int]:
-    """The answer's word should be known where the question ends, and where a reply begins that gives it."""
+    """The answer's word should be known where the question ends, and again where the reply begins."""
     if not turn.value:
         return {}
     word = encode(tokenizer, f" {turn.value}")[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import uvicorn
 from agents.engine import Engine, Prompt, Sampling
 from agents.engines.scripted import Line, ScriptedEngine
 from app.main import create_app
+from app.records import Records
 from app.settings import Settings
 from app.telemetry.watching import Tracing
 
@@ -44,6 +45,15 @@ def body(film: Path, **fields: Any) -> dict[str, Any]:
         "strategy": "direct",
     }
     return {**good, **fields}
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Iterator[Records]:
+    """An empty database."""
+    records = Records(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    records.open()
+    yield records
+    records.close()
 
 
 @pytest.fixture

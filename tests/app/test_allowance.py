@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -36,14 +35,6 @@ class Clock:
 def caller(day: int | None, run: int | None = None) -> Caller:
     """A key with limits on tokens."""
     return Caller("acme", "k", quota=Quota(tokens_per_day=day, tokens_per_run=run))
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
-    records = Records(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    records.open()
-    yield records
-    records.close()
 
 
 async def test_a_run_may_spend_what_is_left_of_the_day(records: Records) -> None:

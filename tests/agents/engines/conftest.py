@@ -6,23 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from agents.engines.local.checkpoint import Checkpoint
 from agents.engines.transformers import TransformersEngine
 from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
 from tests.agents.engines.tiny import save_tiny_llava, save_tiny_qwen
+from tests.agents.threads import one_thread as one_thread
 
 Serve = Callable[..., Stub]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models are slower on several cores than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", params=["llava", "qwen"])

@@ -58,6 +58,11 @@ def test_a_review_that_is_unsure_changes_nothing(video: Video) -> None:
     assert done.value == "A", "the direct answer stays"
 
 
+def test_without_probabilities_nothing_is_reviewed(video: Video) -> None:
+    done = search(video, ["A", "search_clips blue square", "Answer: red"], review=True, offers=frozenset())
+    assert (done.value, len(done.calls)) == ("A", 3)
+
+
 def test_what_is_said_there_is_told_in_a_review(video: Video) -> None:
     done = search(video, [UNSURE, "search_clips red star", "Answer: red", sure("C", 0.8)], review=True, shown=False)
     assert "blue" not in done.calls[3].text.split("Question:")[0]

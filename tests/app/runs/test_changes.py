@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,6 @@ _ROW = {
     "response": None,
     "error": None,
 }
-
-
-@pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
-    records = Records(f"sqlite:///{tmp_path}/r.sqlite")
-    records.open()
-    yield records
-    records.close()
 
 
 def life(run: str) -> list[Change]:
