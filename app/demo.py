@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -90,10 +92,14 @@ def _introduce(console: Console, film: Film, path: Path | None) -> None:
 
 
 def _command(film: Path | None, question: DemoQuestion) -> str:
+    """What to type next, as it works from here: a virtual environment's programs need not be on the path."""
+    beside = Path(sys.executable).with_name("secondlook")
+    near = beside.is_relative_to(Path.cwd()) and which("secondlook") is None
+    program = str(beside.relative_to(Path.cwd())) if near else "secondlook"
     if film is None:
-        return "secondlook demo --keep film.mp4"
+        return f"{program} demo --keep film.mp4"
     options = "".join(f" --option {option}" for option in question.options) or " --kind yesno"
-    return f"secondlook ask {film} {json.dumps(question.text)}{options}"
+    return f"{program} ask {film} {json.dumps(question.text)}{options}"
 
 
 def _answers(takes: Sequence[Take]) -> Table:

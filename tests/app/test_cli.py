@@ -132,8 +132,11 @@ def test_one_strategy_in_full() -> None:
     assert (unknown.exit_code, unknown.stdout) == (2, "")
 
 
-def test_the_demo_compares_strategies_with_the_truth(tmp_path: Path) -> None:
+def test_the_demo_compares_strategies_with_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = tmp_path / "kept.mp4"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    monkeypatch.setattr("app.demo.which", lambda _: None)
     shown = run("demo", "--engine", "scripted:A", "--questions", "2", "--keep", str(film)).stdout
     for strategy in ("direct", "self_consistency", "sparse_to_dense", "until_confident", "auto"):
         rows = re.findall(rf"^ *{strategy} ", shown, re.MULTILINE)
@@ -141,6 +144,7 @@ def test_the_demo_compares_strategies_with_the_truth(tmp_path: Path) -> None:
     assert shown.count(" of 2 ") == 5
     assert "truth" in shown
     assert film.stat().st_size > 0
+    assert "Ask it yourself: .venv/bin/secondlook ask " in shown, "what is told can be typed as it stands"
 
 
 def test_the_demo_without_torch_says_how_to_get_it(tmp_path: Path) -> None:
