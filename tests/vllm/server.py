@@ -63,7 +63,7 @@ class Server(Child):
 
     def metrics(self) -> dict[str, float]:
         """Its counters and gauges, by name with labels as they stand there, and by name alone, added up."""
-        response = httpx.get(f"{self.root}/metrics", timeout=10)
+        response = httpx.get(f"{self.root}/metrics", timeout=60)  # one that works hard answers late
         response.raise_for_status()
         found: dict[str, float] = {}
         for sample in _SAMPLE.finditer(response.text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,12 +18,13 @@ from app.settings import Settings
 from tests.app.conftest import over_socket
 from tests.vllm.server import Server
 from tests.vllm.service import asking, serving
+from tests.vllm.spent import measured
 
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
 
-LONG = 3000  # tokens: many seconds of work for a model that hardly ever ends by itself
-SECONDS = 5.0  # in which a caller hears that the server died, and a server that nobody waits any more
-VOTE = {
+LONG = 3000  # tokens: many seconds of work for a model that does not end by itself
+SECONDS = 10.0  # in which a caller hears that the server died
+VOTE: dict[str, Any] = {
     "name": "self_consistency",
     "samples": 8,
     "frames": 4,
@@ -43,10 +45,14 @@ def a_choice(films: Films) -> DemoQuestion:
     return next(each for each in films[0][1] if each.options)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 120.0) -> None:
-    """Wait until it holds; a server that has just started computes slowly. Raises TimeoutError."""
-    async with asyncio.timeout(seconds):
+async def until(holds: Callable[[], Awaitable[bool]], *asked: asyncio.Future[Any]) -> None:
+    """Wait until it holds; a server that has just started, or works hard, is slow. Raises TimeoutError.
+
+    It is to hold while all that was `asked` goes on.
+    """
+    async with asyncio.timeout(120.0):
         while not await holds():
+            assert not [each.result() for each in asked if each.done()], "ended before it could be hurt"
             await asyncio.sleep(0.05)
 
 
@@ -68,10 +74,13 @@ async def idles(server: Server) -> bool:
 async def test_cancelling_stops_the_server(qwen: Server) -> None:
     engine = open_engine(qwen_url(qwen))
     await engine.probe()
-    asked = asyncio.ensure_future(engine.generate(compose((), "Go on."), Sampling(temperature=1.0, max_tokens=LONG), 4))
-    await until(lambda: works(qwen, 3))
-    asked.cancel()
-    await until(lambda: idles(qwen), SECONDS)
+    sampling = Sampling(temperature=1.0, max_tokens=LONG)
+    with measured(qwen) as spent:
+        asked = asyncio.ensure_future(engine.generate(compose((), "Go on."), sampling, 4))
+        await until(lambda: works(qwen, 4), asked)
+        asked.cancel()
+        await until(lambda: idles(qwen))
+    assert spent.written < 4 * LONG, "it wrote to the end"
     with pytest.raises(asyncio.CancelledError):
         await asked
     await engine.close()
@@ -81,10 +90,12 @@ async def test_a_client_that_hangs_up_stops_the_server(qwen: Server, films: Film
     settings = Settings(engine=qwen_url(qwen), video_dir=films[0][0].parent, data_dir=tmp_path)
     async with over_socket(settings) as client:
         await until(lambda: _ready(client))
-        asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(films[0][0], a_choice(films), VOTE)))
-        await until(lambda: works(qwen, 5))
-        asked.cancel()
-        await until(lambda: idles(qwen), SECONDS)
+        with measured(qwen) as spent:
+            asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(films[0][0], a_choice(films), VOTE)))
+            await until(lambda: works(qwen, VOTE["samples"]), asked)
+            asked.cancel()
+            await until(lambda: idles(qwen))
+        assert spent.written < VOTE["samples"] * LONG, "it wrote to the end"
 
 
 async def test_a_prompt_too_long_is_shown_smaller_and_says_so(demo: Server, films: Films, tmp_path: Path) -> None:
@@ -107,7 +118,7 @@ async def test_runs_end_in_seconds_when_the_server_dies_and_the_next_finds_it_ag
     async with serving(qwen, film.parent, tmp_path, engine=qwen_url(qwen)) as client:
         with_answer = asyncio.ensure_future(client.post("/v1/answers", json=asking(film, question, ladder)))
         without = asyncio.ensure_future(client.post("/v1/answers", json=asking(film, question, VOTE)))
-        await until(lambda: works(qwen, 10))  # of sixteen: both runs draw samples
+        await until(lambda: works(qwen, 2 * VOTE["samples"]), with_answer, without)
         await asyncio.to_thread(qwen.kill)
         async with asyncio.timeout(SECONDS):
             best, none = await with_answer, await without
@@ -128,7 +139,7 @@ async def test_a_run_ends_in_seconds_when_only_the_model_dies(qwen: Server, film
     film = films[0][0]
     async with serving(qwen, film.parent, tmp_path, engine=qwen_url(qwen)) as client:
         asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(film, a_choice(films), VOTE)))
-        await until(lambda: works(qwen, 5))
+        await until(lambda: works(qwen, VOTE["samples"]), asked)
         await asyncio.to_thread(qwen.kill_model)
         async with asyncio.timeout(SECONDS):
             ended = await asked

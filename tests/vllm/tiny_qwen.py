@@ -1,7 +1,8 @@
 """A tiny Qwen3-VL with random weights: it tells nonsense, but reads frames, videos and their times as a real one.
 
-Only when told about tools it says something sensible: it calls `look_closer`, always the same way. Everything is
-written here, as the files that a hub would serve; nothing is downloaded.
+Only when told about tools it says something sensible: it calls `look_closer`, always the same way, and ends. Whatever
+else it says goes on for as long as it may, so that there is time to hang up on it. Everything is written here, as the
+files that a hub would serve; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _SPECIAL = ("endoftext", "im_start", "im_end", "image_pad", "video_pad", "vision
 CALL = {"name": "look_closer", "arguments": {"second": 2.5}}
 _SCRIPT = ("<|calls|>", "<tool_call>", json.dumps(CALL), "</tool_call>", "<|im_end|>")  # each makes it say the next
 _LOUD = 1e4  # next to what random layers add
+_STEADY = 0.3  # of the size of a word, and little next to what layers add
+_NEVER = -1e4  # much even of that little
 _SIZE = {"shortest_edge": SIDE**2, "longest_edge": 128 * SIDE**2}
 _PICTURES = {
     "processor_class": "Qwen3VLProcessor",
@@ -50,7 +53,9 @@ def save_tiny_qwen(folder: Path) -> None:
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(8)  # with the usual size all tokens are alike, whatever is shown
-        _rehearse(model, tokenizer.convert_tokens_to_ids(list(_SCRIPT)))
+        script = tokenizer.convert_tokens_to_ids(list(_SCRIPT))
+        _go_on(model, script)
+        _rehearse(model, script)
     model.generation_config.eos_token_id = ids["im_end"]
     model.save_pretrained(folder)
 
@@ -68,13 +73,24 @@ def save_processor(folder: Path, size: Mapping[str, int]) -> tuple[PreTrainedTok
     return tokenizer, {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in _SPECIAL}
 
 
+def _go_on(model: Any, script: list[int]) -> None:
+    """Make no token predict any of the script, which has an end: by the last dimension, which no layer writes into."""
+    words, predictions = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    for layer in model.model.language_model.layers:
+        layer.self_attn.o_proj.weight[-1] = 0.0
+        layer.mlp.down_proj.weight[-1] = 0.0
+    words[:, -1] = _STEADY
+    predictions[:, -1] = 0.0
+    predictions[script, -1] = _NEVER
+
+
 def _rehearse(model: Any, script: list[int]) -> None:
     """Make each token of the script predict the next one, whatever came before."""
     words, predictions = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     for place, (token, following) in enumerate(pairwise(script)):
         words[token] = 0.0
         words[token, place] = _LOUD
-        predictions[following] = 0.0
+        predictions[following, :-1] = 0.0
         predictions[following, place] = 1.0
 
 
@@ -99,7 +115,7 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 def _config(ids: dict[str, int], words: int) -> Any:
     return Qwen3VLConfig(
         text_config={
-            "vocab_size": words, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+            "vocab_size": words, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 8,
             "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 4096,
             "rope_parameters": {
                 "rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
