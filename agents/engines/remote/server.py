@@ -6,23 +6,30 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from io import BytesIO
 from random import Random
 from typing import Any
 
+import aiohttp
 import httpx
 
 from agents.engine import EngineError
+from agents.engines.remote.heard import Heard, is_success
 from agents.engines.watch import Nobody, Watch
 
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.25  # seconds, doubled each time, and up to twice that at random so that clients spread out
 _LONGEST_PAUSE = 20.0  # seconds; a server that asks for more is down as far as a waiting caller is concerned
 _CONNECTIONS = 256  # as many requests as vLLM works on at once unless told otherwise; the others wait here
+_CONNECT = 5.0  # seconds to reach it
+_IDLE = 3.0  # seconds after which a connection is closed; most servers hang up on one after 5
+_LINE = 2**20  # bytes; twice as many are the most that an event of a stream may have
 _BUSY = (429, 503)
 _BROKEN = 500
-_DONE = "[DONE]"
+_DONE = b"[DONE]"
 _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
-_WORDS = 500  # characters of what a server says that are kept
+_UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+_BROKE = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 class Declined(EngineError):
@@ -58,20 +65,13 @@ class Server:
         *,
         seconds: float,
         watch: Watch | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.base = base.rstrip("/")
         self.outages = 0
         self.watch = watch or Nobody()
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(seconds, connect=5.0, pool=None),
-            # Shorter than the 5 seconds after which most servers hang up on an idle connection.
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=64, keepalive_expiry=3.0),
-            transport=transport,
-            trust_env=httpx.URL(base).host not in _HERE,  # a proxy has nothing to do with what is on this machine
-        )
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._seconds = seconds
+        self._session: aiohttp.ClientSession | None = None
         self._random = Random()
 
     @property
@@ -95,7 +95,7 @@ class Server:
         """
         async with aclosing(self._lines(self.base + path, body)) as lines:
             async for line in lines:
-                data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+                data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
                 if data == _DONE:
                     return
                 if data:
@@ -108,60 +108,79 @@ class Server:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
-    async def _lines(self, url: str, body: bytes) -> AsyncGenerator[str]:
+    def _client(self) -> aiohttp.ClientSession:
+        """Opened when it is first needed: it belongs to the event loop in which it is opened."""
+        if self._session is None:
+            url = httpx.URL(self.base)
+            # What another one would not trust, this one does not either, wherever its certificates are.
+            secure = httpx.create_ssl_context() if url.scheme == "https" else True
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_IDLE, ssl=secure),
+                timeout=aiohttp.ClientTimeout(sock_connect=_CONNECT, sock_read=self._seconds),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=_LINE,
+                trust_env=url.host not in _HERE,  # a proxy has nothing to do with what is on this machine
+            )
+        return self._session
+
+    async def _lines(self, url: str, body: bytes) -> AsyncGenerator[bytes]:
         response = await self._open("POST", url, body)
+        if not is_success(response.status):
+            self._read(await self._heard(response))
         try:
-            if not response.is_success:
-                await response.aread()
-                self._read(response)
-            async for line in response.aiter_lines():
+            async for line in response.content:
                 yield line
-        except httpx.HTTPError as error:
+        except _BROKE as error:
             raise self._broken(error) from error
+        except ValueError:
+            raise self._error(f"sent a line of more than {2 * _LINE} bytes") from None
         finally:
-            await response.aclose()
+            response.close()
 
-    def _event(self, data: str) -> Any:
+    def _event(self, data: bytes) -> Any:
         try:
             event = json.loads(data)
         except ValueError:
-            raise self._error("sent something that is not JSON", data[:_WORDS]) from None
+            raise self._error("sent something that is not JSON", Heard(_BROKEN, data).words) from None
         if isinstance(event, dict) and (found := event.get("error")):
             code = found.get("code") if isinstance(found, dict) else None
-            self._read(httpx.Response(code if isinstance(code, int) and code >= 400 else _BROKEN, json=event))
+            self._read(Heard(code if isinstance(code, int) and code >= 400 else _BROKEN, data))
         return event
 
     async def _send(self, method: str, url: str, body: bytes | None) -> Any:
-        response = await self._open(method, url, body)
+        return self._read(await self._heard(await self._open(method, url, body)))
+
+    async def _heard(self, response: aiohttp.ClientResponse) -> Heard:
         try:
-            await response.aread()
-        except httpx.HTTPError as error:
+            return Heard(response.status, await response.read(), response.reason or "")
+        except _BROKE as error:
             raise self._broken(error) from error
         finally:
-            await response.aclose()
-        return self._read(response)
+            response.close()
 
-    async def _open(self, method: str, url: str, body: bytes | None) -> httpx.Response:
-        """The head of a response; its body is still to be read."""
+    async def _open(self, method: str, url: str, body: bytes | None) -> aiohttp.ClientResponse:
+        """The head of a response; its body is still to be read, and the response to be closed."""
         headers = {**self.watch.headers(), **({"content-type": "application/json"} if body is not None else {})}
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
+            data = None if body is None else BytesIO(body)  # large ones are sent in pieces
             try:
-                request = self._client.build_request(method, url, content=body, headers=headers)
-                response = await self._client.send(request, stream=True)
-            except httpx.HTTPError as error:
+                response = await self._client().request(method, url, data=data, headers=headers, allow_redirects=False)
+            except _BROKE as error:
                 problem = self._broken(error)
-                if last or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                if last or not isinstance(error, _UNREACHED):
                     raise problem from error
                 self.watch.mishap("retried")
                 await asyncio.sleep(self._pause(attempt))
                 continue
             pause = self._pause(attempt, response.headers.get("retry-after"))
-            if response.status_code not in _BUSY or last or pause > _LONGEST_PAUSE:
+            if response.status not in _BUSY or last or pause > _LONGEST_PAUSE:
                 return response
-            await response.aclose()
+            response.close()
             self.watch.mishap("retried")
             await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
@@ -173,44 +192,29 @@ class Server:
         except ValueError:  # a date: rare, and as good as no advice
             return own
 
-    def _broken(self, error: httpx.HTTPError) -> EngineError:
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    def _broken(self, error: Exception) -> EngineError:
+        if isinstance(error, _UNREACHED):
             self.outages += 1
             return self._error("cannot be reached: it is down or restarting", "is it running?")
-        if isinstance(error, httpx.TimeoutException):
+        if isinstance(error, TimeoutError):
             return self._error(f"did not answer within {self._seconds:g} s")
         self.outages += 1
         return self._error("broke the connection: it may be restarting", repr(error))
 
-    def _read(self, response: httpx.Response) -> Any:
-        if response.is_success:
-            return self._json(response)
-        status, words = response.status_code, _words(response)
+    def _read(self, heard: Heard) -> Any:
+        status = heard.status
+        if heard.ok:
+            try:
+                return heard.json()
+            except ValueError:
+                raise self._error("sent something that is not JSON", heard.words) from None
         if status in _BUSY:
-            raise self._error(f"is too busy or not ready ({status})", words)
+            raise self._error(f"is too busy or not ready ({status})", heard.words)
         if status in (401, 403):
-            raise self._error(f"does not accept the key ({status})", words)
+            raise self._error(f"does not accept the key ({status})", heard.words)
         refused = 400 <= status < 500
-        problem = self._error(f"refused the request ({status})" if refused else f"failed ({status})", words)
-        raise (Refused if refused else Failed)(str(problem), problem.detail, status, words)
-
-    def _json(self, response: httpx.Response) -> Any:
-        try:
-            return response.json()
-        except ValueError:
-            raise self._error("sent something that is not JSON", _words(response)) from None
+        problem = self._error(f"refused the request ({status})" if refused else f"failed ({status})", heard.words)
+        raise (Refused if refused else Failed)(str(problem), problem.detail, status, heard.words)
 
     def _error(self, what: str, words: str = "") -> EngineError:
         return EngineError(f"The model server {what}.", f"the model server at {self.base} {what}: {words}".rstrip(": "))
-
-
-def _words(response: httpx.Response) -> str:
-    """The server's own words, whichever of the customary forms it sends them in."""
-    try:
-        found = response.json()
-    except ValueError:
-        found = response.text
-    for key in ("error", "message", "detail"):
-        if isinstance(found, dict) and key in found:
-            found = found[key]
-    return str(found).strip()[:_WORDS] or response.reason_phrase

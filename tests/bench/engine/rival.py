@@ -39,7 +39,7 @@ async def vote(job: dict[str, Any]) -> dict[str, Any]:
 
 async def main() -> None:
     """Do all jobs, one after another."""
-    aiohttp.client.DEFAULT_TIMEOUT = aiohttp.ClientTimeout(total=None)
+    aiohttp.client.DEFAULT_TIMEOUT = aiohttp.ClientTimeout(total=None)  # type: ignore[misc]  # its_hub sets none
     for line in sys.stdin:
         print(json.dumps(await vote(json.loads(line))), flush=True)
 
