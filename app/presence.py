@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from starlette.types import Receive
 
@@ -13,7 +13,7 @@ from app.errors import Gone
 T = TypeVar("T")
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def unless_gone(receive: Receive, work: Awaitable[T]) -> T:
     """Await some work; cancel it and raise Gone when the client hangs up. The body must have been read."""
     task, left = asyncio.ensure_future(work), asyncio.ensure_future(_left(receive))
     try:
@@ -22,9 +22,10 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
             raise Gone("The client left.")
         return task.result()
     finally:
-        task.cancel()
         left.cancel()
-        await asyncio.gather(task, left, return_exceptions=True)
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _left(receive: Receive) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from math import ceil
+from socket import socket
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -30,6 +32,12 @@ class Server(uvicorn.Server):
         super().__init__(uvicorn.Config(app, host=host, port=port, **options))
         self._signals = 0
         self._signalled_at = 0.0
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Begin to listen. What is in memory by now stays, and need not be searched for garbage again and again."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Hear a stop signal; it is acted upon between two others of the loop's steps."""

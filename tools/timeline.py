@@ -4,8 +4,7 @@ A *position* is a packet's place in the file (decoding order). Presentation time
 ticks of the stream; nothing here divides by a frame rate, so a variable rate is no special case.
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -118,14 +117,20 @@ class Timeline:
         """Position of the picture on screen at a second: the last with a time <= it, at least the first."""
         return int(self._order[max(0, self._rank(time, late=True) - 1)])
 
-    def choose(self, moment: Moment) -> int:
-        """Position of the cheapest picture that begins inside the moment's window, else the one showing."""
-        first, end = self._rank(moment.early, late=False), self._rank(moment.late, late=True)
-        if end - first < 2:
-            return int(self._order[first]) if end > first else self.showing(moment.time)
-        inside = self._order[first:end]
-        away = np.abs(self._sorted[first:end] - (self.start + moment.time / float(self.tick)))
-        return int(inside[np.lexsort((away, self._costs[first:end]))[0]])
+    def choose(self, moments: Sequence[Moment]) -> list[int]:
+        """For each moment, position of the cheapest picture that begins inside its window, else of the one showing."""
+        early, late, time = np.array([(each.early, each.late, each.time) for each in moments]).reshape(-1, 3).T
+        first, end = self._ranks(early, late=False), self._ranks(late, late=True)
+        sizes = np.maximum(end - first, 0)
+        starts = np.cumsum(sizes) - sizes
+        owner = np.repeat(np.arange(len(sizes)), sizes)  # whose window, for every picture that is in one
+        inside = np.arange(len(owner)) + (first - starts)[owner]
+        away = np.abs(self._sorted[inside] - (self.start + time / float(self.tick))[owner])
+        best = inside[np.lexsort((away, self._costs[inside], owner))]
+        ranks = np.maximum(self._ranks(time, late=True) - 1, 0)
+        ranks[sizes > 0] = best[starts[sizes > 0]]
+        positions: list[int] = self._order[ranks].tolist()
+        return positions
 
     def walks(self, positions: Iterable[int], back: int = 0) -> list[Walk]:
         """One walk per group of pictures; `back` starts that many key pictures earlier than needed."""
@@ -145,8 +150,11 @@ class Timeline:
         return self._keys[np.maximum(place - leading - back, 0)]
 
     def _rank(self, time: float, late: bool) -> int:
-        """How many pictures begin before a second, or at it if `late`."""
-        ticks = time / float(self.tick)
-        tick = math.floor(ticks + _ROUNDING) if late else math.ceil(ticks - _ROUNDING)
-        tick = min(max(tick, -1), int(self._sorted[-1]) - self.start + 1)
-        return int(self._sorted.searchsorted(tick + self.start, side="right" if late else "left"))
+        return int(self._ranks(np.array([time]), late)[0])
+
+    def _ranks(self, times: NDArray[np.float64], late: bool) -> NDArray[np.intp]:
+        """(moments,) For each second, how many pictures begin before it, or at it if `late`."""
+        exact = times / float(self.tick)
+        whole = np.floor(exact + _ROUNDING) if late else np.ceil(exact - _ROUNDING)
+        ticks = np.clip(whole, -1, int(self._sorted[-1]) - self.start + 1).astype(np.int64)
+        return self._sorted.searchsorted(ticks + self.start, side="right" if late else "left")

@@ -110,7 +110,7 @@ class Video:
         if side < 1:
             raise ValueError("side is a number of pixels, at least 1")
         self.film.check_unchanged()
-        positions = [self._position(moment) for moment in moments]
+        positions = self._positions(moments)
         return self._look(moments, positions, self._read(_each(positions), side, stop))
 
     def recall(self, moments: Sequence[Moment], side: int) -> Look | None:
@@ -121,7 +121,7 @@ class Video:
         if self.cache is None:
             return None
         self.film.check_unchanged()
-        positions = [self._position(moment) for moment in moments]
+        positions = self._positions(moments)
         wanted = _each(positions)
         frames = self.cache.all([self._key(position, side) for position in wanted])
         if frames is None:
@@ -135,13 +135,16 @@ class Video:
             raise BadVideo(" ".join(degraded))
         return Look(frames, degraded)
 
-    def _position(self, moment: Moment) -> int | None:
-        """Packet position of the picture for a moment; None beyond where the file breaks off."""
-        position = self.film.timeline.choose(moment)
-        broken = self.film.unreadable_after
-        if broken is None or moment.time < broken or self.film.timeline.seconds(position) >= moment.early:
-            return position
-        return None
+    def _positions(self, moments: Sequence[Moment]) -> Sequence[int | None]:
+        """Packet position of the picture for each moment; None beyond where the file breaks off."""
+        timeline, broken = self.film.timeline, self.film.unreadable_after
+        positions = timeline.choose(moments)
+        if broken is None:
+            return positions
+        return [
+            position if moment.time < broken or timeline.seconds(position) >= moment.early else None
+            for moment, position in zip(moments, positions, strict=True)
+        ]
 
     def _read(self, positions: list[int], side: int, stop: Event | None) -> Reading:
         """From the cache where possible; a damaged frame is never kept, so that it is reported every time."""

@@ -120,7 +120,7 @@ class OpenAIEngine:
             return 0
         messages = in_words(prompt)
         parts = packed(messages) if known.packing == "video" else tuple(each.parts for each in messages)
-        return sum(known.tariff.tokens(shown) for each in parts for shown in shown_in(each))
+        return known.tariff.total([shown for each in parts for shown in shown_in(each)])
 
     async def count(self, text: str) -> int:
         """Tokens of a text; one a byte where the server does not count. Raises EngineError."""

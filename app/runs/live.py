@@ -82,6 +82,7 @@ class LiveRun:
         self.recorded = asyncio.Event()
         self._news = asyncio.Event()
         self._over = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
 
     @property
     def promised(self) -> bool:
@@ -114,6 +115,10 @@ class LiveRun:
         """The end: nothing more will be told."""
         self.status = status
         self._over.set()
+        for each in self._waiting:
+            if not each.done():
+                each.set_result(None)
+        self._waiting.clear()
         self._wake()
 
     def restore(self, told: Sequence[Told], response: dict[str, Any]) -> LiveRun:
@@ -123,6 +128,15 @@ class LiveRun:
         self.end("completed")
         return self
 
+    def ending(self) -> asyncio.Future[None]:
+        """Done at the end, whatever it is. Belongs to the caller, who may cancel it."""
+        ending = asyncio.get_running_loop().create_future()
+        if self.over:
+            ending.set_result(None)
+        else:
+            self._waiting.append(ending)
+        return ending
+
     async def gone(self) -> None:
         """Wait for the end, whatever it is."""
         await self._over.wait()
@@ -130,6 +144,10 @@ class LiveRun:
     async def ended(self) -> dict[str, Any]:
         """Wait for the end; the response. Raises what the run raised."""
         await self._over.wait()
+        return self.outcome()
+
+    def outcome(self) -> dict[str, Any]:
+        """The response of a run that is over. Raises what the run raised."""
         if self.error is not None:
             raise self.error
         return self.response or {}

@@ -18,4 +18,5 @@ RUN_ID = {"x-run-id": {"description": "Id of the run, for /v1/runs/{id}.", "sche
 async def answer(runs: Runs, live: LiveRun, ticket: Ticket, request: Request) -> dict[str, Any]:
     """The response of a run as it goes over the wire. Raises what the run raises, and Gone if the client leaves."""
     with runs.awaited(live, ticket):
-        return await unless_gone(request.receive, live.ended())
+        await unless_gone(request.receive, live.ending())
+    return live.outcome()

@@ -68,9 +68,9 @@ class Archive:
         Using a new one raises IndexFull if the tenant has no room for it.
         """
         folder = self._folder_of(tenant, video, builder)
-        card = Card(identify(folder), tenant, video, label, duration, builder, time.time())
         with self._lock:
             if folder not in self._open:
+                card = Card(identify(folder), tenant, video, label, duration, builder, time.time())
                 self._open[folder] = Index(
                     duration,
                     embedder=self.embedder,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 FORMAT = 1
 """Raise this with every change of how an index is written."""
@@ -27,5 +28,10 @@ class Builder:
     @property
     def digest(self) -> str:
         """Sixteen hex digits that name it."""
-        written = json.dumps(asdict(self), sort_keys=True, ensure_ascii=True)
-        return hashlib.sha256(written.encode()).hexdigest()[:16]
+        return _digest(self)
+
+
+@lru_cache(maxsize=64)
+def _digest(builder: Builder) -> str:
+    written = json.dumps(asdict(builder), sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(written.encode()).hexdigest()[:16]

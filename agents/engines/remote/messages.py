@@ -46,8 +46,10 @@ class Turn:
 
     def body(self, held: frozenset[str]) -> Json:
         """The message. Plain text where there are no media: every server takes that."""
-        content: str | list[Json] | None = "".join(part for part in self.parts if isinstance(part, str))
-        if self.media:
+        content: str | list[Json] | None
+        if all(isinstance(part, str) for part in self.parts):
+            content = "".join(part for part in self.parts if isinstance(part, str))
+        else:
             content = [_text(part) if isinstance(part, str) else part.part(held) for part in self.parts]
         calls = [_called(call) for call in self.message.calls]
         return {

@@ -20,7 +20,8 @@ _ALTERNATIVES = 20  # the most that OpenAI allows, and vLLM unless told otherwis
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question to a model whose abilities are known. `tenant` is whose frames and prompts these are.
+    """A question to a model whose abilities are known. `tenant` is whose frames and prompts these are,
+    `media` all pictures and clips in the turns.
 
     `after` replies have been drawn before; `weighing` wants only the first token's alternatives.
     `streaming` wants the reply in chunks as it is written, and the bill at its end.
@@ -28,6 +29,7 @@ class Request:
 
     to: Abilities
     turns: tuple[Turn, ...]
+    media: tuple[Medium, ...]
     sampling: Sampling
     tenant: Tenant
     n: int = 1
@@ -39,12 +41,8 @@ class Request:
     def about(cls, prompt: Prompt, to: Abilities, sampling: Sampling, tenant: Tenant, n: int = 1) -> Request:
         """A question with these messages."""
         naming = tenant if "reuse" in to.offers else None
-        return cls(to, turns_of(prompt, to.profile, to.packing, naming), sampling, tenant, n)
-
-    @property
-    def media(self) -> list[Medium]:
-        """All pictures and clips."""
-        return [medium for turn in self.turns for medium in turn.media]
+        turns = turns_of(prompt, to.profile, to.packing, naming)
+        return cls(to, turns, tuple(medium for turn in turns for medium in turn.media), sampling, tenant, n)
 
     @property
     def may_think(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -35,6 +37,12 @@ class Tariff:
             return self.frame(_side(shown))
         video, frames = self.video or self.image, len(shown.pictures)
         return ceil(self.factor * (video.tokens(_side(shown.pictures[0]), frames) + self.words(frames)))
+
+    def total(self, shown: Sequence[Shown]) -> int:
+        """All that is shown. Frames are counted by size: there are many, of one size or two."""
+        sides = Counter(_side(each) for each in shown if isinstance(each, Picture))
+        clips = sum(self.tokens(each) for each in shown if not isinstance(each, Picture))
+        return clips + sum(count * self.frame(side) for side, count in sides.items())
 
     def words(self, frames: int) -> int:
         """The words before a clip of so many frames."""
