@@ -45,11 +45,14 @@ _TEMPLATE = (
 )
 
 
-def save_tiny_qwen(folder: Path) -> None:
-    """Write the model, its tokenizer and what prepares its pictures into a folder."""
+def save_tiny_qwen(folder: Path, width: int = 64) -> None:
+    """Write the model, its tokenizer and what prepares its pictures into a folder.
+
+    `width` numbers, a multiple of 32, stand for a token: a wider model is a slower one.
+    """
     tokenizer, ids = save_processor(folder, _SIZE)
     torch.manual_seed(0)
-    model: Any = Qwen3VLForConditionalGeneration(_config(ids, len(tokenizer)))
+    model: Any = Qwen3VLForConditionalGeneration(_config(ids, len(tokenizer), width))
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(8)  # with the usual size all tokens are alike, whatever is shown
@@ -112,18 +115,19 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _config(ids: dict[str, int], words: int) -> Any:
+def _config(ids: dict[str, int], words: int, width: int) -> Any:
     return Qwen3VLConfig(
         text_config={
-            "vocab_size": words, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 8,
-            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 4096,
+            "vocab_size": words, "hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 8,
+            "num_attention_heads": width // 32, "num_key_value_heads": 1, "head_dim": 32,
+            "max_position_embeddings": 4096,
             "rope_parameters": {
                 "rope_type": "default", "rope_theta": 1e4, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
             },
             "eos_token_id": ids["im_end"], "pad_token_id": ids["endoftext"], "bos_token_id": None,
         },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64,
+            "depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": width,
             "patch_size": PATCH, "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 16,
             "deepstack_visual_indexes": [0],
         },

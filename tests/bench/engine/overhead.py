@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.bench.engine.claim import Claim
+from tests.bench.engine.forwarder import Forwarder
 from tests.bench.engine.gateway import Gateway, ask
 from tests.bench.engine.recorder import recording
 from tests.vllm.server import Server
@@ -20,6 +22,7 @@ from tests.vllm.server import Server
 ALONE = 100  # calls each way, one at a time
 CROWD = 16  # callers at once
 ROUNDS = 4  # each way, in turn
+SLOW_ROUNDS = 2
 A_ROUND = 96  # calls
 STRATEGY = {"name": "chain_of_thought", "frames": 32, "max_tokens": 64}
 
@@ -34,28 +37,65 @@ class Pair:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """To ask by number: through the service, straight, and through something that only forwards."""
+
+    through: Call
+    directly: Call
+    forwarded: Call
+    gateway: Gateway
+
+
 async def measure(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Claim]:
-    """Claims about the overhead."""
+    """Claims about one call at a time, and about many at once."""
+    async with _ways(server, films, folder, questions) as ways:
+        return [*await _alone(ways), *await _crowded(ways, ROUNDS)]
+
+
+async def measure_slow(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Claim]:
+    """Claims about many calls at once to a model that needs most of the processor itself, as real ones do of theirs."""
+    async with _ways(server, films, folder, questions) as ways:
+        return await _crowded(ways, SLOW_ROUNDS, ", slower model")
+
+
+@asynccontextmanager
+async def _ways(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> AsyncIterator[Ways]:
+    """All ways to ask the server; what can be kept is kept already."""
     pairs = await _recorded(server, films, folder, questions)
-    gateway = Gateway(f"openai:{server.root}/v1", films, folder)
+    gateway, forwarder = Gateway(f"openai:{server.root}/v1", films, folder), Forwarder(server.root, folder)
     gateway.start()
+    forwarder.start()
     try:
         await asyncio.to_thread(gateway.wait)
-        async with gateway.client() as ours, httpx.AsyncClient(base_url=server.url, timeout=600) as straight:
+        await asyncio.to_thread(forwarder.wait)
+        async with gateway.client() as ours, _client(server.root) as straight, _client(forwarder.root) as forwarding:
 
             async def through(number: int) -> None:
                 await ask(ours, pairs[number % len(pairs)].question)
 
             async def directly(number: int) -> None:
-                body = pairs[number % len(pairs)].body
-                (await straight.post("/chat/completions", content=body, headers=_JSON)).raise_for_status()
+                await _post(straight, pairs[number % len(pairs)].body)
 
-            for number in range(len(pairs)):  # what is decoded, read and kept once is so before the clock starts
-                await through(number)
-                await directly(number)
-            return [*await _alone(through, directly), *await _crowded(through, directly, gateway)]
+            async def forwarded(number: int) -> None:
+                await _post(forwarding, pairs[number % len(pairs)].body)
+
+            ways = Ways(through, directly, forwarded, gateway)
+            for number in range(len(pairs)):
+                for way in (through, directly, forwarded):
+                    await way(number)
+            yield ways
     finally:
         gateway.stop()
+        forwarder.stop()
+
+
+def _client(root: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=root, timeout=600)
+
+
+async def _post(client: httpx.AsyncClient, body: bytes) -> None:
+    (await client.post("/v1/chat/completions", content=body, headers=_JSON)).raise_for_status()
 
 
 _JSON = {"content-type": "application/json"}
@@ -82,35 +122,38 @@ async def _recorded(server: Server, films: Path, folder: Path, questions: Sequen
     return pairs
 
 
-async def _alone(through: Call, directly: Call) -> list[Claim]:
-    """One call at a time, the two ways in turn, so that both see the same noise of the machine."""
-    ours, theirs = [], []
+async def _alone(ways: Ways) -> list[Claim]:
+    """One call at a time, each way in turn, so that all see the same noise of the machine."""
+    ours, theirs, least = [], [], []
     for number in range(ALONE):
-        theirs.append(await _timed(directly, number))
-        ours.append(await _timed(through, number))
+        theirs.append(await _timed(ways.directly, number))
+        ours.append(await _timed(ways.through, number))
+        least.append(await _timed(ways.forwarded, number))
     added = sorted(mine - plain for mine, plain in zip(ours, theirs, strict=True))
+    bare = median(mine - plain for mine, plain in zip(least, theirs, strict=True))
     return [
         Claim("straight to vLLM, one at a time, p50", 1000 * median(theirs), " ms"),
         Claim("through the service, p50", 1000 * median(ours), " ms"),
         Claim("added, p50", 1000 * median(added), " ms", 5, "most"),
         Claim("added, p90", 1000 * added[len(added) * 9 // 10], " ms"),
+        Claim("added by FastAPI and aiohttp alone, p50", 1000 * bare, " ms"),
     ]
 
 
-async def _crowded(through: Call, directly: Call, gateway: Gateway) -> list[Claim]:
+async def _crowded(ways: Ways, rounds: int, where: str = "") -> list[Claim]:
     rates: dict[str, list[float]] = {"straight": [], "service": []}
     busy = 0.0
-    for _ in range(ROUNDS):
-        rates["straight"].append(await _rate(directly))
-        before = gateway.processor_seconds
-        rates["service"].append(await _rate(through))
-        busy += gateway.processor_seconds - before
+    for _ in range(rounds):
+        rates["straight"].append(await _rate(ways.directly))
+        before = ways.gateway.processor_seconds
+        rates["service"].append(await _rate(ways.through))
+        busy += ways.gateway.processor_seconds - before
     ratios = [mine / plain for mine, plain in zip(rates["service"], rates["straight"], strict=True)]
     return [
-        Claim(f"straight, {CROWD} at a time", median(rates["straight"]), " calls/s"),
-        Claim(f"through the service, {CROWD} at a time", median(rates["service"]), " calls/s"),
-        Claim("throughput of the service, as a share of straight", median(ratios), "×", 0.95),
-        Claim("processor time of the service for a call", 1000 * busy / (ROUNDS * A_ROUND), " ms"),
+        Claim(f"straight, {CROWD} at a time{where}", median(rates["straight"]), " calls/s"),
+        Claim(f"through the service, {CROWD} at a time{where}", median(rates["service"]), " calls/s"),
+        Claim(f"throughput of the service, as a share of straight{where}", median(ratios), "×", 0.95),
+        Claim(f"processor time of the service for a call{where}", 1000 * busy / (rounds * A_ROUND), " ms"),
     ]
 
 
