@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.http_exceptions import HttpProcessingError
 
 from agents.engine import EngineError
 from agents.engines.remote.heard import Heard, is_success
@@ -136,7 +137,7 @@ class Server:
                 yield line
         except _BROKE as error:
             raise self._broken(error) from error
-        except ValueError:
+        except (ValueError, HttpProcessingError):
             raise self._error(f"sent a line of more than {2 * _LINE} bytes") from None
         finally:
             response.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import sleep
 from typing import Any
 
 import torch
@@ -21,12 +22,13 @@ def once(engine: Engine, prompt: Prompt, sampling: Sampling, n: int = 1) -> Gene
 
 
 @contextmanager
-def watched(checkpoint: Checkpoint) -> Iterator[list[tuple[int, int]]]:
-    """Rows and length of everything that the decoder reads."""
+def watched(checkpoint: Checkpoint, pause: float = 0.0) -> Iterator[list[tuple[int, int]]]:
+    """Rows and length of everything that the decoder reads, each of which takes so many seconds longer."""
     seen: list[tuple[int, int]] = []
 
     def note(_: Any, __: Any, named: dict[str, Any]) -> None:
         seen.append(tuple(named["inputs_embeds"].shape[:2]))
+        sleep(pause)
 
     hook = checkpoint.model.model.language_model.register_forward_pre_hook(note, with_kwargs=True)
     try:

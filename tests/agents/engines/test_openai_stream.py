@@ -107,6 +107,13 @@ def test_an_error_in_a_stream_is_that_of_a_status_and_frames_are_sent_again_only
         assert len(stub.asked) == requests
 
 
+def test_a_line_without_an_end_is_not_read_for_ever(serve: Serve) -> None:
+    stub = serve()
+    after_probe(stub, Answer("data: " + "x" * 3_000_000))
+    with pytest.raises(EngineError, match="a line of more than 2097152 bytes"):
+        heard(engine_of(stub))
+
+
 def test_who_no_longer_listens_hangs_up_in_mid_stream(serve: Serve) -> None:
     stub = serve()
     after_probe(stub, lambda _: replace(Answer(reply(SAID)), pace=0.2))

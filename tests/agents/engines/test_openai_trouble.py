@@ -53,6 +53,7 @@ def test_a_server_that_wants_a_long_break_is_down(serve: Serve) -> None:
         (Answer({"message": "no"}, 401), "does not accept the key (401)", ": no"),
         (Answer("out of luck", 500), "failed (500)", "out of luck"),
         (Answer("", 502), "failed (502)", "Bad Gateway"),
+        (Answer("", 307, {"location": "/elsewhere"}), "failed (307)", "Temporary Redirect"),
         (Answer("{not json"), "sent something that is not JSON", "{not json"),
         (Answer({"choices": []}), "sent no chat completion: choices", "choices"),
         (Answer({"choices": [{"message": {"content": "hi"}}]}), "sent no chat completion: usage", "usage"),

@@ -63,7 +63,7 @@ def test_closing_ends_what_runs_and_what_waits(checkpoint: Checkpoint, engine: T
         with pytest.raises(EngineError, match="closed"):
             await engine.generate(words("?"), Sampling(), 1)
 
-    with watched(checkpoint) as seen:
+    with watched(checkpoint, pause=0.02) as seen:  # else a busy machine may see the end before it closes
         asyncio.run(act(seen))
 
 
