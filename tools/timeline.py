@@ -18,9 +18,6 @@ Ticks = NDArray[np.int64]
 NO_TIME = -(2**63)
 """FFmpeg's mark for a packet without a time stamp."""
 
-_PLANS = 64
-"""How often moments are chosen in other ways before the first is forgotten."""
-
 _ROUNDING = 0.01
 """Ticks by which a second may miss its tick for being a binary fraction."""
 
@@ -53,7 +50,6 @@ class Timeline:
     _sorted: Ticks = field(init=False, repr=False)
     _keys: NDArray[np.intp] = field(init=False, repr=False)
     _costs: NDArray[np.intp] = field(init=False, repr=False)
-    _chosen: dict[tuple[Moment, ...], list[int]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         pictures = np.flatnonzero(self.shown)
@@ -122,19 +118,7 @@ class Timeline:
         return int(self._order[max(0, self._rank(time, late=True) - 1)])
 
     def choose(self, moments: Sequence[Moment]) -> list[int]:
-        """For each moment, position of the cheapest picture that begins inside its window, else of the one showing.
-
-        The last plans are remembered: many questions are asked about one film, and looked up in the same way.
-        """
-        plan = tuple(moments)
-        known = self._chosen.get(plan)
-        if known is None:
-            known = self._chosen[plan] = self._choose(plan)
-            if len(self._chosen) > _PLANS:
-                self._chosen.pop(next(iter(self._chosen)), None)
-        return known
-
-    def _choose(self, moments: Sequence[Moment]) -> list[int]:
+        """For each moment, position of the cheapest picture that begins inside its window, else of the one showing."""
         early, late, time = np.array([(each.early, each.late, each.time) for each in moments]).reshape(-1, 3).T
         first, end = self._ranks(early, late=False), self._ranks(late, late=True)
         sizes = np.maximum(end - first, 0)
