@@ -50,6 +50,8 @@ class Repeats:
         if record is None:
             raise Clash("The run of this Idempotency-Key was deleted just now.")
         if record.status not in OVER:
+            if self._live.get(live.caller.tenant, run_id) is not None:  # begun again here meanwhile
+                return
             raise Clash("This request is being answered by another process.", code="run_elsewhere")
         live.id, live.created_at = record.id, record.created_at
         if record.status == "completed":
