@@ -81,7 +81,7 @@ class LiveRun:
         self.tokens = 0
         self.recorded = asyncio.Event()
         self._news = asyncio.Event()
-        self._over = asyncio.Event()
+        self._over = False
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -92,7 +92,7 @@ class LiveRun:
     @property
     def over(self) -> bool:
         """Whether it has come to its end."""
-        return self._over.is_set()
+        return self._over
 
     def tell(self, event: Event, choice: int) -> Told:
         """Add an event; whoever follows hears it. A call that was made is told whole: its draft is over."""
@@ -114,7 +114,7 @@ class LiveRun:
     def end(self, status: Status) -> None:
         """The end: nothing more will be told."""
         self.status = status
-        self._over.set()
+        self._over = True
         for each in self._waiting:
             if not each.done():
                 each.set_result(None)
@@ -137,13 +137,9 @@ class LiveRun:
             self._waiting.append(ending)
         return ending
 
-    async def gone(self) -> None:
-        """Wait for the end, whatever it is."""
-        await self._over.wait()
-
     async def ended(self) -> dict[str, Any]:
         """Wait for the end; the response. Raises what the run raised."""
-        await self._over.wait()
+        await self.ending()
         return self.outcome()
 
     def outcome(self) -> dict[str, Any]:

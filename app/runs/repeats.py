@@ -31,7 +31,7 @@ class Repeats:
     async def _named(self, live: LiveRun, key: str) -> LiveRun | None:
         tenant = live.caller.tenant
         if (former := self._live.keyed(tenant, key)) and former.stopping:
-            await former.gone()
+            await former.ending()
         if (former := self._live.keyed(tenant, key)) is None:
             record = await self._records.read(lambda session: archive.keyed(session, tenant, key))
             if record is not None:

@@ -23,7 +23,7 @@ from tests.vllm.spent import measured
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
 
 LONG = 3000  # tokens: many seconds of work for a model that does not end by itself
-SECONDS = 10.0  # in which a caller hears that the server died
+SECONDS = 5.0  # in which a caller hears that the server died
 VOTE: dict[str, Any] = {
     "name": "self_consistency",
     "samples": 8,
@@ -80,7 +80,7 @@ async def test_cancelling_stops_the_server(qwen: Server) -> None:
         await until(lambda: works(qwen, 4), asked)
         asked.cancel()
         await until(lambda: idles(qwen))
-    assert spent.written < 4 * LONG, "it wrote to the end"
+    assert spent.written < 4 * LONG / 2, "it wrote on"
     with pytest.raises(asyncio.CancelledError):
         await asked
     await engine.close()
@@ -95,7 +95,7 @@ async def test_a_client_that_hangs_up_stops_the_server(qwen: Server, films: Film
             await until(lambda: works(qwen, VOTE["samples"]), asked)
             asked.cancel()
             await until(lambda: idles(qwen))
-        assert spent.written < VOTE["samples"] * LONG, "it wrote to the end"
+        assert spent.written < VOTE["samples"] * LONG / 2, "it wrote on"
 
 
 async def test_a_prompt_too_long_is_shown_smaller_and_says_so(demo: Server, films: Films, tmp_path: Path) -> None:

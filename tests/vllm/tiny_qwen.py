@@ -45,8 +45,8 @@ _TEMPLATE = (
 )
 
 
-def save_tiny_qwen(folder: Path, width: int = 64) -> None:
-    """Write the model, its tokenizer and what prepares its pictures into a folder.
+def save_tiny_qwen(folder: Path, width: int = 64) -> int:
+    """Write the model, its tokenizer and what prepares its pictures into a folder; returns how many parameters it has.
 
     `width` numbers, a multiple of 32, stand for a token: a wider model is a slower one.
     """
@@ -61,6 +61,7 @@ def save_tiny_qwen(folder: Path, width: int = 64) -> None:
         _rehearse(model, script)
     model.generation_config.eos_token_id = ids["im_end"]
     model.save_pretrained(folder)
+    return sum(weight.numel() for weight in model.parameters())
 
 
 def save_processor(folder: Path, size: Mapping[str, int]) -> tuple[PreTrainedTokenizerFast, dict[str, int]]:

@@ -116,7 +116,7 @@ class Server:
         """Opened when it is first needed: it belongs to the event loop in which it is opened."""
         if self._session is None:
             url = httpx.URL(self.base)
-            # What another one would not trust, this one does not either, wherever its certificates are.
+            # The authorities that httpx trusts, as all other clients here do: SSL_CERT_FILE's, else certifi's.
             secure = httpx.create_ssl_context() if url.scheme == "https" else True
             self._session = aiohttp.ClientSession(
                 headers=self._headers,

@@ -37,7 +37,7 @@ _FOOTAGE = Path(tempfile.gettempdir()) / "secondlook-footage"
 _UNIFORM = '{"video": {"video_backend": "opencv", "num_frames": 32}}'  # else vLLM takes two frames a second of a film
 _PATIENT = {**SURROUNDINGS, "VLLM_VIDEO_FETCH_TIMEOUT": "600"}  # it fetches and decodes a film eight times at once
 _LONGER = {**FLAGS, "--max-model-len": "4096"}
-_SLOW = 512  # numbers a token: 17 million parameters, with which one core writes 64 tokens in about a second
+_SLOW = 512  # numbers a token: one core writes 64 tokens in about a second
 _TITLES = {
     "overhead": "Overhead of the service: the same call, through it and straight to vLLM",
     "votes": "self_consistency, 8 samples on 32 frames of a 10-minute film, against its_hub 1.2.0",
@@ -83,11 +83,11 @@ async def _cpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
             _tell("auto")
             found["auto"] = await escalating.measure(server, folder, questions)
     if "overhead" in options.parts:
-        save_tiny_qwen(folder / "slow", _SLOW)
+        size = save_tiny_qwen(folder / "slow", _SLOW)
         with _running(Server(python(), folder / "slow", folder / "slow.log", name="qwen3-vl", flags=_LONGER)) as server:
             _tell("overhead on a slower model")
             asked = [asking(film, question, overhead.STRATEGY) for film, question in questions[:16]]
-            found["overhead"] += await overhead.measure_slow(server, folder, folder, asked)
+            found["overhead"] += await overhead.measure_slow(server, folder, folder, asked, size)
     if "votes" in options.parts:
         save_tiny_qwen(folder / "qwen")
         flags = {**_LONGER, "--media-io-kwargs": _UNIFORM}

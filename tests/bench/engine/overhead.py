@@ -53,10 +53,15 @@ async def measure(server: Server, films: Path, folder: Path, questions: Sequence
         return [*await _alone(ways), *await _crowded(ways, ROUNDS)]
 
 
-async def measure_slow(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Claim]:
-    """Claims about many calls at once to a model that needs most of the processor itself, as real ones do of theirs."""
+async def measure_slow(
+    server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]], size: int
+) -> list[Claim]:
+    """Claims about many calls at once to a model that needs most of the processor itself, as real ones do of theirs.
+
+    `size` is the number of its parameters.
+    """
     async with _ways(server, films, folder, questions) as ways:
-        return await _crowded(ways, SLOW_ROUNDS, ", slower model")
+        return await _crowded(ways, SLOW_ROUNDS, f", on {size / 1e6:.0f} million parameters")
 
 
 @asynccontextmanager
