@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -79,7 +79,7 @@ class Meter:
     def charge(self, cost: Cost) -> None:
         """Reserve a cost before the work. Raises BudgetExceeded, and then takes nothing."""
         for resource in ("frames", "tokens", "calls"):
-            wanted, left = asdict(cost)[resource], self.left(resource)
+            wanted, left = getattr(cost, resource), self.left(resource)
             if wanted > left:
                 raise BudgetExceeded(resource, wanted, left)
         self._reserved += cost.tokens

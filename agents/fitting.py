@@ -23,21 +23,14 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """What `engine.context` leaves for a prompt, in tokens. Its words are counted once, and only if it is tight."""
+    """What `engine.context` leaves for a prompt next to its reply and the tools that the model is told of, in tokens.
+
+    `words`: how many of them its words take, once they have been counted.
+    """
 
     engine: Engine
     tokens: int
     words: int | None = None
-
-    @classmethod
-    async def around(cls, engine: Engine, prompt: Prompt, sampling: Sampling) -> _Room | None:
-        """The room next to the reply and the tools that the model is told of; None if it has no end. EngineError."""
-        if engine.context is None:
-            return None
-        room = cls(engine, engine.context - sampling.max_tokens - spoken_of(sampling))
-        if room.holds(prompt):
-            return room
-        return replace(room, words=sum([await engine.count(text) for text in texts_of(prompt)]))
 
     def holds(self, prompt: Prompt) -> bool:
         """Whether a prompt of these words fits, with whatever pictures."""
@@ -46,8 +39,7 @@ class _Room:
 
 async def fits(engine: Engine, prompt: Prompt, sampling: Sampling) -> bool:
     """Whether a prompt as it is and its reply are within `engine.context` tokens. Raises EngineError."""
-    room = await _Room.around(engine, prompt, sampling)
-    return room is None or room.holds(prompt)
+    return await _too_small(engine, prompt, sampling) is None
 
 
 async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
@@ -63,10 +55,19 @@ async def fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
 
 
 async def _fit(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitted:
-    room = await _Room.around(engine, prompt, sampling)
-    if room is None or room.holds(prompt):
-        return Fitted(prompt)
-    return _shrunk(engine, prompt, room.holds)
+    room = await _too_small(engine, prompt, sampling)
+    return Fitted(prompt) if room is None else _shrunk(engine, prompt, room.holds)
+
+
+async def _too_small(engine: Engine, prompt: Prompt, sampling: Sampling) -> _Room | None:
+    """The room for a prompt if it does not fit as it is. Its words are counted once, and only if it is tight."""
+    if engine.context is None:
+        return None
+    room = _Room(engine, engine.context - sampling.max_tokens - spoken_of(sampling))
+    if room.holds(prompt):
+        return None
+    counted = replace(room, words=sum([await engine.count(text) for text in texts_of(prompt)]))
+    return None if counted.holds(prompt) else counted
 
 
 def _shrunk(engine: Engine, prompt: Prompt, fits: Callable[[Prompt], bool]) -> Fitted:

@@ -86,7 +86,7 @@ class MeteredEngine:
         tokens = generation.prompt_tokens + generation.completion_tokens
         self._meter.settle(reserved, replace(reserved, tokens=tokens))
         self._ledger.bill(generation, seconds)
-        self._trace.add(_asked(call, pictures, generation, purpose, seconds))
+        self._trace.add(_asked(call, view.times, generation, purpose, seconds))
         return generation
 
     def _heard(
@@ -112,15 +112,13 @@ class MeteredEngine:
     ) -> tuple[Sequence[Picture], Sampling, int]:
         """The largest call that the budget allows: fewer samples first, then shorter replies, then fewer frames."""
         left, shortest = self._meter.left("tokens"), min(_SHORTEST, sampling.max_tokens)
-        affordable = (
-            thin(pictures, count)
-            for count in range(int(min(self._meter.left("frames"), len(pictures))), 0, -1)
-            if reserve(self._engine, compose(thin(pictures, count), text, self._before)) + shortest <= left
-        )
-        shown = next(affordable, None)
-        if shown is None:
+        for count in range(int(min(self._meter.left("frames"), len(pictures))), 0, -1):
+            shown = thin(pictures, count)
+            room = left - reserve(self._engine, compose(shown, text, self._before))
+            if room >= shortest:
+                break
+        else:
             return pictures, sampling, n  # not even the smallest call fits: charging it says why
-        room = left - reserve(self._engine, compose(shown, text, self._before))
         drawn = int(max(1, min(n, room // sampling.max_tokens)))
         length = int(min(sampling.max_tokens, room))
         self._tell("shown {} of {} frames", len(shown), len(pictures))
@@ -137,11 +135,11 @@ def _sizes(prompt: Prompt) -> list[tuple[int, int]]:
     return [(picture.frame.width, picture.frame.height) for picture in pictures_of(prompt)]
 
 
-def _asked(call: int, pictures: Sequence[Picture], generation: Generation, purpose: str, seconds: float) -> Asked:
+def _asked(call: int, times: tuple[float, ...], generation: Generation, purpose: str, seconds: float) -> Asked:
     return Asked(
         call=call,
         purpose=purpose,
-        times=tuple(round(picture.time, 3) for picture in pictures),
+        times=times,
         replies=tuple(reply.text for reply in generation.replies),
         cut=sum(reply.finish == "length" for reply in generation.replies),
         prompt_tokens=generation.prompt_tokens,

@@ -10,7 +10,7 @@ _TURN = 16
 
 def one_by_one(engine: Engine, prompt: Prompt) -> int:
     """Upper bound of prompt tokens for pictures that are shown one by one."""
-    return sum(engine.frame_tokens(max(each.frame.width, each.frame.height)) for each in pictures_of(prompt))
+    return sum(engine.frame_tokens(each.frame.side) for each in pictures_of(prompt))
 
 
 def reserve(engine: Engine, prompt: Prompt, *, text_tokens: int | None = None) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from agents.answer import Answer, Candidate, Evidence, Question, Stop
@@ -35,8 +36,9 @@ T = TypeVar("T")
 class Run(Talk):
     """One question to one video with one engine under one budget.
 
-    `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `captions`
-    are what is known of the film in words: without an `index`, nothing at first, and it is forgotten afterwards.
+    `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `index`
+    opens what is known of the film in words, which is done when it is wanted: without one, that is nothing at first,
+    and it is forgotten afterwards.
     `purse` holds what runs have together. `follower` reads along while the model writes. `reader` and `detector` are
     extras that some tools need.
     """
@@ -53,7 +55,7 @@ class Run(Talk):
         seed: int = 0,
         listener: Listener | None = None,
         follower: Reader | None = None,
-        index: Index | None = None,
+        index: Callable[[], Index] | None = None,
         captioning: Captioning | None = None,
         reader: TextReader | None = None,
         detector: Detector | None = None,
@@ -65,11 +67,17 @@ class Run(Talk):
         self._meter = meter
         metered = MeteredEngine(engine, meter, ledger, trace, opening(question))
         super().__init__(question, engine, metered, ledger, trace, seed)
-        eyes = Onlooker(video, engine, meter, ledger, trace)
-        self.captions = Captions(Index(video.span.end) if index is None else index, eyes, captioning)
+        self._index = index or partial(Index, video.span.end)
+        self._captioning = captioning
         self._extras = (reader, detector)
         self._video = video
         self._viewer = Viewer(video, engine.side, self.ledger, self.trace)
+
+    @cached_property
+    def captions(self) -> Captions:
+        """What is known of the film in words, and the means to know more."""
+        eyes = Onlooker(self._video, self._engine, self._meter, self.ledger, self.trace)
+        return Captions(self._index(), eyes, self._captioning)
 
     async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
         """Decode frames off the event loop, each once, in order of time. Raises BadVideo."""

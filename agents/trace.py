@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from agents.draft import Draft, Reader, Settled
 from agents.engine import Hear
 
 
 class _Event(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    """Nobody changes an event, but for the trace that stamps it."""
 
     at: float = Field(default=0.0, description="Seconds since the run began.")
 
@@ -134,8 +134,8 @@ class Trace:
             self._shown = None
 
     def add(self, event: Event) -> None:
-        """Stamp an event with the time and tell the listener."""
-        stamped = event.model_copy(update={"at": round(self.seconds, 4)})
-        self.events.append(stamped)
+        """Stamp a new event with the time and tell the listener."""
+        event.at = round(self.seconds, 4)
+        self.events.append(event)
         if self._listener is not None:
-            self._listener(stamped)
+            self._listener(event)

@@ -169,7 +169,7 @@ class Answers:
             seed=request.seed,
             listener=listener,
             follower=follower,
-            index=self._indexes.open(caller, footage, request.video, engine),
+            index=self._indexes.opener(caller, footage, request.video, engine),
             captioning=self._indexes.captioning,
             reader=self._extras.reader,
             detector=self._extras.detector,

@@ -30,5 +30,7 @@ class Order:
 
     def within(self, seconds: float | None) -> Self:
         """The same in no more than so many seconds."""
+        if seconds is None:
+            return self
         budget = self.request.budget.capped(Budget(seconds=seconds))
         return replace(self, request=self.request.model_copy(update={"budget": budget}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -75,8 +74,8 @@ def rounded(value: Any) -> Any:
     """A JSON value whose floats keep four places, as everywhere on the wire."""
     if isinstance(value, float):
         return round(value, 4)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list):
         return [rounded(each) for each in value]
     return value

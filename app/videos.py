@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from os.path import realpath
 from pathlib import Path
 from threading import Event, Lock
 from urllib.parse import unquote, urlsplit
@@ -109,11 +110,11 @@ class Videos:
         """The file behind a path under the operator's directory, symbolic links followed before the check."""
         if self._settings.video_dir is None:
             raise Forbidden("This service reads no paths: its operator has set no video directory.", param="video.path")
-        root = self._settings.video_dir.resolve()
+        root = realpath(self._settings.video_dir)
         try:
-            path = (root / given).resolve()
+            path = Path(realpath(Path(root, given)))  # of which there is a method, which takes three times as long
             inside, there = path.is_relative_to(root), path.is_file()
-        except (OSError, ValueError, RuntimeError):
+        except (OSError, ValueError):
             inside, there = True, False
         if not inside:
             raise Forbidden("This path leads out of the directory that the operator has allowed.", param="video.path")

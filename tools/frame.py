@@ -1,6 +1,6 @@
 """A picture and the second it was shown at."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
@@ -30,16 +30,18 @@ class Frame:
     """One decoded picture; its pixels are read-only because caches share them.
 
     `time` is the presentation time in seconds since the first picture of the film, of the picture
-    really decoded. `image` is (height, width, 3) RGB.
+    really decoded. `image` is (height, width, 3) RGB. `side` is the longer of height and width.
     """
 
     time: float
     image: NDArray[np.uint8]
+    side: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         view = self.image.view()
         view.flags.writeable = False
         object.__setattr__(self, "image", view)
+        object.__setattr__(self, "side", max(view.shape[:2]))
 
     @property
     def width(self) -> int:

@@ -3,6 +3,10 @@
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
+
+_PLANS = 32
+"""Plans that are remembered: many ask for the same frames of a film again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Span:
         return min(max(time, self.start), self.end)
 
 
+@lru_cache(_PLANS)
 def grid(span: Span, n: int, known: int = 0) -> tuple[Moment, ...]:
     """Exact seconds start + length * i / n, i = 0..n-1: doubling n keeps every old second.
 
@@ -63,11 +68,13 @@ def grid(span: Span, n: int, known: int = 0) -> tuple[Moment, ...]:
     return tuple(Moment.at(span.clamp(span.start + span.length * i / n)) for i in range(n) if not step or i % step)
 
 
+@lru_cache(_PLANS)
 def centres(span: Span, n: int) -> tuple[Moment, ...]:
     """The middle of each of n equal bins; any picture in the middle half of its bin will do."""
     return _bins(span, n, 0.25)
 
 
+@lru_cache(_PLANS)
 def scout(span: Span, n: int) -> tuple[Moment, ...]:
     """One picture anywhere in each of n equal bins: as cheap as the film allows."""
     return _bins(span, n, 0.5)

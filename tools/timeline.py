@@ -50,6 +50,7 @@ class Timeline:
     _sorted: Ticks = field(init=False, repr=False)
     _keys: NDArray[np.intp] = field(init=False, repr=False)
     _costs: NDArray[np.intp] = field(init=False, repr=False)
+    _latest: tuple[tuple[Moment, ...], tuple[int, ...]] = field(init=False, repr=False, default=((), ()))
 
     def __post_init__(self) -> None:
         pictures = np.flatnonzero(self.shown)
@@ -117,8 +118,19 @@ class Timeline:
         """Position of the picture on screen at a second: the last with a time <= it, at least the first."""
         return int(self._order[max(0, self._rank(time, late=True) - 1)])
 
-    def choose(self, moments: Sequence[Moment]) -> list[int]:
-        """For each moment, position of the cheapest picture that begins inside its window, else of the one showing."""
+    def choose(self, moments: Sequence[Moment]) -> tuple[int, ...]:
+        """For each moment, position of the cheapest picture that begins inside its window, else of the one showing.
+
+        The latest answer is remembered: of most films the same moments are asked for again and again.
+        """
+        wanted = tuple(moments)
+        latest = self._latest
+        if latest[0] != wanted:
+            latest = wanted, self._choose(wanted)
+            object.__setattr__(self, "_latest", latest)
+        return latest[1]
+
+    def _choose(self, moments: Sequence[Moment]) -> tuple[int, ...]:
         early, late, time = np.array([(each.early, each.late, each.time) for each in moments]).reshape(-1, 3).T
         first, end = self._ranks(early, late=False), self._ranks(late, late=True)
         sizes = np.maximum(end - first, 0)
@@ -129,8 +141,7 @@ class Timeline:
         best = inside[np.lexsort((away, self._costs[inside], owner))]
         ranks = np.maximum(self._ranks(time, late=True) - 1, 0)
         ranks[sizes > 0] = best[starts[sizes > 0]]
-        positions: list[int] = self._order[ranks].tolist()
-        return positions
+        return tuple(self._order[ranks].tolist())
 
     def walks(self, positions: Iterable[int], back: int = 0) -> list[Walk]:
         """One walk per group of pictures; `back` starts that many key pictures earlier than needed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import replace
 from math import log
 from random import Random
@@ -128,8 +127,8 @@ class OpenAIEngine:
 
     def scoped(self, tenant: str) -> OpenAIEngine:
         """The same engine for one tenant: what the server caches for it is found by no other."""
-        view = copy(self)
-        view._tenant = self._host.tenant(tenant)
+        view = object.__new__(OpenAIEngine)
+        vars(view).update(vars(self), _tenant=self._host.tenant(tenant))
         return view
 
     async def probe(self) -> None:

@@ -76,7 +76,7 @@ class Face:
             if not isinstance(footage, Video):
                 raise BadRequest("Single pictures are not indexed.", param="video", code="unsupported")
             engine = self._engine()
-            index = self._indexes.open_video(caller, footage, request.video, engine)
+            index = self._indexes.open(caller, footage, request.video, engine)
             id_ = self._indexes.archive.name(caller.tenant, footage.id, self._indexes.builder(engine))
             await asyncio.to_thread(index.facts)
             return await search_in(self._indexes, request.model_copy(update={"index": id_}), caller)

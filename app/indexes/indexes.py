@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -77,12 +77,12 @@ class Indexes:
         """What makes indexes now."""
         return self.captioning.builder(engine, self.archive.embedder)
 
-    def open(self, caller: Caller, footage: Footage, source: Source, engine: Engine) -> Index | None:
-        """The caller's index of a film; nothing is read or written before it is used. None for single pictures."""
-        return self.open_video(caller, footage, source, engine) if isinstance(footage, Video) else None
+    def opener(self, caller: Caller, footage: Footage, source: Source, engine: Engine) -> Callable[[], Index] | None:
+        """What opens the caller's index of a film; None for single pictures."""
+        return partial(self.open, caller, footage, source, engine) if isinstance(footage, Video) else None
 
-    def open_video(self, caller: Caller, video: Video, source: Source, engine: Engine) -> Index:
-        """As `open`."""
+    def open(self, caller: Caller, video: Video, source: Source, engine: Engine) -> Index:
+        """The caller's index of a film; nothing is read or written before it is used."""
         index = self.archive.open(caller.tenant, video.id, video.span.end, self.builder(engine), _label(source))
         index.listen(partial(lines, video))
         return index

@@ -79,7 +79,7 @@ class Work:
             raise BadRequest(words, param="video", code="too_many_clips")
         if wish.level not in (None, *(known := levels(whole, settings.clip_seconds))):
             raise BadRequest(f"level: This video has clips of {', '.join(map(str, known))} seconds.", param="level")
-        return self._indexes.open_video(caller, footage, wish.source, engine), footage
+        return self._indexes.open(caller, footage, wish.source, engine), footage
 
 
 def _wanted(wish: Wish, known: tuple[float, ...]) -> tuple[float, ...]:

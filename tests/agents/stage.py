@@ -79,7 +79,8 @@ def play(
 ) -> Performance:
     """Run a strategy against a script."""
     scripted = ScriptedEngine(script, **engine)
-    run = Run(question, video, scripted, budget=budget, seed=seed, index=index, span=span)
+    opened = None if index is None else lambda: index
+    run = Run(question, video, scripted, budget=budget, seed=seed, index=opened, span=span)
     outcome = _LOOP.run(conduct(CATALOGUE.resolve(spec), run))
     return Performance(outcome, run, scripted)
 

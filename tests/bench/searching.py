@@ -127,7 +127,7 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
             rows.append(await _indexed(video, index, film, engine))
         for question in _questions(part, film):
             for name, strategy in part.programs.items():
-                run = Run(posed(question), video, engine, seed=seed, index=index, captioning=_HOW)
+                run = Run(posed(question), video, engine, seed=seed, index=lambda: index, captioning=_HOW)
                 began = perf_counter()
                 outcome = await conduct(catalogue.resolve(dict(strategy)), run)
                 value = outcome.answer.value
@@ -144,7 +144,7 @@ async def _indexed(video: Video, index: Index, film: Film, engine: Engine) -> Re
     """Caption every clip, and read what the narrator says. Returns what that took."""
     cues = read(subtitles(film), video.span.end)
     index.say([Line(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)])
-    run = Run(Question(text="What is seen?", kind="text"), video, engine, index=index, captioning=_HOW)
+    run = Run(Question(text="What is seen?", kind="text"), video, engine, index=lambda: index, captioning=_HOW)
     began = perf_counter()
     lines = await run.captions.write()
     row = _row(run, film.seed, "index", f"{len(lines)} captions", perf_counter() - began)

@@ -41,9 +41,9 @@ def test_many_moments_are_chosen_as_one_by_one(rng: Random) -> None:
     span = Span(0.0, film.seconds(film.last) + rng.random())
     wild = [Moment.at(rng.uniform(-1, span.end + 1)) for _ in range(5)]
     plans = [scout(span, 7), centres(span, 32), grid(span, 9), wild, [*wild, *centres(span, 3)]]
-    for plan in plans:
-        assert film.choose(plan) == [chosen(film, moment) for moment in plan]
+    for plan in [plan for plan in plans for _ in range(2)]:
+        assert film.choose(plan) == tuple(chosen(film, moment) for moment in plan)
 
 
 def test_no_moments_are_no_pictures(rng: Random) -> None:
-    assert timeline(rng).choose(()) == []
+    assert timeline(rng).choose(()) == ()

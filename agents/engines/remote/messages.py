@@ -106,8 +106,8 @@ def _name(shown: Shown, tenant: Tenant, *, absolute: bool) -> str:
     """A name for what is shown, its size and, for a clip, its clock: the same name is always the same bytes."""
     if isinstance(shown, Clip):
         frames = [fact for picture in shown.pictures for fact in _facts(picture)]
-        return tenant.name("video", *frames, *shown.clock(absolute=absolute)["frames_indices"])
-    return tenant.name("image", *_facts(shown))
+        return tenant.clip(*frames, *shown.clock(absolute=absolute)["frames_indices"])
+    return tenant.picture(*_facts(shown))
 
 
 def _facts(picture: Picture) -> tuple[str, int, int]:

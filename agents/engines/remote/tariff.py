@@ -34,13 +34,13 @@ class Tariff:
     def tokens(self, shown: Shown) -> int:
         """Something that is shown, with the words before it."""
         if isinstance(shown, Picture):
-            return self.frame(_side(shown))
+            return self.frame(shown.frame.side)
         video, frames = self.video or self.image, len(shown.pictures)
-        return ceil(self.factor * (video.tokens(_side(shown.pictures[0]), frames) + self.words(frames)))
+        return ceil(self.factor * (video.tokens(shown.pictures[0].frame.side, frames) + self.words(frames)))
 
     def total(self, shown: Sequence[Shown]) -> int:
         """All that is shown. Frames are counted by size: there are many, of one size or two."""
-        sides = Counter(_side(each) for each in shown if isinstance(each, Picture))
+        sides = Counter(each.frame.side for each in shown if isinstance(each, Picture))
         clips = sum(self.tokens(each) for each in shown if not isinstance(each, Picture))
         return clips + sum(count * self.frame(side) for side, count in sides.items())
 
@@ -59,7 +59,3 @@ def dearest(price: Price | None, tokens: int, side: int, frames: int = 1) -> Pri
         return Price(each=max(1, -(-tokens // frames)))
     factor = max(1.0, tokens / price.tokens(side, frames))
     return price.model_copy(update={"factor": price.factor * factor})
-
-
-def _side(picture: Picture) -> int:
-    return max(picture.frame.width, picture.frame.height)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from functools import lru_cache
 from hashlib import sha256
+
+Fact = str | int | float
+_KEPT = 16_384
+"""Names that are remembered: those of the pictures that are asked about again."""
 
 
 class Secret:
@@ -12,10 +17,15 @@ class Secret:
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
+        self.remembered = lru_cache(_KEPT)(self.name)
 
     def tenant(self, name: str | None) -> Tenant:
         """One of the tenants; None is the service itself."""
-        return Tenant(self._key, name)
+        return Tenant(self, name)
+
+    def name(self, *facts: Fact | None) -> str:
+        """The name of something that these facts determine: 64 hexadecimal digits."""
+        return hmac.digest(self._key, repr(facts).encode(), sha256).hex()
 
 
 class Tenant:
@@ -24,11 +34,15 @@ class Tenant:
     The service's own prompts are not salted.
     """
 
-    def __init__(self, key: bytes, name: str | None) -> None:
-        self._key = key
+    def __init__(self, secret: Secret, name: str | None) -> None:
+        self._secret = secret
         self._name = name
-        self.salt = None if name is None else self.name("prompts")
+        self.salt = None if name is None else secret.remembered(name, "prompts")
 
-    def name(self, *facts: str | int | float) -> str:
-        """The name of something that these facts determine: 64 hexadecimal digits."""
-        return hmac.digest(self._key, repr((self._name, *facts)).encode(), sha256).hex()
+    def picture(self, *facts: Fact) -> str:
+        """The name of a picture that these facts determine."""
+        return self._secret.remembered(self._name, "image", *facts)
+
+    def clip(self, *facts: Fact) -> str:
+        """The name of a clip that these facts determine."""
+        return self._secret.name(self._name, "video", *facts)

@@ -302,7 +302,7 @@ def trouble(prompt: Prompt, _: Sampling, n: int) -> list[Said]:
 def carry_out(video: Video, script: Script, *each: Call, patience: float = 60.0, pause: float = 0.0) -> Carried:
     """What comes of some calls, one after another."""
     engine = ScriptedEngine(script, pause=pause)
-    run = Run(COLOURS, video, engine, index=Index(64.0, KNOWN))
+    run = Run(COLOURS, video, engine, index=lambda: Index(64.0, KNOWN))
     executor = Executor(run, Toolbox(("view", "ask", "search_clips", "submit")), ViewLimits(frames=8), patience)
 
     async def go() -> list[Result]:
