@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, get_args
 
 from fastapi import Request, Security
-from fastapi.security import HTTPBearer, SecurityScopes
+from fastapi.openapi.models import HTTPBearer as BearerModel
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
 
 from agents.budget import Purse
 from app.errors import Forbidden
@@ -40,28 +42,38 @@ class Caller:
 LOCAL = Caller(tenant="local", key="local", quota=Quota(requests_per_minute=None))
 """Who asks a service on loopback that has no keys; nobody else is there to be protected from a fast client."""
 
-_bearer = HTTPBearer(auto_error=False, description="An API key, as `secondlook keys create` shows it.")
+
+class _Key(SecurityBase):
+    """The key of a request, as the API's description tells of it. The middleware has asked for it already."""
+
+    model = BearerModel(description="An API key, as `secondlook keys create` shows it.")
+    scheme_name = "HTTPBearer"
 
 
-async def _caller(request: Request, needed: SecurityScopes, _: Annotated[object, Security(_bearer)]) -> Caller:
-    """The caller, whom the middleware has let in already, if the key has the scopes that the route names."""
-    caller: Caller = request.state.caller
-    for scope in SCOPES & set(needed.scopes):
-        caller.must(scope)
-    return caller
+class _Known(_Key):
+    """The caller, if the key has the scopes that the route names."""
+
+    async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:
+        caller: Caller = request.state.caller
+        for scope in SCOPES & set(needed.scopes):
+            caller.must(scope)
+        return caller
 
 
-async def _watcher(request: Request, _: Annotated[object, Security(_bearer)]) -> None:
+class _Watching(_Key):
     """Only with the scope for it; where the operator has opened the route to all, nobody was asked who it is."""
-    caller: Caller | None = getattr(request.state, "caller", None)
-    if caller is not None:
-        caller.must("metrics")
+
+    async def __call__(self, request: Request) -> None:
+        caller: Caller | None = getattr(request.state, "caller", None)
+        if caller is not None:
+            caller.must("metrics")
 
 
-Watching = Security(_watcher)
-Known = Security(_caller)
+_known = _Known()
+Watching = Security(_Watching())
+Known = Security(_known)
 """For routes that need some key but not to know whose."""
 By = Annotated[Caller, Known]
-Asker = Annotated[Caller, Security(_caller, scopes=["answer"])]
-Uploader = Annotated[Caller, Security(_caller, scopes=["files"])]
-Reader = Annotated[Caller, Security(_caller, scopes=["read"])]
+Asker = Annotated[Caller, Security(_known, scopes=["answer"])]
+Uploader = Annotated[Caller, Security(_known, scopes=["files"])]
+Reader = Annotated[Caller, Security(_known, scopes=["read"])]

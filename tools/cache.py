@@ -7,7 +7,7 @@ from threading import Lock
 from tools.frame import Frame
 
 Key = tuple[str, str, int, int]
-"""Video id (content hash), decoder, longest side in pixels, presentation time in ticks of the stream."""
+"""Video id (content hash), decoder, longest side in pixels, place of the picture in the file."""
 
 
 class FrameCache:

@@ -162,7 +162,7 @@ class Video:
         return Reading(known | reading.frames, reading.damaged, reading.exhausted)
 
     def _key(self, position: int, side: int) -> tuple[str, str, int, int]:
-        return self.id, self.decoder.name, side, int(self.film.timeline.pts[position])
+        return self.id, self.decoder.name, side, position
 
     def _complaints(self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading) -> list[str]:
         """What the caller has to know about this look, in sentences."""

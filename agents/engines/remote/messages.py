@@ -103,15 +103,11 @@ def _media(parts: Sequence[str | Shown], tenant: Tenant | None, *, absolute: boo
 
 
 def _name(shown: Shown, tenant: Tenant, *, absolute: bool) -> str:
-    """A name for what is shown, its size and, for a clip, its clock: the same name is always the same bytes."""
+    """A name for what is shown and, for a clip, its clock: the same name is always the same bytes."""
     if isinstance(shown, Clip):
-        frames = [fact for picture in shown.pictures for fact in _facts(picture)]
-        return tenant.clip(*frames, *shown.clock(absolute=absolute)["frames_indices"])
-    return tenant.picture(*_facts(shown))
-
-
-def _facts(picture: Picture) -> tuple[str, int, int]:
-    return picture.key, picture.frame.width, picture.frame.height
+        keys = [picture.key for picture in shown.pictures]
+        return tenant.clip(*keys, *shown.clock(absolute=absolute)["frames_indices"])
+    return tenant.picture(shown.key)
 
 
 def _url(shown: Shown) -> str:

@@ -25,6 +25,7 @@ _CONNECTIONS = 256  # as many requests as vLLM works on at once unless told othe
 _CONNECT = 5.0  # seconds to reach it
 _IDLE = 3.0  # seconds after which a connection is closed; most servers hang up on one after 5
 _LINE = 2**20  # bytes; twice as many are the most that an event of a stream may have
+_LARGE = 2**16  # bytes; a larger body is not sent all at once
 _BUSY = (429, 503)
 _BROKEN = 500
 _DONE = b"[DONE]"
@@ -168,7 +169,7 @@ class Server:
         headers = {**self.watch.headers(), **({"content-type": "application/json"} if body is not None else {})}
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
-            data = None if body is None else BytesIO(body)  # large ones are sent in pieces
+            data = body if body is None or len(body) <= _LARGE else BytesIO(body)  # which is sent in pieces
             try:
                 response = await self._client().request(method, url, data=data, headers=headers, allow_redirects=False)
             except _BROKE as error:

@@ -7,7 +7,6 @@ import secrets
 from functools import lru_cache
 from hashlib import sha256
 
-Fact = str | int | float
 _KEPT = 16_384
 """Names that are remembered: those of the pictures that are asked about again."""
 
@@ -23,7 +22,7 @@ class Secret:
         """One of the tenants; None is the service itself."""
         return Tenant(self, name)
 
-    def name(self, *facts: Fact | None) -> str:
+    def name(self, *facts: str | int | None) -> str:
         """The name of something that these facts determine: 64 hexadecimal digits."""
         return hmac.digest(self._key, repr(facts).encode(), sha256).hex()
 
@@ -39,10 +38,10 @@ class Tenant:
         self._name = name
         self.salt = None if name is None else secret.remembered(name, "prompts")
 
-    def picture(self, *facts: Fact) -> str:
-        """The name of a picture that these facts determine."""
-        return self._secret.remembered(self._name, "image", *facts)
+    def picture(self, key: str) -> str:
+        """The name of a picture with this key."""
+        return self._secret.remembered(self._name, "image", key)
 
-    def clip(self, *facts: Fact) -> str:
-        """The name of a clip that these facts determine."""
+    def clip(self, *facts: str | int) -> str:
+        """The name of a clip: the keys of its pictures, and when it shows them."""
         return self._secret.name(self._name, "video", *facts)

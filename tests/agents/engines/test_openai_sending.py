@@ -153,12 +153,12 @@ def test_names_tell_size_and_content_and_nothing_else(serve: Serve) -> None:
 
 
 def test_names_are_of_this_process_alone() -> None:
-    facts = ("film:1.0", 56)
+    key = "film:1.0:56"
     one, other = Secret(), Secret()
-    assert one.tenant("a").picture(*facts) == one.tenant("a").picture(*facts) == one.name("a", "image", *facts)
+    assert one.tenant("a").picture(key) == one.tenant("a").picture(key) == one.name("a", "image", key)
     whose = one.tenant("a"), one.tenant("b"), other.tenant("a")
-    assert len({name for each in whose for name in (each.picture(*facts), each.clip(*facts))}) == 6
-    assert one.tenant("a").picture("x", "y") != one.tenant("a").picture("xy")
+    assert len({name for each in whose for name in (each.picture(key), each.clip(key))}) == 6
+    assert one.tenant("a").clip("x", "y") != one.tenant("a").clip("xy")
 
 
 def test_the_names_that_are_kept_have_a_limit() -> None:
