@@ -95,6 +95,8 @@ class Gate:
         self.check_open()
         waiter = self._join(key, patience)
         self._admit()
+        if waiter.place.done():
+            return
         try:
             async with asyncio.timeout(None if waiter.patient else patience):
                 await waiter.place

@@ -11,7 +11,7 @@ from random import Random
 import httpx
 
 from agents.answer import Manner
-from agents.engine import EngineError, Generation, Hear, Offer, Prompt, Reply, Sampling, Token, TooLong
+from agents.engine import EngineError, Generation, Hear, Offer, Prompt, Reply, Sampling, Token, TooLong, pictures_of
 from agents.engines.remote.abilities import Abilities
 from agents.engines.remote.completion import Completion
 from agents.engines.remote.distribution import distribution
@@ -117,9 +117,9 @@ class OpenAIEngine:
         known = self._host.abilities
         if known is None:
             return 0
-        messages = in_words(prompt)
-        parts = packed(messages) if known.packing == "video" else tuple(each.parts for each in messages)
-        return known.tariff.total([shown for each in parts for shown in shown_in(each)])
+        if known.packing != "video":
+            return known.tariff.total(pictures_of(prompt))
+        return known.tariff.total([shown for each in packed(in_words(prompt)) for shown in shown_in(each)])
 
     async def count(self, text: str) -> int:
         """Tokens of a text; one a byte where the server does not count. Raises EngineError."""

@@ -34,6 +34,8 @@ from app.telemetry.watching import Watcher
 
 _LOG = logging.getLogger("secondlook")
 _DAY = 24 * 3600.0
+_TURNS = 2
+"""Of the event loop, until who waits for a run has sent the answer on. What is sent back comes after them."""
 _INSTANT = 0.001
 """Seconds for a run whose client has all but given up: enough to say so."""
 
@@ -162,6 +164,7 @@ class Runs:
                 raise Clash("The same request is being answered by another process.") from None
             raise
         live.recorded.set()
+        await asyncio.sleep(0)  # the run goes first, and who waits for it prepares meanwhile
 
     async def _work(self, live: LiveRun) -> None:
         status: Status = "completed"
@@ -191,10 +194,12 @@ class Runs:
     async def _end(self, live: LiveRun, status: Status) -> None:
         """Write the end down, then tell it. A plain answer is told at once: its client has it and needs no record."""
         live.status = status
-        self._watcher.ended(live, status, None if live.error is None else Failure.of(live.error).row.code)
         told = status == "completed" and not live.promised
         if told:
             live.end(status)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+        self._watcher.ended(live, status, None if live.error is None else Failure.of(live.error).row.code)
         if live.recorded.is_set():
             await self._record_end(live, status, hurry=not told)
         if not told:
