@@ -30,9 +30,12 @@ class Budget(BaseModel):
 
     def capped(self, other: Budget) -> Budget:
         """The tighter of two budgets, limit by limit."""
-        mine, theirs = self.model_dump(), other.model_dump()
-        pairs = {name: [limit for limit in (mine[name], theirs[name]) if limit is not None] for name in mine}
-        return Budget(**{name: min(limits, default=None) for name, limits in pairs.items()})
+        theirs = dict(other)
+        return Budget(**{name: _tighter(limit, theirs[name]) for name, limit in self})
+
+
+def _tighter(one: float | None, other: float | None) -> float | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

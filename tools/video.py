@@ -166,6 +166,9 @@ class Video:
 
     def _complaints(self, moments: Sequence[Moment], positions: Sequence[int | None], reading: Reading) -> list[str]:
         """What the caller has to know about this look, in sentences."""
+        intact = self.film.unreadable_after is None and not self.film.damaged and not reading.damaged
+        if intact and len(reading.frames) == len(_each(positions)):
+            return []
         said: list[str] = []
         total = len(moments)
         beyond = [m.time for m, p in zip(moments, positions, strict=True) if p is None]
