@@ -21,9 +21,11 @@ FLAGS: Mapping[str, str | None] = {
     "--enable-prompt-tokens-details": None,
     "--logprobs-mode": "processed_logprobs",
     "--trust-request-mm-kwargs": None,
+    "--distributed-executor-backend": "uni",  # as with one GPU; else a worker spins for a second after each step
 }
 SURROUNDINGS = {
     "VLLM_TARGET_DEVICE": "cpu",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the CPU build heeds `uni` only so; the model still has its own process
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else every server sits on the first core, whoever else is there
     "OMP_NUM_THREADS": "1",

@@ -179,8 +179,10 @@ class Server:
                 self.watch.mishap("retried")
                 await asyncio.sleep(self._pause(attempt))
                 continue
+            if response.status not in _BUSY or last:
+                return response
             pause = self._pause(attempt, response.headers.get("retry-after"))
-            if response.status not in _BUSY or last or pause > _LONGEST_PAUSE:
+            if pause > _LONGEST_PAUSE:
                 return response
             response.close()
             self.watch.mishap("retried")

@@ -19,7 +19,7 @@ from tests.bench.engine.gateway import Gateway, ask
 from tests.bench.engine.recorder import recording
 from tests.vllm.server import Server
 
-ALONE = 100  # calls each way, one at a time
+ALONE = 300  # calls each way, one at a time
 CROWD = 16  # callers at once
 ROUNDS = 4  # each way, in turn
 SLOW_ROUNDS = 2
@@ -100,7 +100,8 @@ def _client(root: str) -> httpx.AsyncClient:
 
 
 async def _post(client: httpx.AsyncClient, body: bytes) -> None:
-    (await client.post("/v1/chat/completions", content=body, headers=_JSON)).raise_for_status()
+    """Ask, and read the answer, as whoever asks the service does."""
+    (await client.post("/v1/chat/completions", content=body, headers=_JSON)).raise_for_status().json()
 
 
 _JSON = {"content-type": "application/json"}
