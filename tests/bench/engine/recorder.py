@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from socket import create_server
 
 import httpx
 import uvicorn
@@ -13,8 +14,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from tests.vllm.child import free_port
 
 _PASSED = ("content-type", "authorization")
 
@@ -30,8 +29,8 @@ class Recorder:
 @asynccontextmanager
 async def recording(root: str) -> AsyncIterator[Recorder]:
     """A recorder for the server at `root`; its own `root` is where to ask it."""
-    port = free_port()
-    recorder = Recorder(f"http://127.0.0.1:{port}")
+    listening = create_server(("127.0.0.1", 0))
+    recorder = Recorder(f"http://127.0.0.1:{listening.getsockname()[1]}")
     async with httpx.AsyncClient(base_url=root, timeout=600) as behind:
 
         async def forward(request: Request) -> Response:
@@ -44,8 +43,8 @@ async def recording(root: str) -> AsyncIterator[Recorder]:
             return Response(answer.content, answer.status_code, media_type=kind)
 
         app = Starlette(routes=[Route("/{path:path}", forward, methods=["GET", "POST"])])
-        server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
-        serving = asyncio.ensure_future(server.serve())
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         try:
             yield recorder
         finally:
