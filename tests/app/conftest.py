@@ -15,6 +15,7 @@ import uvicorn
 
 from agents.engine import Engine, Prompt, Sampling
 from agents.engines.scripted import Line, ScriptedEngine
+from app.connection import Connection
 from app.main import create_app
 from app.records import Records
 from app.settings import Settings
@@ -98,7 +99,8 @@ async def over_asgi(
 @asynccontextmanager
 async def over_socket(settings: Settings, engine: Engine | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a real server on loopback: for streams, and for clients that leave."""
-    config = uvicorn.Config(create_app(settings, engine), port=0, log_level="error", timeout_graceful_shutdown=1)
+    app = create_app(settings, engine)
+    config = uvicorn.Config(app, port=0, http=Connection, log_level="error", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve())
     while not server.started:

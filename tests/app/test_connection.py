@@ -1,0 +1,81 @@
+"""How a response leaves: whole where it is at hand, its head at once where its body is still to come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from app.connection import Joiner
+
+HEAD, BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"body"
+
+
+class Wire:
+    """A transport that remembers what was written to it, piece by piece."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.pieces.append(data)
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def write(act: Callable[[Joiner, Wire], Awaitable[None]]) -> list[bytes]:
+    """The pieces that reach the wire."""
+    wire = Wire()
+
+    async def go() -> None:
+        await act(Joiner(cast("asyncio.Transport", wire)), wire)
+
+    asyncio.run(go())
+    return wire.pieces
+
+
+def test_a_head_and_its_body_are_one_piece() -> None:
+    async def act(joiner: Joiner, wire: Wire) -> None:
+        joiner.write(HEAD)
+        assert wire.pieces == []
+        joiner.write(BODY)
+        assert wire.pieces == [HEAD + BODY]
+        await asyncio.sleep(0)
+        joiner.write(BODY)
+
+    assert write(act) == [HEAD + BODY, BODY]
+
+
+def test_a_head_waits_for_nothing_but_the_end_of_the_turn() -> None:
+    async def act(joiner: Joiner, wire: Wire) -> None:
+        joiner.write(HEAD)
+        await asyncio.sleep(0)
+        assert wire.pieces == [HEAD]
+        joiner.write(BODY)
+
+    assert write(act) == [HEAD, BODY]
+
+
+def test_a_head_without_a_body_leaves_before_the_end() -> None:
+    async def act(joiner: Joiner, wire: Wire) -> None:
+        joiner.write(HEAD)
+        joiner.close()
+        assert wire.closed and joiner.closed
+        await asyncio.sleep(0)
+
+    assert write(act) == [HEAD]
+
+
+def test_nothing_is_written_to_who_has_left() -> None:
+    async def act(joiner: Joiner, wire: Wire) -> None:
+        joiner.write(HEAD)
+        wire.close()
+        await asyncio.sleep(0)
+
+    assert write(act) == []
