@@ -35,7 +35,8 @@ class Metrics:
         self._runs = self._counter("runs", "Runs that are over, and why they stopped.", "strategy", "status", "stopped")
         self._run_seconds = self._histogram("run_seconds", "What completed runs took.", _REQUEST_SECONDS, "strategy")
         self._wait = self._histogram("queue_seconds", "How long runs waited for their turn.", _WAIT_SECONDS)
-        self._tokens = self._counter("tokens", "Tokens by the engine's count; cached are part of prompt.", "kind")
+        tokens = self._counter("tokens", "Tokens by the engine's count; cached are part of prompt.", "kind")
+        self._prompt, self._cached, self._written = (tokens.labels(kind) for kind in ("prompt", "cached", "completion"))
         self._frames = self._counter("frames_viewed", "Frames shown to the model.")
         self._calls = self._counter("engine_calls", "Calls that the engine answered.")
         self._call_seconds = self._histogram("engine_call_seconds", "What those calls took.", _REQUEST_SECONDS)
@@ -61,9 +62,9 @@ class Metrics:
             self._calls.inc()
             self._call_seconds.observe(event.seconds)
             self._frames.inc(len(event.times))
-            self._tokens.labels("prompt").inc(event.prompt_tokens)
-            self._tokens.labels("cached").inc(event.cached_tokens)
-            self._tokens.labels("completion").inc(event.completion_tokens)
+            self._prompt.inc(event.prompt_tokens)
+            self._cached.inc(event.cached_tokens)
+            self._written.inc(event.completion_tokens)
         elif isinstance(event, Used):
             self._tools.labels(event.tool, "error" if event.error else "ok").inc()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ CROWD = 16  # callers at once
 ROUNDS = 4  # each way, in turn
 SLOW_ROUNDS = 2
 A_ROUND = 96  # calls
+_COMPLETIONS = "/v1/chat/completions"
+_JSON = {"content-type": "application/json"}
 STRATEGY = {"name": "chain_of_thought", "frames": 32, "max_tokens": 64}
 
 Call = Callable[[int], Awaitable[object]]
@@ -31,9 +34,9 @@ Call = Callable[[int], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One question, as asked of the service and as the service asks the server."""
+    """One question as JSON: as asked of the service, and as the service asks the server."""
 
-    question: dict[str, Any]
+    question: bytes
     body: bytes
 
 
@@ -77,13 +80,15 @@ async def _ways(server: Server, films: Path, folder: Path, questions: Sequence[d
         async with gateway.client() as ours, _client(server.root) as straight, _client(forwarder.root) as forwarding:
 
             async def through(number: int) -> None:
-                await ask(ours, pairs[number % len(pairs)].question)
+                answer = await _post(ours, "/v1/answers", pairs[number % len(pairs)].question)
+                if answer["report"]["stopped"] == "engine":
+                    raise RuntimeError(f"the model failed: {answer['report']['degraded']}")
 
             async def directly(number: int) -> None:
-                await _post(straight, pairs[number % len(pairs)].body)
+                await _post(straight, _COMPLETIONS, pairs[number % len(pairs)].body)
 
             async def forwarded(number: int) -> None:
-                await _post(forwarding, pairs[number % len(pairs)].body)
+                await _post(forwarding, _COMPLETIONS, pairs[number % len(pairs)].body)
 
             ways = Ways(through, directly, forwarded, gateway)
             for number in range(len(pairs)):
@@ -99,12 +104,9 @@ def _client(root: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=root, timeout=600)
 
 
-async def _post(client: httpx.AsyncClient, body: bytes) -> None:
-    """Ask, and read the answer, as whoever asks the service does."""
-    (await client.post("/v1/chat/completions", content=body, headers=_JSON)).raise_for_status().json()
-
-
-_JSON = {"content-type": "application/json"}
+async def _post(client: httpx.AsyncClient, path: str, body: bytes) -> Any:
+    """Ask, and read the answer: as much work for the client whichever way it goes."""
+    return (await client.post(path, content=body, headers=_JSON)).raise_for_status().json()
 
 
 async def _recorded(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Pair]:
@@ -122,7 +124,7 @@ async def _recorded(server: Server, films: Path, folder: Path, questions: Sequen
                     recorder.bodies.clear()
                     await ask(client, question)
                     (body,) = recorder.bodies
-                    pairs.append(Pair(question, body))
+                    pairs.append(Pair(json.dumps(question).encode(), body))
         finally:
             gateway.stop()
     return pairs
