@@ -194,11 +194,11 @@ def _span(request: AnswerRequest, whole: Span) -> tuple[Span, list[str]]:
 def _budget(wanted: Budget, cap: Budget) -> tuple[Budget, list[str]]:
     """The budget within what the operator allows, and in words where that is less than was asked for."""
     granted = wanted.capped(cap)
-    asked, given = wanted.model_dump(exclude_none=True), granted.model_dump()
+    given = dict(granted)
     return granted, [
-        f"budget: this service allows {given[name]:g} {name}, not {asked[name]:g}"
-        for name in asked
-        if given[name] < asked[name]
+        f"budget: this service allows {given[name]:g} {name}, not {asked:g}"
+        for name, asked in wanted
+        if asked is not None and given[name] < asked
     ]
 
 

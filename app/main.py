@@ -68,8 +68,8 @@ def create_app(settings: Settings, engine: Engine | None = None, tracing: Tracin
         exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
     )
     app.state.service = service
-    for each in _ROUTERS:  # including them would build all their routes anew, at the first request of every app
-        app.router.routes.extend(each.routes)
+    # Including them would build all their routes anew, at the first request of every app. Questions come first.
+    app.router.routes[:0] = [route for each in _ROUTERS for route in each.routes]
     return app
 
 

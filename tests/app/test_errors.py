@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -187,3 +188,18 @@ async def test_every_response_has_a_request_id(
 
 def test_every_row_is_an_error() -> None:
     assert all(400 <= row.status < 600 and row.exit > 0 and row.code for row in [*TABLE.values(), BUG])
+
+
+@pytest.mark.parametrize(("path", "status"), [("film.mp4", 200), ("link.mp4", 403), ("../outside.mp4", 403)])
+async def test_the_directory_may_be_a_link(
+    tmp_path: Path, film: Path, engine: ScriptedEngine, path: str, status: int
+) -> None:
+    inside, named, outside = tmp_path / "videos", tmp_path / "named", tmp_path / "outside.mp4"
+    inside.mkdir()
+    copy(film, inside / "film.mp4")
+    copy(film, outside)
+    (inside / "link.mp4").symlink_to(outside)
+    named.symlink_to(inside)
+    async with over_asgi(Settings(data_dir=tmp_path / "data", video_dir=named), engine) as client:
+        response = await client.post("/v1/answers", json=body(film, video={"path": path}))
+    assert response.status_code == status
