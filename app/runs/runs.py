@@ -164,7 +164,6 @@ class Runs:
                 raise Clash("The same request is being answered by another process.") from None
             raise
         live.recorded.set()
-        await asyncio.sleep(0)  # the run goes first, and who waits for it prepares meanwhile
 
     async def _work(self, live: LiveRun) -> None:
         status: Status = "completed"

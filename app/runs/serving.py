@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import Request
@@ -18,5 +19,6 @@ RUN_ID = {"x-run-id": {"description": "Id of the run, for /v1/runs/{id}.", "sche
 async def answer(runs: Runs, live: LiveRun, ticket: Ticket, request: Request) -> dict[str, Any]:
     """The response of a run as it goes over the wire. Raises what the run raises, and Gone if the client leaves."""
     with runs.awaited(live, ticket):
+        await asyncio.sleep(0)  # the run goes first, so that its model works while we prepare to wait
         await unless_gone(request.receive, live.ending())
     return live.outcome()
