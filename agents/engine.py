@@ -6,12 +6,11 @@ Errors are sorted by who must act: `EngineError` is for the operator of the mode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from agents.answer import Manner
-from agents.prompts import label
 from tools.frame import Frame, ImageFile
 
 Offer = Literal[
@@ -90,7 +89,7 @@ class Message:
     """One turn: text and pictures in the order in which the model reads them.
 
     An assistant's turn may hold `calls`; a tool's turn is the result of one of them, `call`. Pictures carry no words:
-    the engine says their seconds in the way that its model knows (`labelled`), or sends them as a video.
+    the engine says their seconds in the way that its model knows, or sends them as a video.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -105,16 +104,6 @@ Prompt = tuple[Message, ...]
 def pictures_of(prompt: Prompt) -> tuple[Picture, ...]:
     """All pictures of a prompt, in reading order."""
     return tuple(part for message in prompt for part in message.parts if isinstance(part, Picture))
-
-
-def labelled(prompt: Prompt, words: Callable[[float], str] = label) -> Prompt:
-    """The prompt with each picture after the words for its second."""
-    return tuple(replace(message, parts=_labelled(message.parts, words)) for message in prompt)
-
-
-def _labelled(parts: tuple[str | Picture, ...], words: Callable[[float], str]) -> tuple[str | Picture, ...]:
-    shown = ((part,) if isinstance(part, str) else (words(part.time), part) for part in parts)
-    return tuple(each for pair in shown for each in pair)
 
 
 def texts_of(prompt: Prompt) -> tuple[str, ...]:

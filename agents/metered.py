@@ -93,7 +93,7 @@ class MeteredEngine:
         self, call: int, sampling: Sampling, n: int, purpose: str, settled: Settled | None
     ) -> AbstractContextManager[Hear | None]:
         """Where the reply goes while it is written, if it can be told and somebody reads along."""
-        if not self._trace.followed or "stream" not in self._engine.offers or not sampling.streams(n):
+        if "stream" not in self._engine.offers or not sampling.streams(n):
             return nullcontext()
         return self._trace.draft(call, purpose, settled)
 

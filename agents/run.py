@@ -37,10 +37,9 @@ class Run(Talk):
     """One question to one video with one engine under one budget.
 
     `span` is the part of the film that may be looked at, in seconds. `best` is the answer proposed so far. `index`
-    opens what is known of the film in words, which is done when it is wanted: without one, that is nothing at first,
-    and it is forgotten afterwards.
-    `purse` holds what runs have together. `follower` reads along while the model writes. `reader` and `detector` are
-    extras that some tools need.
+    opens what is known of the film in words, once that is wanted: without one, it is nothing at first, and forgotten
+    afterwards. `purse` holds what runs have together. `follower` reads along while the model writes. `reader` and
+    `detector` are extras that some tools need.
     """
 
     def __init__(

@@ -121,11 +121,6 @@ class Trace:
         self._calls += 1
         return self._calls
 
-    @property
-    def followed(self) -> bool:
-        """Whether somebody reads along while the model writes."""
-        return self._reader is not None
-
     @contextmanager
     def draft(self, call: int, purpose: str, settled: Settled | None = None) -> Iterator[Hear | None]:
         """Where the words of a call go while it is made; None if nobody reads them, or another's are being read."""

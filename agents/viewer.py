@@ -49,7 +49,7 @@ class Viewer:
         side = min(_CLOSEST, round(self._side / max(right - left, bottom - top)))
         seen = await look(self._video, moments, side)
         self._ledger.degrade(*seen.degraded)
-        name = "-".join(f"{edge:.4f}" for edge in box)
+        name = "-".join(map(repr, box))  # exactly: a key is never that of other pixels
         parts = (frame.cropped(left, top, right, bottom).resized(self._side) for frame in seen.frames)
         pictures = tuple(Picture(part, f"{self._video.id}:{part.time:.6f}:{self._side}:{name}") for part in parts)
         self._tell(pictures, began)

@@ -41,12 +41,8 @@ class TextFormatter(DefaultFormatter):
 
     def formatMessage(self, record: LogRecord) -> str:
         """The line."""
-        fields = _fields(record)
-        if not fields:
-            return super().formatMessage(record)
-        level = self.color_level_name(record.levelname, record.levelno) if self.use_colors else record.levelname
-        words = " ".join(f"{name}={value}" for name, value in fields.items())
-        return f"{level}:{' ' * (8 - len(record.levelname))} {record.message} {words}"
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        return f"{super().formatMessage(record)} {fields}".rstrip()
 
 
 class JsonFormatter(Formatter):

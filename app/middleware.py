@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from secrets import token_hex
 from time import monotonic
+from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
@@ -50,7 +50,7 @@ class Correlate:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else token_hex(16)
+        request_id = given if _ID.fullmatch(given) else uuid4().hex
         began = monotonic()
         scope.setdefault("state", {}).update(request_id=request_id, began=began)
         status, run_id = 0, None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from secrets import token_hex
 from typing import Any
+from uuid import uuid4
 
 from agents.answer import Answer
 from agents.run import Run
@@ -13,7 +13,7 @@ from app.schemas import AnswerResponse, Candidate, Captioning, Evidence, Report,
 
 def new_id() -> str:
     """A name for a run that nobody can guess."""
-    return f"run_{token_hex(16)}"
+    return f"run_{uuid4().hex}"
 
 
 def respond(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from math import log
 from random import Random
@@ -127,8 +128,8 @@ class OpenAIEngine:
 
     def scoped(self, tenant: str) -> OpenAIEngine:
         """The same engine for one tenant: what the server caches for it is found by no other."""
-        view = object.__new__(OpenAIEngine)
-        vars(view).update(vars(self), _tenant=self._host.tenant(tenant))
+        view = copy(self)
+        view._tenant = self._host.tenant(tenant)
         return view
 
     async def probe(self) -> None:

@@ -34,8 +34,8 @@ from app.telemetry.watching import Watcher
 
 _LOG = logging.getLogger("secondlook")
 _DAY = 24 * 3600.0
-_TURNS = 2
-"""Of the event loop, until who waits for a run has sent the answer on. What is sent back comes after them."""
+_TURNS_TO_ANSWER = 2
+"""Turns of the event loop until who waits for a run has sent its answer on. What a client sends back comes later."""
 _INSTANT = 0.001
 """Seconds for a run whose client has all but given up: enough to say so."""
 
@@ -196,7 +196,7 @@ class Runs:
         told = status == "completed" and not live.promised
         if told:
             live.end(status)
-            for _ in range(_TURNS):
+            for _ in range(_TURNS_TO_ANSWER):
                 await asyncio.sleep(0)
         self._watcher.ended(live, status, None if live.error is None else Failure.of(live.error).row.code)
         if live.recorded.is_set():

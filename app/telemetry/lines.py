@@ -67,7 +67,5 @@ class Lines:
 
 
 def _write(log: logging.Logger, level: int, message: str, **fields: Any) -> None:
-    """A line without the place in the code that writes it, which is always this one and takes long to find."""
     if log.isEnabledFor(level):
-        told = {name: value for name, value in fields.items() if value is not None}
-        log.handle(log.makeRecord(log.name, level, __file__, 0, message, (), None, extra={"fields": told}))
+        log.log(level, message, extra={"fields": {name: value for name, value in fields.items() if value is not None}})

@@ -47,7 +47,7 @@ def seeing(**options: float) -> ScriptedEngine:
 
 
 def run_with(video: Video, engine: ScriptedEngine, index: Index | None = None, **options: object) -> Run:
-    return Run(COLOURS, video, engine, index=index and (lambda: index), **options)  # type: ignore[arg-type]
+    return Run(COLOURS, video, engine, index=None if index is None else lambda: index, **options)  # type: ignore[arg-type]
 
 
 @dataclass

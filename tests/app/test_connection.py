@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
-from app.connection import Joiner
+import pytest
+
+from app.connection import Connection, Joiner
+from app.main import create_app
+from app.server import Server
+from app.settings import Settings
 
 HEAD, BODY = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n", b"body"
 
@@ -27,6 +33,9 @@ class Wire:
 
     def close(self) -> None:
         self.closed = True
+
+    def get_extra_info(self, name: str) -> None:
+        """Nothing is known of who is there."""
 
 
 def write(act: Callable[[Joiner, Wire], Awaitable[None]]) -> list[bytes]:
@@ -79,3 +88,17 @@ def test_nothing_is_written_to_who_has_left() -> None:
         await asyncio.sleep(0)
 
     assert write(act) == []
+
+
+@pytest.mark.anyio
+async def test_the_server_answers_in_one_piece(tmp_path: Path) -> None:
+    server = Server(create_app(Settings(data_dir=tmp_path)), lifespan="off", log_level="error")
+    server.config.load()
+    wire = Wire()
+    assert server.config.http_protocol_class is Connection
+    connection = Connection(config=server.config, server_state=server.server_state, app_state={})
+    connection.connection_made(cast("asyncio.Transport", wire))
+    connection.data_received(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+    await asyncio.gather(*server.server_state.tasks)
+    (piece,) = wire.pieces
+    assert piece.startswith(HEAD[:15]) and not piece.endswith(b"\r\n\r\n")

@@ -51,7 +51,8 @@ def test_nothing_is_left_of_building() -> None:
         assert not re.search(r"\bapt|\bgcc|build-essential|\bcurl|\bwget", rest)
         assert name != "ADD"
         if name == "RUN" and "install " in rest and "pip " in rest:
-            assert rest.startswith("--mount=type=cache,target=/root/.cache/pip ")
+            assert rest.startswith("--mount=type=cache,target=/var/cache/pip ")
+    assert "PIP_CACHE_DIR=/var/cache/pip" in value("base", "ENV")
 
 
 def test_no_address_of_a_registry_is_written_down() -> None:

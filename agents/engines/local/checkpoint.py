@@ -13,8 +13,9 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForImageTextToText
 from transformers.utils import logging
 
-from agents.engine import EngineError, Message, Picture, Prompt, labelled, pictures_of
+from agents.engine import EngineError, Message, Picture, Prompt, pictures_of
 from agents.engines.local.processor import load_processor
+from agents.prompts import label
 from tools.frame import Frame, ladder
 
 _USUAL_SIDE = 448  # pixels; for models that take pictures of any size
@@ -72,8 +73,8 @@ class Checkpoint:
         Words that look like the model's control tokens are read as plain words.
         """
         turns = [
-            {"role": message.role, "content": [_content(part) for part in message.parts]}
-            for message in labelled(prompt)
+            {"role": message.role, "content": [_content(part) for part in _labelled(message.parts)]}
+            for message in prompt
         ]
         try:
             inputs = self.processor.apply_chat_template(
@@ -123,6 +124,12 @@ class Checkpoint:
         shown: Prompt = (Message("user", (Picture(frame, "blank"), "\n?")),)
         bare: Prompt = (Message("user", ("\n?",)),)
         return int(self.encode(shown)["input_ids"].shape[1] - self.encode(bare)["input_ids"].shape[1])
+
+
+def _labelled(parts: Sequence[str | Picture]) -> list[str | Picture]:
+    """Each picture after the words for its second."""
+    shown = ((part,) if isinstance(part, str) else (label(part.time), part) for part in parts)
+    return [each for pair in shown for each in pair]
 
 
 def _content(part: str | Picture) -> dict[str, Any]:

@@ -25,9 +25,9 @@ CROWD = 16  # callers at once
 ROUNDS = 4  # each way, in turn
 SLOW_ROUNDS = 2
 A_ROUND = 96  # calls
+STRATEGY = {"name": "chain_of_thought", "frames": 32, "max_tokens": 64}
 _COMPLETIONS = "/v1/chat/completions"
 _JSON = {"content-type": "application/json"}
-STRATEGY = {"name": "chain_of_thought", "frames": 32, "max_tokens": 64}
 
 Call = Callable[[int], Awaitable[object]]
 
