@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from agents.answer import Manner
-from agents.prompts import label
+from agents.engines.base import AnswerFormat
+from agents.prompts.questions import frame_label
 
 Packing = Literal["images", "video"]
 
@@ -86,7 +86,7 @@ class Profile(_Part):
     side: Annotated[int, Field(ge=16)] = 448
     least_side: Annotated[int, Field(ge=16)] = 448
     label: str = ""
-    manner: Manner = "letter"
+    manner: AnswerFormat = "letter"
     context: int | None = Field(default=None, ge=256)
     processor: dict[str, Any] = {}
     tool_parser: str | None = None
@@ -123,7 +123,7 @@ class Profile(_Part):
 
     def words(self, seconds: float) -> str:
         """The words before a frame that is sent as a picture."""
-        return self.label.format(seconds=seconds) if self.label else label(seconds)
+        return self.label.format(seconds=seconds) if self.label else frame_label(seconds)
 
     def fits(self, name: str) -> bool:
         """Whether a model of this name is one of the family."""

@@ -1,33 +1,54 @@
-"""The catalogue as cards: what a newcomer reads to choose a strategy."""
+"""The catalogue of strategies and presets, as the API and the command line list it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
-from agents.engine import Offer
-from agents.manual import summary
-from agents.presets import Catalogue, Preset
-from agents.strategies import PROGRAMS
-from agents.strategy import Strategy
-from app.cards import StrategyCard
+from pydantic import BaseModel, Field
+
+from agents.engines.base import Capability
+from agents.presets import Catalogue, StrategyPreset, strategy_summary
+from agents.strategies import STRATEGIES
+from agents.strategies.base import Strategy
 
 
-def cards(catalogue: Catalogue, offers: Iterable[Offer] | None = None) -> list[StrategyCard]:
+class StrategyCard(BaseModel):
+    """A name that requests may use, and all there is to know about it."""
+
+    name: str
+    program: str = Field(description="The program behind it; its own name unless it is a preset.")
+    summary: str
+    description: str
+    papers: list[str] = Field(description="arXiv numbers.")
+    fidelity: str | None = Field(description="For presets: how close to the paper.")
+    needs: list[str] = Field(description="What the engine must offer.")
+    fits: bool | None = Field(description="Whether the engine that is loaded offers that; null if unknown.")
+    parameters: dict[str, Any] = Field(description="JSON schema of its parameters, with its defaults.")
+
+
+class StrategyList(BaseModel):
+    """All names that requests may use."""
+
+    object: Literal["list"] = "list"
+    data: list[StrategyCard]
+
+
+def strategy_cards(catalogue: Catalogue, offers: Iterable[Capability] | None = None) -> list[StrategyCard]:
     """One card for each name. Without an engine's offers, whether it fits is unknown."""
     offered = None if offers is None else frozenset(offers)
     return [_card(catalogue, name, offered) for name in catalogue.names]
 
 
-def _card(catalogue: Catalogue, name: str, offers: frozenset[Offer] | None) -> StrategyCard:
+def _card(catalogue: Catalogue, name: str, offers: frozenset[Capability] | None) -> StrategyCard:
     strategy = catalogue.resolve(name)
-    program = PROGRAMS[strategy.name]
+    program = STRATEGIES[strategy.name]
     preset = catalogue.presets.get(name)
     needs = strategy.requires()
     return StrategyCard(
         name=name,
         program=strategy.name,
-        summary=preset.summary if preset else summary(name),
+        summary=preset.summary if preset else strategy_summary(name),
         description=program.manual(),
         papers=_papers(program, preset),
         fidelity=preset.fidelity if preset else None,
@@ -37,11 +58,11 @@ def _card(catalogue: Catalogue, name: str, offers: frozenset[Offer] | None) -> S
     )
 
 
-def _papers(program: type[Strategy], preset: Preset | None) -> list[str]:
+def _papers(program: type[Strategy], preset: StrategyPreset | None) -> list[str]:
     return [preset.paper] if preset else list(dict.fromkeys(program.papers()))
 
 
-def _parameters(name: str, strategy: Strategy, preset: Preset | None) -> dict[str, Any]:
+def _parameters(name: str, strategy: Strategy, preset: StrategyPreset | None) -> dict[str, Any]:
     """The JSON schema of the program, with the preset's name and values as the defaults."""
     schema = type(strategy).model_json_schema()
     if preset is None:

@@ -7,13 +7,13 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from agents.strategy import Extra, Strategy
+from agents.strategies.base import Extra, Strategy
 from app.errors import BadRequest, Misconfigured
 from app.settings import Settings
-from tools.ocr import reader
-from tools.scene import Detector, TextReader
+from tools.builtin.ocr import default_text_reader
+from tools.context import Detector, TextReader
 
-_WANTED: dict[Extra, str] = {
+_HOW_TO_ENABLE: dict[Extra, str] = {
     "ocr": "nothing here reads writing: its operator must install RapidOCR or set SECONDLOOK_READER",
     "detect": "nothing here finds things by name: its operator must set SECONDLOOK_DETECTOR",
 }
@@ -30,8 +30,8 @@ class Extras:
     def of(cls, settings: Settings) -> Extras:
         """Those that the settings name, else what is installed. Raises Misconfigured."""
         return cls(
-            reader=_made("reader", settings.reader) if settings.reader else reader(),
-            detector=_made("detector", settings.detector) if settings.detector else None,
+            reader=_load("reader", settings.reader) if settings.reader else default_text_reader(),
+            detector=_load("detector", settings.detector) if settings.detector else None,
         )
 
     def check(self, strategy: Strategy) -> None:
@@ -39,15 +39,15 @@ class Extras:
         have = {"ocr": self.reader, "detect": self.detector}
         if missing := sorted(name for name in strategy.extras() if have[name] is None):
             raise BadRequest(
-                f"strategy.tools: {missing[0]}: {_WANTED[missing[0]]}.",
+                f"strategy.tools: {missing[0]}: {_HOW_TO_ENABLE[missing[0]]}.",
                 param="strategy.tools",
                 code="tool_not_installed",
             )
 
 
-def _made(setting: str, place: str) -> Any:
+def _load(setting: str, place: str) -> Any:
     """What a function returns that is named as module:function."""
-    wrong = partial(_wrong, setting, place)
+    wrong = partial(_misconfigured, setting, place)
     module, colon, name = place.partition(":")
     if not colon:
         raise wrong("write it as module:function")
@@ -58,5 +58,5 @@ def _made(setting: str, place: str) -> Any:
     return make()
 
 
-def _wrong(setting: str, place: str, why: str) -> Misconfigured:
+def _misconfigured(setting: str, place: str, why: str) -> Misconfigured:
     return Misconfigured(f"SECONDLOOK_{setting.upper()}={place}: {why}.")

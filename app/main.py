@@ -13,25 +13,24 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from agents.engine import Engine
-from app.auth import PUBLIC, Authenticate
+from agents.engines.base import Engine
+from app import routes as metrics
 from app.chat import routes as chat
-from app.chat.job import ChatJob
-from app.errors import Failure, WrongType
+from app.chat.request import ChatJob
+from app.errors import ErrorDetail, UnsupportedMediaType
 from app.files import routes as files
 from app.indexes import routes as indexes
-from app.middleware import BodyLimit, Correlate, noted
+from app.middleware import PUBLIC_PATHS, AuthMiddleware, BodyLimitMiddleware, RequestIdMiddleware, note_error_code
 from app.routes import public, router
 from app.runs import routes as runs
-from app.runs.job import AnswerJob
+from app.runs.run import AnswerJob
 from app.service import Service
 from app.settings import Settings
-from app.telemetry import routes as metrics
-from app.telemetry.watching import Tracing
+from app.telemetry.observers import Tracing
 
-QUESTIONS = (AnswerJob.endpoint, ChatJob.endpoint)
+QUESTION_PATHS = (AnswerJob.endpoint, ChatJob.endpoint)
 """Where media may come with the question."""
-_ROUTERS = (runs.router, chat.router, router, files.router, indexes.router, metrics.router, public)
+_ROUTERS = (runs.router, chat.router, router, files.router, indexes.router, metrics.metrics_router, public)
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
@@ -54,18 +53,20 @@ def create_app(settings: Settings, engine: Engine | None = None, tracing: Tracin
         lifespan=lifespan,
         middleware=[
             *spans,
-            Middleware(Correlate, tell=service.telemetry.over),
+            Middleware(RequestIdMiddleware, tell=service.telemetry.over),
             Middleware(
-                Authenticate, keys=service.keys, public=PUBLIC | ({"/metrics"} if settings.open_metrics else set())
+                AuthMiddleware,
+                keys=service.keys,
+                public=PUBLIC_PATHS | ({"/metrics"} if settings.open_metrics else set()),
             ),
             Middleware(
-                BodyLimit,
+                BodyLimitMiddleware,
                 limit=settings.max_body_bytes,
-                larger=dict.fromkeys(QUESTIONS, settings.max_question_bytes),
-                streaming=files.UPLOAD,
+                larger=dict.fromkeys(QUESTION_PATHS, settings.max_question_bytes),
+                streaming=files.UPLOAD_ROUTE,
             ),
         ],
-        exception_handlers={HTTPException: _failed, RequestValidationError: _invalid},
+        exception_handlers={HTTPException: _http_error, RequestValidationError: _validation_error},
     )
     app.state.service = service
     # Including them would build all their routes anew, at the first request of every app. Questions come first.
@@ -73,15 +74,15 @@ def create_app(settings: Settings, engine: Engine | None = None, tracing: Tracin
     return app
 
 
-async def _failed(request: Request, error: Exception) -> JSONResponse:
-    failure = noted(request.scope, Failure.of(error))
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    failure = note_error_code(request.scope, ErrorDetail.of(error))
     response = JSONResponse(failure.body, failure.row.status, failure.headers)
     if failure.row.status == 405:
-        response.headers["allow"] = ", ".join(_allowed(request))
+        response.headers["allow"] = ", ".join(_allowed_methods(request))
     return response
 
 
-def _allowed(request: Request) -> list[str]:
+def _allowed_methods(request: Request) -> list[str]:
     """What may be done at a path. Starlette names only the methods of the first route that has this path."""
     routes = request.app.routes
     return [each for each in _METHODS if any(_is_for({**request.scope, "method": each}, route) for route in routes)]
@@ -91,8 +92,8 @@ def _is_for(scope: Scope, route: BaseRoute) -> bool:
     return route.matches(scope)[0] is Match.FULL
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _validation_error(request: Request, error: Exception) -> JSONResponse:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method == "POST" and kind != "application/json":
-        error = WrongType(f"Send JSON, as application/json, not {kind or 'a body without a type'}.")
-    return await _failed(request, error)
+        error = UnsupportedMediaType(f"Send JSON, as application/json, not {kind or 'a body without a type'}.")
+    return await _http_error(request, error)

@@ -1,10 +1,12 @@
-"""What happens to every request before its route: an id, one place for errors, a bound on its body."""
+"""ASGI middleware that every request passes: request ids and errors, authentication, body limits."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
+from ipaddress import ip_address
 from time import monotonic
 from uuid import uuid4
 
@@ -12,36 +14,39 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BUG, Failure, TooLarge
+from app.access.caller import LOCAL
+from app.access.keys import KeyStore
+from app.access.quotas import RateLimiter
+from app.errors import INTERNAL_ERROR, ErrorDetail, Forbidden, TooLarge, Unauthorized
 
 _LOG = logging.getLogger("secondlook")
-_GONE = 499
+_CLIENT_CLOSED_REQUEST = 499
 """Status of a request whose client left before there was any."""
-Tell = Callable[[Scope, int, float, str | None], None]
-_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+OnRequestEnd = Callable[[Scope, int, float, str | None], None]
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
-def observe(error: BaseException, request_id: str) -> Failure:
+def describe_error(error: BaseException, request_id: str) -> ErrorDetail:
     """What to tell the client about an exception; our own bugs go to the log, here and only here."""
-    failure = Failure.of(error)
-    if failure.row is BUG:
+    failure = ErrorDetail.of(error)
+    if failure.row is INTERNAL_ERROR:
         _LOG.error("unexpected error in request %s", request_id, exc_info=error)
     return failure
 
 
-def noted(scope: Scope, failure: Failure) -> Failure:
+def note_error_code(scope: Scope, failure: ErrorDetail) -> ErrorDetail:
     """The same failure, remembered as what became of a request."""
     scope["state"]["error"] = failure.row.code
     return failure
 
 
-class Correlate:
+class RequestIdMiddleware:
     """Gives every request an id that its response repeats, and every exception its error object.
 
     `tell` hears of each request when it is over: its scope, status, seconds, and the id of its run if there is one.
     """
 
-    def __init__(self, app: ASGIApp, tell: Tell | None = None) -> None:
+    def __init__(self, app: ASGIApp, tell: OnRequestEnd | None = None) -> None:
         self._app = app
         self._tell = tell
 
@@ -50,7 +55,7 @@ class Correlate:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _ID.fullmatch(given) else uuid4().hex
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         began = monotonic()
         scope.setdefault("state", {}).update(request_id=request_id, began=began)
         status, run_id = 0, None
@@ -68,15 +73,15 @@ class Correlate:
         except Exception as error:
             if status:
                 raise
-            failure = noted(scope, observe(error, request_id))
+            failure = note_error_code(scope, describe_error(error, request_id))
             response = JSONResponse(failure.body, failure.row.status, failure.headers)
             await response(scope, receive, tagged)
         finally:
             if self._tell is not None:
-                self._tell(scope, status or _GONE, monotonic() - began, run_id)
+                self._tell(scope, status or _CLIENT_CLOSED_REQUEST, monotonic() - began, run_id)
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """Reads bodies whole before their route, up to a limit. One route is left out: it streams its own.
 
     `larger`: limits of paths that may read more, in bytes.
@@ -98,14 +103,14 @@ class BodyLimit:
 
     async def _whole(self, headers: Headers, receive: Receive, limit: int) -> Receive:
         declared = headers.get("content-length", "")
-        check_body(int(declared) if declared.isdecimal() else 0, limit)
+        check_body_size(int(declared) if declared.isdecimal() else 0, limit)
         body, more = bytearray(), True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 break
             body += message.get("body", b"")
-            check_body(len(body), limit)
+            check_body_size(len(body), limit)
             more = message.get("more_body", False)
         first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
@@ -115,7 +120,63 @@ class BodyLimit:
         return replay
 
 
-def check_body(size: int, limit: int) -> None:
+def check_body_size(size: int, limit: int) -> None:
     """Raise TooLarge if a request has more bytes than the limit."""
     if size > limit:
         raise TooLarge(f"The request is larger than {limit} bytes, the most that this service reads.")
+
+
+PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+"""What needs no key: whether the service lives, and how to talk to it."""
+_BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
+
+
+class AuthMiddleware:
+    """Puts the caller into the request's state. Every path is closed, routed or not, unless it is public.
+
+    Without keys, only this machine is answered, under its own name: neither another host nor a web page whose domain
+    was pointed at loopback.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyStore, public: Collection[str] = PUBLIC_PATHS) -> None:
+        self._app = app
+        self._keys = keys
+        self._public = frozenset(public)
+        self._rate = RateLimiter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in self._public:
+            caller = await self._keys.caller(_bearer_token(Headers(scope=scope).get("authorization")))
+            if caller.key == LOCAL.key:
+                _check_local(scope)
+            self._rate.count(caller)
+            scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+@lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches this name or address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _bearer_token(header: str | None) -> str | None:
+    if header is None:
+        return None
+    match = _BEARER.fullmatch(header)
+    if match is None:
+        raise Unauthorized("The header must be: Authorization: Bearer KEY.")
+    return match[1]
+
+
+def _check_local(scope: Scope) -> None:
+    peer = scope.get("client")
+    if peer and not is_loopback(peer[0]):
+        raise Unauthorized("This service has no API keys, so it answers on its own machine only.", code="no_keys")
+    host = Headers(scope=scope).get("host", "localhost")
+    name = re.sub(r":\d*$", "", host).strip("[]")
+    if not is_loopback(name):
+        raise Forbidden("Without API keys this service answers to the name localhost only.", code="foreign_host")

@@ -1,23 +1,47 @@
-"""The routes that tell what there is: strategies, health."""
+"""Routes about the service itself: strategies, health, readiness, metrics."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated, Literal
 
-from app.caller import Known
-from app.cards import Health, StrategyList
-from app.catalog import cards
-from app.reply import FAILED, errors
-from app.service import At
+from fastapi import APIRouter, Header, Response
+from pydantic import BaseModel
 
-router = APIRouter(responses=FAILED | errors(401, 403, 429), dependencies=[Known])
-public = APIRouter(responses=FAILED)
+from app.catalog import StrategyList, strategy_cards
+from app.dependencies import RequireKey, RequireMetrics, ServiceDep
+from app.errors import ERROR_RESPONSE, Responses, error_responses
+
+metrics_router = APIRouter(responses=ERROR_RESPONSE | error_responses(401, 403, 429), dependencies=[RequireMetrics])
+_METRICS_RESPONSE: Responses = {
+    200: {
+        "description": "Prometheus's text, or OpenMetrics where it is accepted.",
+        "content": {kind: {"schema": {"type": "string"}} for kind in ("text/plain", "application/openmetrics-text")},
+    }
+}
 
 
-@router.get("/v1/strategies", responses=errors(503))
-def strategies(at: At) -> StrategyList:
+@metrics_router.get("/metrics", response_class=Response, responses=_METRICS_RESPONSE)
+async def metrics(at: ServiceDep, accept: Annotated[str | None, Header()] = None) -> Response:
+    """The service in numbers. Needs a key with the scope `metrics`, unless the operator opened it to all."""
+    page, kind = await at.telemetry.page(accept)
+    return Response(page, headers={"content-type": kind})
+
+
+class Health(BaseModel):
+    """That the process lives, or that it is ready."""
+
+    status: Literal["ok", "ready"]
+    model: str | None = None
+
+
+router = APIRouter(responses=ERROR_RESPONSE | error_responses(401, 403, 429), dependencies=[RequireKey])
+public = APIRouter(responses=ERROR_RESPONSE)
+
+
+@router.get("/v1/strategies", responses=error_responses(503))
+def strategies(at: ServiceDep) -> StrategyList:
     """All strategies by name: what each does, whose idea it is, and its parameters."""
-    return StrategyList(data=cards(at.catalogue, at.engine.offers))
+    return StrategyList(data=strategy_cards(at.catalogue, at.engine.offers))
 
 
 @public.get("/health", response_model_exclude_none=True)
@@ -26,8 +50,8 @@ def health() -> Health:
     return Health(status="ok")
 
 
-@public.get("/ready", responses=errors(503))
-def ready(at: At) -> Health:
+@public.get("/ready", responses=error_responses(503))
+def ready(at: ServiceDep) -> Health:
     """Whether questions can be answered."""
     at.gate.check_open()
     return Health(status="ready", model=at.engine.model)

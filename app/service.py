@@ -1,50 +1,69 @@
-"""What lives as long as the process: the engine, the videos, the catalogue, the gate."""
+"""Everything that lives as long as the process: engine, database, files, videos, runs, indexes, telemetry."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
 
-from fastapi import Depends, Request
-
-from agents.engine import Engine, EngineError
+from agents.engines.base import Engine, EngineError, RequestObserver
+from agents.engines.registry import open_engine
 from agents.presets import Catalogue
-from app.answers import Answers
-from app.chat.job import ChatJob
-from app.decoding import at_work, decoder_for
+from app.access.keys import KeyStore
+from app.answers.service import AnswerService
+from app.chat.request import ChatJob
+from app.db.session import Database
 from app.errors import NotReady
 from app.extras import Extras
-from app.fetch.fetched import Fetched, Keeping
-from app.fetch.origin import Bounds, Origin
-from app.fetch.policy import Policy
-from app.files.blobs import Blobs
-from app.files.incoming import Incoming
-from app.files.library import Library
-from app.files.shelf import open_shelf
-from app.gate import Gate
-from app.indexes.builds import Builds
-from app.indexes.face import Face
-from app.indexes.indexes import Indexes
-from app.keys import Keys
-from app.loading import opened
-from app.records import Records
-from app.runs.history import History
-from app.runs.job import AnswerJob, Job
-from app.runs.runs import Runs
+from app.fetch.cache import FetchCache, FetchCacheLimits
+from app.fetch.client import FetchClient, FetchLimits
+from app.fetch.policy import FetchPolicy
+from app.files.blobs import BlobStore, open_blob_backend
+from app.files.store import FileStore
+from app.files.upload import UploadSpool
+from app.indexes.builds import BuildQueue
+from app.indexes.manager import IndexManager
+from app.indexes.service import IndexService
+from app.runs.manager import RunManager
+from app.runs.queue import FairQueue
+from app.runs.repository import RunReader
+from app.runs.run import AnswerJob, Job
 from app.settings import Settings
-from app.sweeper import sweep
-from app.telemetry.telemetry import Telemetry
-from app.telemetry.tracing import tracing_of
-from app.telemetry.watching import Tracing
-from app.videos import Videos
-from tools.sandbox import Sandbox
+from app.telemetry.observers import Tracing
+from app.telemetry.telemetry import Telemetry, make_tracing
+from app.videos import VideoLoader, decoder_running, make_decoder
+from tools.sandbox.client import Sandbox
+
+
+@asynccontextmanager
+async def running_engine(settings: Settings, watch: RequestObserver | None = None) -> AsyncIterator[Engine]:
+    """The engine, closed at the end. Raises EngineError."""
+    key = settings.engine_key.get_secret_value() if settings.engine_key else None
+    engine = await asyncio.to_thread(open_engine, settings.engine, api_key=key, watch=watch)
+    try:
+        await engine.probe()
+        yield engine
+    finally:
+        await engine.close()
+
+
+_LOG = logging.getLogger("secondlook")
+
+
+async def run_periodically(seconds: float, *works: Callable[[], Awaitable[None]]) -> None:
+    """Do some works, one after another, now and then every so many seconds. What fails is logged and tried again."""
+    while True:
+        for work in works:
+            try:
+                await work()
+            except Exception:
+                _LOG.exception("sweeping failed")
+        await asyncio.sleep(seconds)
+
 
 _TIDY_SECONDS = 3600.0
-_LOG = logging.getLogger("secondlook")
 
 
 class Service:
@@ -52,26 +71,26 @@ class Service:
 
     def __init__(self, settings: Settings, engine: Engine | None = None, tracing: Tracing | None = None) -> None:
         self.settings = settings
-        self.tracing = tracing or tracing_of(settings, lambda: self._engine.model if self._engine else "unknown")
+        self.tracing = tracing or make_tracing(settings, lambda: self._engine.model if self._engine else "unknown")
         self.catalogue = Catalogue.load()
         for name in (settings.strategy, settings.open_strategy):
             self.catalogue.resolve(name)
-        self.records = Records(settings.records_url)
+        self.records = Database(settings.records_url)
         secret = settings.api_key.get_secret_value() if settings.api_key else None
-        self.keys = Keys(self.records, settings.quota, secret, trust=settings.key_seconds)
-        self.decoder = decoder_for(settings)
+        self.keys = KeyStore(self.records, settings.quota, secret, trust=settings.key_seconds)
+        self.decoder = make_decoder(settings)
         self._extras = Extras.of(settings)
-        self.library = _library(settings, self.records)
-        self.fetched = _fetched(settings)
-        self.videos = Videos(settings, self.decoder, self.library, self.fetched)
-        self.gate = Gate(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
-        self._indexes = Indexes(settings)
-        self._builds = Builds(settings, self._indexes, self.videos, self.records, lambda: self.engine)
-        self.indexes = Face(self._indexes, self._builds, self.videos, lambda: self.engine)
+        self.library = _file_store(settings, self.records)
+        self.fetched = _fetch_cache(settings)
+        self.videos = VideoLoader(settings, self.decoder, self.library, self.fetched)
+        self.gate = FairQueue(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
+        self._indexes = IndexManager(settings)
+        self._builds = BuildQueue(settings, self._indexes, self.videos, self.records, lambda: self.engine)
+        self.indexes = IndexService(self._indexes, self._builds, self.videos, lambda: self.engine)
         self.telemetry = _telemetry(self)
-        self.runs = Runs(settings, self.records, self.gate, lambda: self.answers, self.telemetry.watchers)
+        self.runs = RunManager(settings, self.records, self.gate, lambda: self.answers, self.telemetry.watchers)
         kinds: list[type[Job]] = [AnswerJob, ChatJob]
-        self.history = History(self.records, self.runs.book, self.runs.live, {kind.endpoint: kind for kind in kinds})
+        self.history = RunReader(self.records, self.runs.book, self.runs.live, {kind.endpoint: kind for kind in kinds})
         self.started = int(time.time())
         self._engine = engine
         self._problem: str | None = None
@@ -88,19 +107,19 @@ class Service:
         return self._engine
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> AnswerService:
         """The path from requests to answers. Raises NotReady."""
-        return Answers(self.settings, self.catalogue, self.videos, self.engine, self._indexes, self._extras)
+        return AnswerService(self.settings, self.catalogue, self.videos, self.engine, self._indexes, self._extras)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the records; load the engine in the background, unless one was given, and close it at the end."""
         await asyncio.to_thread(self.records.open)
-        often = sweep(self.settings.sweep_seconds, self.library.sweep, self.runs.sweep, self.fetched.sweep)
-        seldom = sweep(_TIDY_SECONDS, self.library.tidy, lambda: self._indexes.sweep(self.library))
+        often = run_periodically(self.settings.sweep_seconds, self.library.sweep, self.runs.sweep, self.fetched.sweep)
+        seldom = run_periodically(_TIDY_SECONDS, self.library.tidy, lambda: self._indexes.sweep(self.library))
         tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, seldom)]
         try:
-            async with at_work(self.decoder, self.settings), self._at_work():
+            async with decoder_running(self.decoder, self.settings), self._at_work():
                 yield
         finally:
             for task in tasks:
@@ -127,7 +146,7 @@ class Service:
         while self._engine is None:
             began = time.monotonic()
             try:
-                async with opened(self.settings, self.telemetry) as engine:
+                async with running_engine(self.settings, self.telemetry) as engine:
                     self._engine = engine
                     await asyncio.Event().wait()
             except EngineError as error:
@@ -164,36 +183,31 @@ def _telemetry(service: Service) -> Telemetry:
     return Telemetry(service.records, gauges, counters, service.tracing)
 
 
-def _library(settings: Settings, records: Records) -> Library:
-    shelf = open_shelf(settings.blobs, settings.data_dir / "videos")
-    blobs = Blobs(shelf, settings.data_dir / "cache", settings.blob_cache_bytes)
-    incoming = Incoming(settings.data_dir / "incoming", settings.min_free_bytes)
-    return Library(records, blobs, incoming, settings.max_upload_bytes)
+def _file_store(settings: Settings, records: Database) -> FileStore:
+    shelf = open_blob_backend(settings.blobs, settings.data_dir / "videos")
+    blobs = BlobStore(shelf, settings.data_dir / "cache", settings.blob_cache_bytes)
+    incoming = UploadSpool(settings.data_dir / "incoming", settings.min_free_bytes)
+    return FileStore(records, blobs, incoming, settings.max_upload_bytes)
 
 
-def _fetched(settings: Settings) -> Fetched:
-    policy = Policy(settings.fetch_ports, settings.fetch_domains, settings.fetch_private, enabled=settings.fetch)
-    bounds = Bounds(
+def _fetch_cache(settings: Settings) -> FetchCache:
+    policy = FetchPolicy(settings.fetch_ports, settings.fetch_domains, settings.fetch_private, enabled=settings.fetch)
+    bounds = FetchLimits(
         bytes=settings.max_upload_bytes,
         redirects=settings.fetch_redirects,
         seconds=settings.fetch_seconds,
         idle_seconds=settings.fetch_idle_seconds,
         connections=settings.max_fetches,
     )
-    keeping = Keeping(
+    keeping = FetchCacheLimits(
         bytes=settings.fetch_cache_bytes,
         fresh=settings.fetch_fresh_seconds,
         kept=settings.fetch_kept_seconds,
         data_bytes=settings.max_data_bytes,
     )
-    return Fetched(Origin(policy, bounds), Incoming(settings.data_dir / "fetched", settings.min_free_bytes), keeping)
+    return FetchCache(
+        FetchClient(policy, bounds), UploadSpool(settings.data_dir / "fetched", settings.min_free_bytes), keeping
+    )
 
 
-async def _service(request: Request) -> Service:
-    """FastAPI would call a plain function in a thread, which on a busy machine costs more than the answer."""
-    service: Service = request.app.state.service
-    return service
-
-
-At = Annotated[Service, Depends(_service)]
 """The service, for routes."""

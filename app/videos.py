@@ -1,70 +1,115 @@
-"""Where videos are: among the files of the caller's tenant, or in one directory of the operator's."""
+"""Opens the video of a request: an uploaded file, a path, a URL or single pictures."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from threading import Event, Lock
 from urllib.parse import unquote, urlsplit
 
-from app.caller import Caller
-from app.errors import BadRequest, Forbidden, Missing, Refused
-from app.fetch.fetched import Fetched
-from app.files.library import Library
-from app.pictures import Pictures
-from app.schemas import Source
+from app.access.caller import Caller
+from app.answers.schemas import PictureInput, VideoInput
+from app.errors import ApiError, BadRequest, Forbidden, NotFound, TooLarge
+from app.fetch.cache import FetchCache
+from app.fetch.policy import IMAGE_TYPES, decode_data_url
+from app.files.store import FileStore
 from app.settings import Settings
-from tools.cache import FrameCache
-from tools.decoders import Decoder
-from tools.film import Info, stamp
-from tools.footage import Footage
-from tools.video import Video
+from tools.sandbox.client import Sandbox
+from tools.video.cache import FrameCache
+from tools.video.decoders import Decoder, InProcessDecoder
+from tools.video.image_sequence import ImageSequence
+from tools.video.probe import VideoMetadata, file_stamp
+from tools.video.source import VideoSource
+from tools.video.video import Video
+
+HoldUrl = Callable[[str, str], AbstractAsyncContextManager[Path]]
+"""The content of a URL as a file, for a tenant, while it is held."""
+_PARAM = "video.pictures"
 
 
-class Videos:
+class PictureLoader:
+    """Opens given pictures. Without `hold`, only those that are written out in data: URLs."""
+
+    def __init__(self, settings: Settings, decoder: Decoder, cache: FrameCache, hold: HoldUrl | None = None) -> None:
+        self._settings = settings
+        self._decoder = decoder
+        self._cache = cache
+        self._hold = hold
+
+    async def open(self, stills: Sequence[PictureInput], tenant: str) -> ImageSequence:
+        """All of them in order. Raises BadVideo, BadRequest, and what fetching raises."""
+        most = self._settings.max_pictures
+        if len(stills) > most:
+            raise BadRequest(f"{len(stills)} pictures are more than {most}, the most that are taken.", param=_PARAM)
+        pictures: list[bytes] = []
+        for still in stills:
+            pictures.append(await self._content(still.url, tenant))
+            if sum(map(len, pictures)) > self._settings.max_question_bytes:
+                largest = self._settings.max_question_bytes
+                raise TooLarge(f"The pictures have more than {largest} bytes in all, the most.", param=_PARAM)
+        times = [still.time for still in stills if still.time is not None]
+        limits, decoder = self._settings.limits, self._decoder
+        return await asyncio.to_thread(
+            ImageSequence.open, pictures, times or None, cache=self._cache, limits=limits, decoder=decoder
+        )
+
+    async def _content(self, url: str, tenant: str) -> bytes:
+        if url[:5].lower() == "data:":
+            return await asyncio.to_thread(decode_data_url, url, self._settings.max_question_bytes, IMAGE_TYPES)
+        if self._hold is None:
+            raise BadRequest("Send pictures as data: URLs.", param=_PARAM, code="unsupported")
+        async with self._hold(url, tenant) as path:
+            if path.stat().st_size > self._settings.max_data_bytes:
+                raise TooLarge(f"A picture is larger than {self._settings.max_data_bytes} bytes.", param=_PARAM)
+            return await asyncio.to_thread(path.read_bytes)
+
+
+class VideoLoader:
     """Opens videos. Without a library and what was fetched, those of the operator's directory only."""
 
     def __init__(
         self,
         settings: Settings,
         decoder: Decoder,
-        library: Library | None = None,
-        fetched: Fetched | None = None,
+        library: FileStore | None = None,
+        fetched: FetchCache | None = None,
     ) -> None:
         self._settings = settings
         self._decoder = decoder
         self._library = library
         self._fetched = fetched
         self.cache = FrameCache(settings.cache_bytes)
-        self._pictures = Pictures(settings, decoder, self.cache, fetched.hold if fetched else None)
+        self._pictures = PictureLoader(settings, decoder, self.cache, fetched.hold if fetched else None)
         self._known: OrderedDict[tuple[Path, tuple[int, int]], Video] = OrderedDict()
         self._lock = Lock()
 
-    async def probe(self, path: Path) -> Info:
+    async def probe(self, path: Path) -> VideoMetadata:
         """Facts about the film in a file that is not kept yet. Raises BadVideo."""
-        return (await _while_awaited(self._read, path)).info
+        return (await _open_while_awaited(self._read, path)).info
 
     @asynccontextmanager
-    async def open(self, source: Source, caller: Caller) -> AsyncIterator[Footage]:
+    async def open(self, source: VideoInput, caller: Caller) -> AsyncIterator[VideoSource]:
         """Hold the video that a request names. Raises BadVideo, BadRequest, and what holding files raises."""
         if source.pictures is not None:
             yield await self._pictures.open(source.pictures, caller.tenant)
             return
         async with self._located(source, caller) as path:
-            yield self._recall(path) or await _while_awaited(self._open, path)
+            yield self._recall(path) or await _open_while_awaited(self._open, path)
 
     @asynccontextmanager
-    async def _located(self, source: Source, caller: Caller) -> AsyncIterator[Path]:
+    async def _located(self, source: VideoInput, caller: Caller) -> AsyncIterator[Path]:
         if source.url is not None:
             async with self._at(source.url, source.uuid, caller) as path:
                 yield path
         elif source.file is None:
             yield self._allowed(source.path or "")
         elif self._library is None:
-            raise Missing("There are no uploaded files here.", param="video")
+            raise NotFound("There are no uploaded files here.", param="video")
         else:
             async with self._library.hold(source.file, caller) as path:
                 yield path
@@ -72,28 +117,28 @@ class Videos:
     @asynccontextmanager
     async def _at(self, url: str, uuid: str | None, caller: Caller) -> AsyncIterator[Path]:
         if url[:5].lower() == "file:":
-            yield self._allowed(_path(url))
+            yield self._allowed(_file_url_path(url))
         elif self._fetched is None:
             raise BadRequest("URLs cannot be fetched here.", param="video.url", code="unsupported")
         else:
             async with AsyncExitStack() as stack:
                 try:
                     path = await stack.enter_async_context(self._fetched.hold(url, caller.tenant, uuid))
-                except Refused as refusal:
+                except ApiError as refusal:
                     refusal.param = refusal.param or "video.url"
                     raise
                 yield path
 
     def _recall(self, path: Path) -> Video | None:
         """A video that is known already. The stamp makes a file that changed another one."""
-        key = path, stamp(path)
+        key = path, file_stamp(path)
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
             return self._known.get(key)
 
     def _open(self, path: Path, stop: Event) -> Video:
-        key = path, stamp(path)
+        key = path, file_stamp(path)
         video = self._read(path, stop)
         with self._lock:
             self._known[key] = video
@@ -120,11 +165,11 @@ class Videos:
         if not inside:
             raise Forbidden("This path leads out of the directory that the operator has allowed.", param="video.path")
         if not there:
-            raise Missing(f"There is no video at {given}.", param="video.path")
+            raise NotFound(f"There is no video at {given}.", param="video.path")
         return path
 
 
-async def _while_awaited(work: Callable[[Path, Event], Video], path: Path) -> Video:
+async def _open_while_awaited(work: Callable[[Path, Event], Video], path: Path) -> Video:
     """Open a video in a thread, which is told to stop if nobody waits for it any more."""
     stop = Event()
     try:
@@ -133,7 +178,7 @@ async def _while_awaited(work: Callable[[Path, Event], Video], path: Path) -> Vi
         stop.set()
 
 
-def _path(url: str) -> str:
+def _file_url_path(url: str) -> str:
     """The path in a file: URL."""
     try:
         parts = urlsplit(url)
@@ -142,3 +187,58 @@ def _path(url: str) -> str:
     if parts is None or parts.netloc not in ("", "localhost") or not parts.path:
         raise BadRequest("Write a file: URL as file:///path/film.mp4.", param="video.url", code="invalid_url")
     return unquote(parts.path)
+
+
+_LOG = logging.getLogger("secondlook")
+_EXECUTOR_THREADS = 64
+
+
+class SandboxUnavailable(Exception):
+    """The operator requires confinement that this machine does not offer."""
+
+
+def make_decoder(settings: Settings) -> Decoder:
+    """The decoder that the settings name. A sandbox starts no process before its first use."""
+    if settings.sandbox == "off":
+        return InProcessDecoder(settings.decoder)
+    return Sandbox(
+        settings.decoder,
+        workers=settings.decode_workers,
+        memory=settings.decode_bytes,
+        open_seconds=settings.max_open_seconds,
+    )
+
+
+@asynccontextmanager
+async def decoder_running(decoder: Decoder, settings: Settings) -> AsyncIterator[None]:
+    """Start a decoder's processes, say what they are not kept from, and end them at the end. Raises Unconfined."""
+    if not isinstance(decoder, Sandbox):
+        yield
+        return
+    # Many of asyncio's own few threads would wait for a decoder, and files are read and written in the same ones.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_EXECUTOR_THREADS, "waiting"))
+    telling = asyncio.ensure_future(asyncio.to_thread(_log_restrictions, decoder))
+    try:
+        if settings.sandbox == "required" and (gaps := await telling):
+            raise SandboxUnavailable(
+                f"Decoding cannot be kept from {', '.join(gaps)} here, which SECONDLOOK_SANDBOX requires."
+            )
+        yield
+    finally:
+        await asyncio.gather(telling, return_exceptions=True)
+        await asyncio.to_thread(decoder.close)
+
+
+def _log_restrictions(sandbox: Sandbox) -> tuple[str, ...]:
+    """What the workers are not kept from; for the log too."""
+    try:
+        report = sandbox.report
+    except OSError as error:
+        _LOG.error("the processes that decode cannot be started: %s", error)
+        return ("anything",)
+    means = ", ".join(report.means)
+    if report.open:
+        _LOG.warning("decoding is confined by %s, which does not keep it from: %s", means, ", ".join(report.open))
+    else:
+        _LOG.info("decoding is confined by %s", means)
+    return report.open

@@ -9,31 +9,31 @@ from typing import Annotated
 
 import typer
 
-from agents.demo.encode import encode, subtitles
-from agents.demo.film import make_film
-from agents.demo.truth import truth
+from agents.demo.encoder import encode_video, subtitles_srt
+from agents.demo.generator import make_video
+from agents.demo.questions import ground_truth
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
 
 @cli.command()
-def film(
+def video(
     seed: int,
     out: Path,
     minutes: Annotated[float | None, typer.Option(help="Length; a default film has 7 to 12 shots.")] = None,
 ) -> None:
     """Write a film, its subtitles where someone speaks, and the truth about it."""
-    made = make_film(seed, minutes)
-    encode(made, out)
-    if spoken := subtitles(made):
+    made = make_video(seed, minutes)
+    encode_video(made, out)
+    if spoken := subtitles_srt(made):
         out.with_suffix(".srt").write_text(spoken, encoding="utf-8")
-    out.with_suffix(".json").write_text(json.dumps(truth(made), indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".json").write_text(json.dumps(ground_truth(made), indent=1) + "\n", encoding="utf-8")
 
 
-if find_spec("torch") is not None:  # films can be made without it, and so this module must load without it
-    from agents.demo.school import school
+if find_spec("torch") and find_spec("agents.demo.training"):  # a wheel has no training, and videos need no torch
+    from agents.demo.training.cli import training_cli
 
-    cli.registered_commands += school.registered_commands
+    cli.registered_commands += training_cli.registered_commands
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Questions about a film with their true answers and the seconds that prove them."""
+"""Questions about a demo video with their true answers and the seconds that prove them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from agents.demo.film import FPS, Film, Shot
-from agents.demo.world import COLOURS, DIGITS, DIRECTIONS, NAMES, SHAPES
+from agents.demo.generator import COLOURS, DIGITS, DIRECTIONS, FPS, NAMES, SHAPES, DemoVideo, Shot
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ class Unaskable(Exception):
     """The film has nothing that this kind of question could be about."""
 
 
-def ask_about(film: Film, count: int, kinds: tuple[str, ...] = KINDS, stream: int = 0) -> list[DemoQuestion]:
+def ask_about(film: DemoVideo, count: int, kinds: tuple[str, ...] = KINDS, stream: int = 0) -> list[DemoQuestion]:
     """Up to `count` different questions. They are drawn from another random stream than the film."""
     rng = Random(f"questions {film.seed} {stream}")
     asked: dict[str, DemoQuestion] = {}
@@ -56,7 +55,7 @@ def ask_about(film: Film, count: int, kinds: tuple[str, ...] = KINDS, stream: in
     return list(asked.values())
 
 
-def ask_one(film: Film, kind: str, rng: Random) -> DemoQuestion | None:
+def ask_one(film: DemoVideo, kind: str, rng: Random) -> DemoQuestion | None:
     """One question of a kind, or None if the film offers no subject for it."""
     try:
         return _KINDS[kind](film, rng)
@@ -64,24 +63,24 @@ def ask_one(film: Film, kind: str, rng: Random) -> DemoQuestion | None:
         return None
 
 
-def _colour(film: Film, rng: Random) -> DemoQuestion:
+def _colour(film: DemoVideo, rng: Random) -> DemoQuestion:
     shape = _pick(rng, [s for s in SHAPES if len({shot.colour for shot in film.shots if shot.shape == s}) == 1])
     shots = [shot for shot in film.shots if shot.shape == shape]
     text = f"What colour is the {shape}?"
     return _choice(rng, "colour", text, COLOURS, shots[0].colour, shots, f"the {shape}")
 
 
-def _shape(film: Film, rng: Random) -> DemoQuestion:
+def _shape(film: DemoVideo, rng: Random) -> DemoQuestion:
     colour = _pick(rng, [c for c in COLOURS if len({s.shape for s in film.shots if s.colour == c}) == 1])
     shots = [shot for shot in film.shots if shot.colour == colour]
     return _choice(rng, "shape", f"Which shape is {colour}?", SHAPES, shots[0].shape, shots, colour)
 
 
-def _first(film: Film, rng: Random) -> DemoQuestion:
+def _first(film: DemoVideo, rng: Random) -> DemoQuestion:
     return _end(film.shots[0], "first", rng)
 
 
-def _last(film: Film, rng: Random) -> DemoQuestion:
+def _last(film: DemoVideo, rng: Random) -> DemoQuestion:
     return _end(film.shots[-1], "last", rng)
 
 
@@ -92,7 +91,7 @@ def _end(shot: Shot, which: str, rng: Random) -> DemoQuestion:
     return _choice(rng, which, text, COLOURS, shot.colour, [shot], which)
 
 
-def _after(film: Film, rng: Random) -> DemoQuestion:
+def _after(film: DemoVideo, rng: Random) -> DemoQuestion:
     index = _pick(rng, [i for i in range(len(film.shots) - 1) if _only(film, film.shots[i])])
     before, after = film.shots[index : index + 2]
     subject = f"after the {before.what}"
@@ -105,13 +104,13 @@ def _after(film: Film, rng: Random) -> DemoQuestion:
     return _choice(rng, "after", text, values, after.colour, [before, after], subject)
 
 
-def _moves(film: Film, rng: Random) -> DemoQuestion:
+def _moves(film: DemoVideo, rng: Random) -> DemoQuestion:
     shot = _pick(rng, [s for s in film.shots if _only(film, s) and s.frames >= _MOVES_FRAMES])
     text = f"Which way does the {shot.what} move?"
     return _choice(rng, "moves", text, DIRECTIONS, shot.direction, [shot], f"the {shot.what}")
 
 
-def _count(film: Film, rng: Random) -> DemoQuestion:
+def _count(film: DemoVideo, rng: Random) -> DemoQuestion:
     """Only the film's counted word is asked about: its number is drawn evenly, that of others is not."""
     if not film.counted:
         raise Unaskable
@@ -121,7 +120,7 @@ def _count(film: Film, rng: Random) -> DemoQuestion:
     return _choice(rng, "count", text, _COUNTS, str(len(shots)), shots, named)
 
 
-def _appears(film: Film, rng: Random) -> DemoQuestion:
+def _appears(film: DemoVideo, rng: Random) -> DemoQuestion:
     """Half are true. The false ones join a colour and a shape that are in the film, but not together."""
     seen = {shot.what for shot in film.shots}
     if rng.random() < 0.5:
@@ -135,7 +134,7 @@ def _appears(film: Film, rng: Random) -> DemoQuestion:
     return DemoQuestion("appears", f"Does a {what} appear?", (), answer, spans, f"a {what}")
 
 
-def _said(film: Film, rng: Random) -> DemoQuestion:
+def _said(film: DemoVideo, rng: Random) -> DemoQuestion:
     spoken = {(line.start, line.end): line.text for line in film.lines}
     among = [shot for shot in film.shots if (shot.start, shot.end) in spoken and _only(film, shot)]
     shot = _pick(rng, among)
@@ -144,7 +143,7 @@ def _said(film: Film, rng: Random) -> DemoQuestion:
     return _choice(rng, "said", text, NAMES, name, [shot], f"the {shot.what}")
 
 
-def _sign(film: Film, rng: Random) -> DemoQuestion:
+def _sign(film: DemoVideo, rng: Random) -> DemoQuestion:
     shot = _pick(rng, [shot for shot in film.shots if shot.sign is not None])
     digit = shot.sign.digit if shot.sign else ""
     return _choice(rng, "sign", "What number is on the sign?", DIGITS, digit, [shot], "the sign")
@@ -160,7 +159,7 @@ def _choice(
     return DemoQuestion(kind, text, tuple(options), answer, spans, subject)
 
 
-def _only(film: Film, shot: Shot) -> bool:
+def _only(film: DemoVideo, shot: Shot) -> bool:
     return sum(other.what == shot.what for other in film.shots) == 1
 
 
@@ -170,7 +169,7 @@ def _pick(rng: Random, among: list[T]) -> T:
     return rng.choice(among)
 
 
-_KINDS: dict[str, Callable[[Film, Random], DemoQuestion]] = {
+_KINDS: dict[str, Callable[[DemoVideo, Random], DemoQuestion]] = {
     "colour": _colour,
     "shape": _shape,
     "first": _first,
@@ -182,3 +181,34 @@ _KINDS: dict[str, Callable[[Film, Random], DemoQuestion]] = {
     "said": _said,
     "sign": _sign,
 }
+
+_ANNOTATED_QUESTIONS = 12
+
+
+def ground_truth(film: DemoVideo) -> dict[str, Any]:
+    """The film's ground truth in plain data."""
+    return {
+        "seed": film.seed,
+        "duration": round(film.duration, 3),
+        "shots": [
+            {
+                "start": round(shot.start, 3),
+                "end": round(shot.end, 3),
+                "shape": shot.shape,
+                "colour": shot.colour,
+                "direction": shot.direction,
+            }
+            for shot in film.shots
+        ],
+        "lines": [{"start": round(line.start, 3), "end": round(line.end, 3), "text": line.text} for line in film.lines],
+        "questions": [
+            {
+                "question": question.text,
+                "options": list(question.options),
+                "answer": question.answer,
+                "kind": question.kind,
+                "evidence": [[round(start, 3), round(end, 3)] for start, end in question.evidence],
+            }
+            for question in ask_about(film, _ANNOTATED_QUESTIONS)
+        ],
+    }

@@ -8,8 +8,8 @@ import httpx
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents.engine import EngineError
-from tools.embedder import EmbedderDown, Vectors
+from agents.engines.base import EngineError
+from tools.index.embedder import EmbedderUnavailable, Embeddings
 
 _SECONDS = 30.0
 _AT_ONCE = 256
@@ -49,33 +49,33 @@ class RemoteEmbedder:
         self._url = f"{base.rstrip('/')}/embeddings"
         self._client = httpx.Client(headers=headers, timeout=_SECONDS, transport=transport, trust_env=False)
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text. Raises EmbedderDown, also for an answer that is none."""
         if not texts:
             return np.zeros((0, 0), np.float32)
         parts = [self._ask(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
         if len({part.shape[1] for part in parts}) > 1:
-            raise EmbedderDown(f"{self._model} gave vectors of different lengths")
+            raise EmbedderUnavailable(f"{self._model} gave vectors of different lengths")
         vectors = np.concatenate(parts)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(np.divide(vectors, lengths, out=vectors, where=lengths > 0), np.float32)
 
-    def _ask(self, texts: Sequence[str]) -> Vectors:
+    def _ask(self, texts: Sequence[str]) -> Embeddings:
         # Servers refuse an empty text; a blank one has some vector, and no words to be found by.
         body = {"model": self._model, "input": [text or " " for text in texts]}
         try:
             response = self._client.post(self._url, json=body).raise_for_status()
             answer = _Answer.model_validate_json(response.content)
         except httpx.HTTPStatusError as error:
-            raise EmbedderDown(f"the server of {self._model} answered {error.response.status_code}") from error
+            raise EmbedderUnavailable(f"the server of {self._model} answered {error.response.status_code}") from error
         except httpx.HTTPError as error:
-            raise EmbedderDown(f"the server of {self._model} cannot be reached") from error
+            raise EmbedderUnavailable(f"the server of {self._model} cannot be reached") from error
         except ValidationError as error:
-            raise EmbedderDown(f"the server of {self._model} sent no vectors") from error
+            raise EmbedderUnavailable(f"the server of {self._model} sent no vectors") from error
         ordered = sorted(answer.data, key=lambda each: each.index)
         if [each.index for each in ordered] != list(range(len(texts))):
-            raise EmbedderDown(f"the server of {self._model} sent {len(ordered)} vectors for {len(texts)} texts")
+            raise EmbedderUnavailable(f"the server of {self._model} sent {len(ordered)} vectors for {len(texts)} texts")
         try:
             return np.array([each.embedding for each in ordered], np.float32).reshape(len(texts), -1)
         except ValueError as error:
-            raise EmbedderDown(f"{self._model} gave vectors of different lengths") from error
+            raise EmbedderUnavailable(f"{self._model} gave vectors of different lengths") from error

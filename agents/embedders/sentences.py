@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from agents.engine import EngineError
-from tools.embedder import Vectors
+from agents.engines.base import EngineError
+from tools.index.embedder import Embeddings
 
 _AT_ONCE = 64
 """Texts in one pass."""
@@ -45,13 +45,13 @@ class SentenceEmbedder:
         self._first = _takes_first(Path(place))
         self._lock = Lock()
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str]) -> Embeddings:
         """One vector a text. Blocks for the model."""
         size = int(self._model.config.hidden_size)
         parts = [self._pass(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
         return np.concatenate([np.zeros((0, size), np.float32), *parts])
 
-    def _pass(self, texts: Sequence[str]) -> Vectors:
+    def _pass(self, texts: Sequence[str]) -> Embeddings:
         with self._lock, torch.inference_mode():
             read = self._tokenizer(
                 list(texts), padding=True, truncation=True, max_length=_TOKENS, return_tensors="pt"

@@ -7,16 +7,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import log
 
-from agents.answer import Manner
-from agents.engine import EngineError, Generation, Hear, Offer, Prompt, Reply, Sampling, Token, pictures_of
-from agents.pricing import one_by_one
+from agents.engines.base import (
+    AnswerFormat,
+    Capability,
+    EngineError,
+    Generation,
+    OnText,
+    Prompt,
+    Reply,
+    Sampling,
+    Token,
+    image_token_bound,
+    pictures_of,
+)
 
-Line = str | Mapping[str, float] | Reply
-Script = Iterable[Line] | Callable[[Prompt, Sampling, int], Iterable[Line]]
+ScriptLine = str | Mapping[str, float] | Reply
+Script = Iterable[ScriptLine] | Callable[[Prompt, Sampling, int], Iterable[ScriptLine]]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """What the engine was asked."""
 
     prompt: Prompt
@@ -49,9 +59,9 @@ class ScriptedEngine:
     """
 
     script: Script
-    offers: frozenset[Offer] = frozenset({"logprobs", "choices", "stream"})
+    offers: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
     model: str = "scripted"
-    manner: Manner = "letter"
+    manner: AnswerFormat = "letter"
     side: int = 64
     tokens_per_frame: int = 16
     least_side: int = 64
@@ -61,15 +71,15 @@ class ScriptedEngine:
     problem: str | None = None
     pause: float = 0.0
     word_pause: float = 0.0
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     cancelled: int = 0
     tenants: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._lines = iter(()) if callable(self.script) else iter(self.script)
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: Hear | None = None) -> Generation:
-        self.calls.append(Call(prompt, sampling, n))
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+        self.calls.append(RecordedCall(prompt, sampling, n))
         try:
             await asyncio.sleep(self.pause)
         except asyncio.CancelledError:
@@ -86,7 +96,7 @@ class ScriptedEngine:
             completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
         )
 
-    async def _tell(self, text: str, hear: Hear) -> None:
+    async def _tell(self, text: str, hear: OnText) -> None:
         try:
             for word in text.replace(" ", " \0").split("\0"):
                 await asyncio.sleep(self.word_pause)
@@ -104,7 +114,7 @@ class ScriptedEngine:
 
     def picture_tokens(self, prompt: Prompt) -> int:
         """Each for itself."""
-        return one_by_one(self, prompt)
+        return image_token_bound(self, prompt)
 
     async def count(self, text: str) -> int:
         """One token a byte."""
@@ -118,14 +128,14 @@ class ScriptedEngine:
     async def close(self) -> None:
         """Nothing to give back."""
 
-    def _next(self, n: int) -> list[Line]:
+    def _next(self, n: int) -> list[ScriptLine]:
         try:
             return [next(self._lines) for _ in range(n)]
         except StopIteration:
             raise EngineError("the script has no more lines") from None
 
 
-def _reply(line: Line) -> Reply:
+def _reply(line: ScriptLine) -> Reply:
     if isinstance(line, Reply):
         return line
     if isinstance(line, str):

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from agents.strategy import Strategy
+from agents.strategies.base import Strategy
+
+_SHARED = {"base", "verification"}
 
 
-def _programs() -> dict[str, type[Strategy]]:
+def _find_strategies() -> dict[str, type[Strategy]]:
     found = {}
-    for module in (import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)):
+    names = (info.name for info in iter_modules(__path__) if info.name not in _SHARED)
+    for module in (import_module(f"{__name__}.{name}") for name in names):
         here = [
             each
             for _, each in getmembers(module, isclass)
@@ -33,13 +36,13 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-PROGRAMS = _programs()
+STRATEGIES = _find_strategies()
 if TYPE_CHECKING:
     AnyStrategy = Strategy  # what a type checker may know of a union that is only found at run time
 else:
     AnyStrategy = Annotated[
-        Annotated[reduce(or_, PROGRAMS.values()), Field(discriminator="name")], BeforeValidator(_named)
+        Annotated[reduce(or_, STRATEGIES.values()), Field(discriminator="name")], BeforeValidator(_named)
     ]
 # `escalate` holds strategies, so it names the union before the union exists.
-for _program in PROGRAMS.values():
-    _program.model_rebuild(_types_namespace={"AnyStrategy": AnyStrategy})
+for _strategy in STRATEGIES.values():
+    _strategy.model_rebuild(_types_namespace={"AnyStrategy": AnyStrategy})

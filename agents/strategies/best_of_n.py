@@ -6,13 +6,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.confidence import normalise
-from agents.engine import Offer, Sampling
-from agents.run import Run
-from agents.strategy import Strategy
-from agents.vote import count
-from tools.moment import centres
+from agents.core.question import Answer
+from agents.core.run import Run
+from agents.engines.base import Capability, Sampling
+from agents.parsing.confidence import count_votes, normalise
+from agents.strategies.base import Strategy
+from tools.video.sampling import uniform
 
 
 class BestOfN(Strategy):
@@ -22,7 +21,7 @@ class BestOfN(Strategy):
     cannot say in words how sure they are (VideoICL, arXiv:2412.02186). Best-of-N as in Cobbe et al., arXiv:2110.14168.
     """
 
-    needs: ClassVar[frozenset[Offer]] = frozenset({"choices"})
+    needs: ClassVar[frozenset[Capability]] = frozenset({"choices"})
     whole: ClassVar[bool] = True
     name: Literal["best_of_n"] = "best_of_n"
     samples: int = Field(8, ge=1, le=64, description="Answers to draw.")
@@ -32,10 +31,10 @@ class BestOfN(Strategy):
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
 
     async def answer(self, run: Run) -> Answer:
-        pictures = await run.look(centres(run.span, self.frames))
+        pictures = await run.look(uniform(run.span, self.frames))
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         drawn = await run.ask(pictures, sampling, self.samples, "think" if self.think else "direct")
-        tally = count((each.value, 1.0) for each in drawn)
+        tally = count_votes((each.value, 1.0) for each in drawn)
         run.propose(tally.leader, tally.shares.get(tally.leader or ""), shares=tally.shares)
         if tally.leader is None:
             return run.propose(None)

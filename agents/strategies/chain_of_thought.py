@@ -6,11 +6,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.engine import Sampling
-from agents.run import Run
-from agents.strategy import Strategy
-from tools.moment import centres
+from agents.core.question import Answer
+from agents.core.run import Run
+from agents.engines.base import Sampling
+from agents.strategies.base import Strategy
+from tools.video.sampling import uniform
 
 
 class ChainOfThought(Strategy):
@@ -27,7 +27,7 @@ class ChainOfThought(Strategy):
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
 
     async def answer(self, run: Run) -> Answer:
-        pictures = await run.look(centres(run.span, self.frames))
+        pictures = await run.look(uniform(run.span, self.frames))
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         thought = (await run.ask(pictures, sampling, style="think", final=True))[0]
         return run.propose(thought.value, thought.confidence)

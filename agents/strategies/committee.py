@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agents.candidate import Found
-from agents.challenger import Challenger
-from agents.engine import Picture
-from agents.run import Run
-from agents.stages import AnyStage, Organise, Panel, Table
+from agents.committee.base import CommitteeState
+from agents.committee.grounding import AnswerSpan, Ground, Rank
+from agents.committee.panel import Organise, Panel
+from agents.committee.review import Consult, Critic, Draft, Evaluate, Revise
+from agents.committee.witnesses import Compare, Conclude, Testify
+from agents.core.run import Run
+from agents.engines.base import Picture
+from agents.strategies.base import AgenticStrategy
+from agents.strategies.verification import Challenge
+
+AnyStage = Annotated[
+    Ground
+    | Rank
+    | AnswerSpan
+    | Panel
+    | Organise
+    | Consult
+    | Draft
+    | Critic
+    | Evaluate
+    | Revise
+    | Testify
+    | Compare
+    | Conclude,
+    Field(discriminator="do"),
+]
 
 
-class Committee(Challenger):
+class Committee(AgenticStrategy):
     """Go through stages in a fixed order, once: members who know different things answer, check and correct.
 
     By default a reader, a viewer and one who reads who did what answer alone, and someone decides if they differ
@@ -28,11 +49,11 @@ class Committee(Challenger):
         (Panel(), Organise()), min_length=1, max_length=12, description="What is done, in this order."
     )
 
-    async def challenge(self, run: Run, first: Sequence[Picture]) -> Found:  # noqa: ARG002 - its members look
-        table = Table(run)
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - its members look
+        table = CommitteeState(run)
         for stage in self.stages:
             with run.round(stage.do):
                 await stage.sit(table)
             if table.settled:
                 break
-        return Found(table.answer, table.findings, "agreed" if table.settled else "complete")
+        return Challenge(table.answer, table.findings, "agreed" if table.settled else "complete")

@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.confidence import pool
-from agents.run import Run
-from agents.sample import chosen
-from agents.strategy import Strategy
-from tools.moment import centres
+from agents.core.question import Answer
+from agents.core.run import Run
+from agents.parsing.answers import sample_from_probabilities
+from agents.parsing.confidence import mean_distribution
+from agents.strategies.base import Strategy
+from tools.video.sampling import uniform
 
 
 class Direct(Strategy):
@@ -29,7 +29,7 @@ class Direct(Strategy):
     )
 
     async def answer(self, run: Run) -> Answer:
-        pictures = await run.look(centres(run.span, self.frames))
+        pictures = await run.look(uniform(run.span, self.frames))
         orders = range(min(self.rotations, max(len(run.question.options), 1)))
         first = await run.choose(pictures, final=True)
         if len(orders) > 1:
@@ -38,5 +38,5 @@ class Direct(Strategy):
         known = [each for each in (first.probabilities, *others) if each is not None]
         if not known:
             return run.propose(first.value, first.confidence)
-        best = chosen(pool(known), run.question)
+        best = sample_from_probabilities(mean_distribution(known), run.question)
         return run.propose(best.value, best.confidence, shares=best.probabilities, confidences=best.probabilities)

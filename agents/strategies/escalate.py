@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.engine import Offer
-from agents.run import Run
-from agents.strategy import Extra, Strategy
+from agents.core.question import Answer
+from agents.core.run import Run
+from agents.engines.base import Capability
+from agents.strategies.base import Extra, Strategy
 
 if TYPE_CHECKING:
     AnyStrategy = Strategy  # the union of all programs, which the catalogue puts in place
@@ -37,8 +37,8 @@ class Escalate(Strategy):
     confidence: float = Field(0.97, gt=0, le=1, description="Confidence at which to stop.")
     pick: Literal["last", "surest"] = Field("last", description="Who decides when nobody is sure.")
 
-    def requires(self) -> frozenset[Offer]:
-        return frozenset[Offer]().union(*(each.requires() for each in self.strategies))
+    def requires(self) -> frozenset[Capability]:
+        return frozenset[Capability]().union(*(each.requires() for each in self.strategies))
 
     def extras(self) -> frozenset[Extra]:
         return frozenset[Extra]().union(*(each.extras() for each in self.strategies))

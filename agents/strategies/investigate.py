@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agents.candidate import Found
-from agents.challenger import Challenger
-from agents.engine import Picture
-from agents.findings import Findings
-from agents.gathering import AnyGatherer, Observe
-from agents.gathering.attempt import Attempt, Gate, attempt, force
-from agents.run import Run
+from agents.core.run import Run
+from agents.engines.base import Picture
+from agents.evidence.attempt import Attempt, SufficiencyTest, attempt_answer, force_answer
+from agents.evidence.base import Findings
+from agents.evidence.observe import Observe
+from agents.evidence.pick import Pick
+from agents.evidence.recaption import Recaption
+from agents.strategies.base import AgenticStrategy
+from agents.strategies.verification import Challenge
+
+AnyGatherer = Annotated[Observe | Pick | Recaption, Field(discriminator="by")]
 
 
-class Investigate(Challenger):
+class Investigate(AgenticStrategy):
     """Gather evidence in words, try to answer from it, and gather more while that is not sure enough.
 
     The flow is fixed; the model fills slots: where to look next, what was seen, whether it is enough. So it works with
@@ -26,16 +30,18 @@ class Investigate(Challenger):
 
     name: Literal["investigate"] = "investigate"
     gather: AnyGatherer = Field(Observe(), description="How evidence is gathered: observe, pick or recaption.")
-    gate: Gate = Field("probability", description="Token probability, the model's reflection, or a separate grade.")
+    gate: SufficiencyTest = Field(
+        "probability", description="Token probability, the model's reflection, or a separate grade."
+    )
     threshold: float = Field(0.7, ge=0, le=1, description="Probability, or confidence of a reflection, that is enough.")
     rounds: int = Field(3, ge=1, le=32, description="Most rounds of gathering.")
     last: Literal["forced", "judged"] = Field("forced", description="Whether the last attempt is judged as well.")
 
-    async def challenge(self, run: Run, first: Sequence[Picture]) -> Found:  # noqa: ARG002 - it looks for itself
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - it looks for itself
         findings = Findings()
         session = self.gather.session(run, findings)
         await session.begin()
-        tried = await attempt(run, findings, self.gate, self.threshold)
+        tried = await attempt_answer(run, findings, self.gate, self.threshold)
         for turn in range(self.rounds):
             if tried.enough:
                 break
@@ -43,7 +49,7 @@ class Investigate(Challenger):
                 await session.more(tried.missing)
                 if turn == self.rounds - 1 and self.last == "forced":
                     break
-                tried = await attempt(run, findings, self.gate, self.threshold)
+                tried = await attempt_answer(run, findings, self.gate, self.threshold)
         if not tried.enough:
-            tried = Attempt(await force(run, findings))
-        return Found(tried.answer, findings, "confident" if tried.enough else "complete")
+            tried = Attempt(await force_answer(run, findings))
+        return Challenge(tried.answer, findings, "confident" if tried.enough else "complete")

@@ -8,20 +8,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from agents.candidate import Found, look_first, review
-from agents.challenger import Challenger
-from agents.engine import Picture, Sampling
-from agents.planning.dialogue import Protocol, choose
-from agents.planning.search import Habits, Search
-from agents.planning.toolbox import Toolbox, ToolName
-from agents.run import Run
-from agents.strategy import Extra
-from tools.scene import ViewLimits
+from agents.core.run import Run
+from agents.engines.base import Picture, Sampling
+from agents.planner.conversation import CallProtocol, choose_format
+from agents.planner.loop import LoopConfig, PlannerLoop
+from agents.planner.toolbox import Toolbox, ToolName
+from agents.strategies.base import AgenticStrategy, Extra
+from agents.strategies.verification import Challenge, answer_from_evidence, look_first
+from tools.context import ViewLimits
 
 _TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom", "ask", "submit")
 
 
-class Planner(Challenger):
+class Planner(AgenticStrategy):
     """Let the model call tools turn by turn until it answers: search captions and speech, look closer, zoom, ask.
 
     For long films, where an even look misses what matters. With `shown` and `view` the model looks itself (VITAL,
@@ -46,7 +45,9 @@ class Planner(Challenger):
     replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
     reanswer: bool = Field(False, description="Answer afresh, held to the options, once the search has its answer.")
     review: bool = Field(False, description="Ask once more, of the evidence alone: what is seen there is the answer.")
-    protocol: Protocol = Field("auto", description="How it calls: terse is lines for a model trained on these tools.")
+    protocol: CallProtocol = Field(
+        "auto", description="How it calls: terse is lines for a model trained on these tools."
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
 
@@ -56,13 +57,13 @@ class Planner(Challenger):
     async def look(self, run: Run) -> tuple[Picture, ...]:
         return await look_first(run, self.frames, self.fps, self.view_tokens)
 
-    async def challenge(self, run: Run, first: Sequence[Picture]) -> Found:
-        search = Search(
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:
+        search = PlannerLoop(
             run,
             Toolbox(self.tools),
             first if self.shown else (),
-            way=choose(self.protocol, run),
-            habits=Habits(self.rounds, self.calls, self.keep, self.replace, self.reanswer),
+            way=choose_format(self.protocol, run),
+            habits=LoopConfig(self.rounds, self.calls, self.keep, self.replace, self.reanswer),
             limits=self._limits,
             sampling=Sampling(temperature=self.temperature, max_tokens=self.max_tokens),
         )
@@ -70,8 +71,8 @@ class Planner(Challenger):
             with run.round(f"turn {turn + 1}"):
                 if await search.turn():
                     break
-        found = Found(search.answer, search.executor.findings, search.stopped)
-        return await review(run, found, self.proof) if self.review else found
+        found = Challenge(search.answer, search.executor.findings, search.stopped)
+        return await answer_from_evidence(run, found, self.proof) if self.review else found
 
     @property
     def _limits(self) -> ViewLimits:

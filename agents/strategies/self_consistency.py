@@ -7,15 +7,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.answer import Answer, Stop
-from agents.confidence import lead_probability, uncatchable
-from agents.engine import Sampling
-from agents.prompts import Style
-from agents.run import Run
-from agents.sample import Sample
-from agents.strategy import Strategy
-from agents.vote import Tally, count
-from tools.moment import centres, jittered
+from agents.core.question import Answer, StopReason
+from agents.core.run import Run
+from agents.engines.base import Sampling
+from agents.parsing.answers import Sample
+from agents.parsing.confidence import VoteTally, count_votes, leader_probability, uncatchable
+from agents.prompts.questions import AnswerStyle
+from agents.strategies.base import Strategy
+from tools.video.sampling import jittered, uniform
 
 
 class SelfConsistency(Strategy):
@@ -47,7 +46,7 @@ class SelfConsistency(Strategy):
             with run.round(f"samples {len(samples) + 1}-{len(samples) + size}"):
                 drawn = await self._draw(run, size)
             samples += drawn
-            tally = count((each.value, self._weight(each)) for each in samples)
+            tally = count_votes((each.value, self._weight(each)) for each in samples)
             stopped = "budget" if len(drawn) < size else self._stopped(samples, tally)
             share = tally.shares.get(tally.leader or "")
             answer = run.propose(tally.leader, share, shares=tally.shares, stopped=stopped)
@@ -56,11 +55,11 @@ class SelfConsistency(Strategy):
         return answer
 
     async def _draw(self, run: Run, size: int) -> Sequence[Sample]:
-        style: Style = "think" if self.think else "direct"
+        style: AnswerStyle = "think" if self.think else "direct"
         heat = 0.0 if self.diversity == "frames" else self.temperature
         sampling = Sampling(temperature=heat, max_tokens=self.max_tokens)
         if self.diversity == "temperature":
-            return await run.ask(await run.look(centres(run.span, self.frames)), sampling, size, style)
+            return await run.ask(await run.look(uniform(run.span, self.frames)), sampling, size, style)
         looks = [await run.look(jittered(run.span, self.frames, run.random)) for _ in range(size)]
         if not self.think and self.diversity == "frames":
             return await run.affordable(run.choose(pictures) for pictures in looks)
@@ -70,10 +69,10 @@ class SelfConsistency(Strategy):
         known = {"count": 1.0, "margin": each.margin, "logprob": each.certainty}[self.weight]
         return 1.0 if known is None else max(known, 1e-9)
 
-    def _stopped(self, samples: Sequence[Sample], tally: Tally) -> Stop:
+    def _stopped(self, samples: Sequence[Sample], tally: VoteTally) -> StopReason:
         left = self.samples - len(samples)
-        votes = count((each.value, 1.0) for each in samples)
-        if self.stop == "beta" and lead_probability(int(votes.first), int(votes.second)) >= self.level:
+        votes = count_votes((each.value, 1.0) for each in samples)
+        if self.stop == "beta" and leader_probability(int(votes.first), int(votes.second)) >= self.level:
             return "decided"
         if self.stop == "decided" and left and uncatchable(tally.first, tally.second, left):
             return "decided"

@@ -7,13 +7,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.engine import Picture, Sampling
-from agents.run import Run
-from agents.sample import Sample
-from agents.strategy import Strategy
-from agents.vote import count
-from tools.moment import grid
+from agents.core.question import Answer
+from agents.core.run import Run
+from agents.engines.base import Picture, Sampling
+from agents.parsing.answers import Sample
+from agents.parsing.confidence import count_votes
+from agents.strategies.base import Strategy
+from tools.video.sampling import grid
 
 
 class SparseToDense(Strategy):
@@ -47,7 +47,7 @@ class SparseToDense(Strategy):
                 pictures = self._arranged(await run.look(grid(run.span, frames)), pictures)
                 drawn = await run.ask(pictures, sampling, self.samples, "think" if self.think else "direct")
             voters = drawn if self.vote == "last" else voters + drawn
-            tally = count((each.value, 1.0) for each in voters)
+            tally = count_votes((each.value, 1.0) for each in voters)
             agreed = drawn[0].value is not None and len({each.value for each in drawn}) == 1
             leader = drawn[0].value if agreed else tally.leader
             share = tally.shares.get(leader or "")

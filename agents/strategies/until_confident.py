@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.answer import Answer
-from agents.confidence import pool
-from agents.engine import Offer
-from agents.run import Run
-from agents.sample import Sample, chosen
-from agents.strategy import Strategy
-from tools.moment import Moment, centres, grid, jittered
+from agents.core.question import Answer
+from agents.core.run import Run
+from agents.engines.base import Capability
+from agents.parsing.answers import Sample, sample_from_probabilities
+from agents.parsing.confidence import mean_distribution
+from agents.strategies.base import Strategy
+from tools.video.sampling import SampleWindow, grid, jittered, uniform
 
 
 class UntilConfident(Strategy):
@@ -24,7 +24,7 @@ class UntilConfident(Strategy):
     averages the rounds' option probabilities instead (T3S, arXiv:2511.17945, averages logits over frame subsets).
     """
 
-    needs: ClassVar[frozenset[Offer]] = frozenset({"logprobs"})
+    needs: ClassVar[frozenset[Capability]] = frozenset({"logprobs"})
     name: Literal["until_confident"] = "until_confident"
     frames: int = Field(8, ge=1, le=1024, description="Frames in the first round.")
     threshold: float = Field(0.9, gt=0, lt=1, description="Probability of the answer at which to stop.")
@@ -55,14 +55,14 @@ class UntilConfident(Strategy):
                 break
         return answer
 
-    def _moments(self, run: Run, turn: int) -> Sequence[Moment] | None:
+    def _moments(self, run: Run, turn: int) -> Sequence[SampleWindow] | None:
         if self.where == "denser":
             frames = self.frames * 2**turn
             return grid(run.span, frames) if frames <= self.limit or turn == 0 else None
-        return centres(run.span, self.frames) if turn == 0 else jittered(run.span, self.frames, run.random)
+        return uniform(run.span, self.frames) if turn == 0 else jittered(run.span, self.frames, run.random)
 
     def _best(self, seen: Sequence[Sample], run: Run) -> Sample:
         known = [each.probabilities for each in seen if each.probabilities is not None]
         if self.pick == "pooled" and len(known) == len(seen):
-            return chosen(pool(known), run.question)
+            return sample_from_probabilities(mean_distribution(known), run.question)
         return max(seen, key=lambda each: -1.0 if each.confidence is None else each.confidence)

@@ -1,38 +1,73 @@
-"""OpenAI's routes: chat completions and models."""
+"""OpenAI-compatible routes: chat completions and models."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.caller import Asker, Known
-from app.cards import ModelCard, ModelList
-from app.chat import chunks
-from app.chat.completion import ChatCompletion
-from app.chat.job import ChatJob
-from app.chat.models import Models
-from app.chat.schemas import ChatRequest
-from app.errors import BadRequest
-from app.reply import EVENTS, FAILED, Responses, errors
-from app.runs.serving import RUN_ID, answer
-from app.runs.ticket import IdempotencyKey, Ticket
-from app.service import At, Service
-from app.stream import EventStream
+from agents.engines.base import Engine
+from agents.presets import Catalogue
+from app.chat import stream
+from app.chat.request import ChatJob
+from app.chat.response import ChatCompletion
+from app.chat.schemas import ChatRequest, ModelCard, ModelList
+from app.dependencies import CanAsk, RequireKey, ServiceDep
+from app.errors import ERROR_RESPONSE, BadRequest, NotFound, Responses, error_responses
+from app.runs.idempotency import IdempotencyKey, RequestContext
+from app.runs.manager import RUN_ID_HEADER, wait_for_response
+from app.service import Service
+from app.sse import EVENT_STREAM_CONTENT, EventStreamResponse
 
-router = APIRouter(responses=FAILED | errors(401, 403, 429, 503), tags=["openai"])
-_REPLIED: Responses = {
+
+class ModelNames:
+    """`model` and `model:strategy` for every strategy that the engine can run."""
+
+    def __init__(self, engine: Engine, catalogue: Catalogue, created: int) -> None:
+        self._engine = engine
+        self._created = created
+        offers = engine.offers
+        self._strategies = [name for name in catalogue.names if catalogue.resolve(name).requires() <= offers]
+
+    @property
+    def cards(self) -> Sequence[ModelCard]:
+        """All names."""
+        return [self._card(None), *map(self._card, self._strategies)]
+
+    def card(self, name: str) -> ModelCard:
+        """One name. Raises Missing."""
+        return self._card(self.strategy(name))
+
+    def strategy(self, name: str) -> str | None:
+        """The strategy that a model's name chooses, if any. Raises Missing."""
+        if name == self._engine.model:
+            return None
+        model, colon, strategy = name.rpartition(":")
+        if not colon or model != self._engine.model or strategy not in self._strategies:
+            known = f"{self._engine.model}, alone or with a strategy of this service after a colon"
+            raise NotFound(f"There is no model {name!r}. There is {known}.", param="model", code="model_not_found")
+        return strategy
+
+    def _card(self, strategy: str | None) -> ModelCard:
+        name = self._engine.model if strategy is None else f"{self._engine.model}:{strategy}"
+        return ModelCard(id=name, created=self._created, offers=sorted(self._engine.offers), strategy=strategy)
+
+
+router = APIRouter(responses=ERROR_RESPONSE | error_responses(401, 403, 429, 503), tags=["openai"])
+_COMPLETION_RESPONSES: Responses = {
     200: {
         "description": "The reply. With `stream`, `chat.completion.chunk` objects as they come, then `[DONE]`.",
-        "headers": RUN_ID,
-        "content": EVENTS,
+        "headers": RUN_ID_HEADER,
+        "content": EVENT_STREAM_CONTENT,
     },
-    **errors(400, 404, 409, 413, 415, 422, 500, 507),
+    **error_responses(400, 404, 409, 413, 415, 422, 500, 507),
 }
 
 
-@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=_REPLIED)
+@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=_COMPLETION_RESPONSES)
 async def complete(
-    body: ChatRequest, request: Request, at: At, by: Asker, idempotency_key: IdempotencyKey = None
+    body: ChatRequest, request: Request, at: ServiceDep, by: CanAsk, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer the last message of a conversation about a video, or about pictures that are shown in order.
 
@@ -41,26 +76,26 @@ async def complete(
     if (body.n or 1) > at.settings.max_choices:
         raise BadRequest(f"n: {at.settings.max_choices} choices are the most that can be asked for.", param="n")
     job = ChatJob(body, _models(at).strategy(body.model))
-    ticket = await Ticket.of(request, idempotency_key, streamed=bool(body.stream))
+    ticket = await RequestContext.of(request, idempotency_key, streamed=bool(body.stream))
     live = await at.runs.start(job, by, ticket)
     headers = {"x-run-id": live.id}
     if body.stream:
-        sent = chunks.frames(live, job, at.engine.model, ticket.quiet(at.settings.ping_seconds))
-        return EventStream(sent, chunks.failed, watch=at.runs.awaited(live, ticket), headers=headers)
-    return JSONResponse(await answer(at.runs, live, ticket, request), headers=headers)
+        sent = stream.stream_chat(live, job, at.engine.model, ticket.quiet(at.settings.ping_seconds))
+        return EventStreamResponse(sent, stream.encode_error, watch=at.runs.awaited(live, ticket), headers=headers)
+    return JSONResponse(await wait_for_response(at.runs, live, ticket, request), headers=headers)
 
 
-@router.get("/v1/models", dependencies=[Known])
-def models(at: At) -> ModelList:
+@router.get("/v1/models", dependencies=[RequireKey])
+def models(at: ServiceDep) -> ModelList:
     """The model under its own name, and under one for every strategy, for clients that choose by name alone."""
     return ModelList(data=list(_models(at).cards))
 
 
-@router.get("/v1/models/{model:path}", dependencies=[Known], responses=errors(404))
-def model(model: str, at: At) -> ModelCard:
+@router.get("/v1/models/{model:path}", dependencies=[RequireKey], responses=error_responses(404))
+def model(model: str, at: ServiceDep) -> ModelCard:
     """One name of the model."""
     return _models(at).card(model)
 
 
-def _models(at: Service) -> Models:
-    return Models(at.engine, at.catalogue, at.started)
+def _models(at: Service) -> ModelNames:
+    return ModelNames(at.engine, at.catalogue, at.started)

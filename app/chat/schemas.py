@@ -7,53 +7,52 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 from pydantic.config import JsonDict
 
-from agents.answer import Kind
-from agents.budget import Budget
-from app.schemas import Later, Options, Seconds
-from app.strategy_spec import StrategySpec
+from agents.core.budget import Budget
+from agents.core.question import QuestionKind
+from app.answers.schemas import EndSeconds, Options, Seconds, StrategySpec
 
 
-class _Tolerant(BaseModel):
+class _OpenAIModel(BaseModel):
     """Clients send more than is documented anywhere: what is unknown is let through."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class TextPart(_Tolerant):
+class TextPart(_OpenAIModel):
     """Words."""
 
     type: Literal["text"]
     text: str
 
 
-class Link(_Tolerant):
+class MediaUrl(_OpenAIModel):
     """Where a picture or a film is."""
 
     url: str | None = None
 
 
-Place = Annotated[
-    Link,
-    BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value, json_schema_input_type=Link),
+MediaUrlField = Annotated[
+    MediaUrl,
+    BeforeValidator(lambda value: {"url": value} if isinstance(value, str) else value, json_schema_input_type=MediaUrl),
 ]
 
 
-class ImagePart(_Tolerant):
+class ImagePart(_OpenAIModel):
     """A picture; several of them are the frames of one film."""
 
     type: Literal["image_url"]
-    image_url: Place
+    image_url: MediaUrlField
 
 
-class VideoPart(_Tolerant):
+class VideoPart(_OpenAIModel):
     """A film: http(s), data: or file: URL, or the id of an uploaded file."""
 
     type: Literal["video_url"]
-    video_url: Place = Link()
+    video_url: MediaUrlField = MediaUrl()
     uuid: str | None = Field(None, description="Your name for what is at the url; it is not fetched again then.")
 
 
-class FileLink(_Tolerant):
+class FileReference(_OpenAIModel):
     """A file that was uploaded, or its content."""
 
     file_id: str | None = None
@@ -61,21 +60,21 @@ class FileLink(_Tolerant):
     filename: str | None = None
 
 
-class FilePart(_Tolerant):
+class FilePart(_OpenAIModel):
     """A film or picture as OpenAI's clients send files."""
 
     type: Literal["file"]
-    file: FileLink
+    file: FileReference
 
 
-class AudioPart(_Tolerant):
+class AudioPart(_OpenAIModel):
     """Sound, which is refused: nothing here can hear."""
 
     type: Literal["input_audio", "audio_url"]
 
 
-Part = Annotated[TextPart | ImagePart | VideoPart | FilePart | AudioPart, Discriminator("type")]
-_Understood = Annotated[TextPart | ImagePart | VideoPart | FilePart, Discriminator("type")]
+ContentPart = Annotated[TextPart | ImagePart | VideoPart | FilePart | AudioPart, Discriminator("type")]
+_SupportedPart = Annotated[TextPart | ImagePart | VideoPart | FilePart, Discriminator("type")]
 _ROLES: JsonDict = {"enum": ["system", "developer", "user", "assistant"]}
 """Those of tools are read too, to say what is wrong with them."""
 
@@ -86,16 +85,16 @@ def _parts(value: Any) -> Any:
     return [{"type": "text", "text": value}] if isinstance(value, str) else value
 
 
-class Message(_Tolerant):
+class ChatMessage(_OpenAIModel):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"] = Field(json_schema_extra=_ROLES)
     content: Annotated[
-        tuple[Part, ...], BeforeValidator(_parts, json_schema_input_type=str | list[_Understood] | None)
+        tuple[ContentPart, ...], BeforeValidator(_parts, json_schema_input_type=str | list[_SupportedPart] | None)
     ] = ()
 
 
-class JsonSchema(_Tolerant):
+class JsonSchemaFormat(_OpenAIModel):
     """The form that a reply must have."""
 
     name: str = Field(min_length=1, max_length=64)
@@ -104,11 +103,11 @@ class JsonSchema(_Tolerant):
     strict: bool | None = None
 
 
-class ResponseFormat(_Tolerant):
+class ResponseFormat(_OpenAIModel):
     """Plain text, any JSON object, or JSON of a schema."""
 
     type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
+    json_schema: JsonSchemaFormat | None = None
 
     @model_validator(mode="after")
     def _schema_is_given(self) -> Self:
@@ -117,27 +116,27 @@ class ResponseFormat(_Tolerant):
         return self
 
 
-class StreamOptions(_Tolerant):
+class StreamOptions(_OpenAIModel):
     """What a stream tells of its cost: in a last chunk, or in every one."""
 
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None
 
 
-class VideoIO(_Tolerant):
+class VideoIO(_OpenAIModel):
     """vLLM's wishes for the frames of a video. -1 leaves it to the strategy."""
 
     num_frames: int | None = Field(None, ge=-1)
     fps: float | None = Field(None, ge=-1, le=240, allow_inf_nan=False)
 
 
-class MediaIO(_Tolerant):
+class MediaIO(_OpenAIModel):
     """vLLM's wishes for media."""
 
     video: VideoIO | None = None
 
 
-class SecondLook(BaseModel):
+class SecondLookOptions(BaseModel):
     """How to answer and what it may cost: all that is ours, in one object (`extra_body` of OpenAI's clients)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -147,9 +146,9 @@ class SecondLook(BaseModel):
     )
     budget: Budget = Field(Budget(), description="The most that this reply may spend, all choices together.")
     start: Seconds | None = Field(None, description="Second from which on the video may be looked at.")
-    end: Later | None = Field(None, description="Second until which the video may be looked at.")
+    end: EndSeconds | None = Field(None, description="Second until which the video may be looked at.")
     options: Options = Field((), description="Makes the question multiple choice: 2 to 26 options.")
-    kind: Kind | None = Field(
+    kind: QuestionKind | None = Field(
         None, description='What is asked for. Without it: options or "yes or no" where the words name them, else open.'
     )
     steps: bool = Field(False, description="Send every step of a stream as `secondlook.step` of an empty delta.")
@@ -161,7 +160,7 @@ class ChatRequest(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     model: str = Field(min_length=1, description="From GET /v1/models; `model:strategy` also chooses the strategy.")
-    messages: tuple[Message, ...] = Field(min_length=1)
+    messages: tuple[ChatMessage, ...] = Field(min_length=1)
     n: int | None = Field(None, ge=1, description="Independent answers, with the seeds seed, seed + 1, …")
     seed: int | None = Field(
         None, ge=-(2**63), lt=2**63, description="The same seed draws the same frames and samples; else a new one."
@@ -174,4 +173,22 @@ class ChatRequest(BaseModel):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     media_io_kwargs: MediaIO | None = Field(None, description="vLLM's: `video.num_frames` and `video.fps`.")
-    secondlook: SecondLook = SecondLook()
+    secondlook: SecondLookOptions = SecondLookOptions()
+
+
+class ModelCard(BaseModel):
+    """A name under which the model answers."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "secondlook"
+    offers: list[str]
+    strategy: str | None = Field(None, description="The strategy that this name chooses; null if the default.")
+
+
+class ModelList(BaseModel):
+    """All names of the model."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]

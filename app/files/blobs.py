@@ -1,4 +1,4 @@
-"""Contents, held while they are read: those that lie elsewhere are fetched once and kept within a bound."""
+"""Stores file contents in a folder or a bucket, and lends them out as local files."""
 
 from __future__ import annotations
 
@@ -12,26 +12,114 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from app.errors import StorageDown, StorageFull
-from app.files.disk import full_disk_told
-from app.files.incoming import Part
-from app.files.shelf import FolderShelf, RemoteShelf, Shelf
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from app.errors import Misconfigured, StorageFull, StorageUnavailable
+from app.files.disk import move_durably, raising_storage_full
+from app.files.upload import SpooledFile
+
+
+class LocalBlobBackend:
+    """Contents in a folder of this machine, or one that it has mounted. Its methods block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, part: Path, name: str) -> None:
+        """Take a finished file away and keep it; when this returns, it lasts. Raises StorageFull."""
+        with raising_storage_full():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            move_durably(part, self._folder / name)
+
+    def path(self, name: str) -> Path:
+        """Where a content lies. Raises FileNotFoundError."""
+        path = self._folder / name
+        path.stat()
+        return path
+
+    def remove(self, name: str) -> None:
+        """Forget a content, if it is there; who has the file open may read on."""
+        (self._folder / name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """All but files that are still being copied."""
+        return [path.name for path in self._folder.glob("[!.]*")]
+
+    def age(self, name: str) -> float:
+        """Seconds since a content was stored."""
+        return time.time() - (self._folder / name).stat().st_mtime
+
+
+class RemoteBlobBackend:
+    """Contents in a bucket or whatever else fsspec reaches. Its methods block and raise whatever that place raises."""
+
+    def __init__(self, files: AbstractFileSystem, root: str) -> None:
+        self._files = files
+        self.root = root.rstrip("/")
+
+    def put(self, part: Path, name: str) -> None:
+        """Upload a finished file, which the place then keeps, and drop it here."""
+        with raising_storage_full():
+            self._files.makedirs(self.root, exist_ok=True)
+            self._files.put_file(str(part), self._at(name))
+        part.unlink()
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy a content to a file of this machine. Raises FileNotFoundError, StorageFull."""
+        with raising_storage_full():
+            self._files.get_file(self._at(name), str(target))
+
+    def remove(self, name: str) -> None:
+        """Forget a content, if it is there."""
+        if self._files.exists(self._at(name)):
+            self._files.rm_file(self._at(name))
+
+    def names(self) -> list[str]:
+        """A listing, never a cached one."""
+        self._files.invalidate_cache()
+        if not self._files.exists(self.root):
+            return []
+        return [str(path).rpartition("/")[2] for path in self._files.ls(self.root, detail=False)]
+
+    def age(self, name: str) -> float:
+        """Seconds since a content was stored, by what the place says."""
+        return float(time.time() - self._files.modified(self._at(name)).timestamp())
+
+    def _at(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+
+BlobBackend = LocalBlobBackend | RemoteBlobBackend
+
+
+def open_blob_backend(url: str | None, folder: Path) -> BlobBackend:
+    """The place that a URL names; without one, the folder. Raises Misconfigured."""
+    if url is None:
+        return LocalBlobBackend(folder)
+    try:
+        files, root = url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise Misconfigured(f"SECONDLOOK_BLOBS: {url.partition(':')[0]}: cannot be used: {error}") from error
+    return LocalBlobBackend(Path(root)) if isinstance(files, LocalFileSystem) else RemoteBlobBackend(files, root)
+
 
 P = ParamSpec("P")
 T = TypeVar("T")
 _LOG = logging.getLogger("secondlook")
-_YOUNG_SECONDS = 3600.0
+_UNRECORDED_SECONDS = 3600.0
 """Age below which a content without a record may still get one from a process that is storing it."""
 
 
-class Blobs:
+class BlobStore:
     """Stores contents and lends them out as files of this machine.
 
     Whoever holds one has it until they let go, even if it is removed in between. `cache` is a folder for what had to
     be fetched; it has at most `room` bytes, or whatever is held now.
     """
 
-    def __init__(self, shelf: Shelf, cache: Path, room: int) -> None:
+    def __init__(self, shelf: BlobBackend, cache: Path, room: int) -> None:
         self._shelf = shelf
         self._cache = cache
         self._room = room
@@ -39,7 +127,7 @@ class Blobs:
         self._doomed: set[str] = set()
         self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def put(self, part: Part, name: str) -> None:
+    async def put(self, part: SpooledFile, name: str) -> None:
         """Keep what a finished part has. Raises StorageFull, StorageDown."""
         await self._off_loop(self._shelf.put, part.path, name)
 
@@ -66,18 +154,18 @@ class Blobs:
         strangers = set(await self._off_loop(self._shelf.names)) - set(known) - self._doomed
         for name in strangers:
             try:
-                if await self._off_loop(self._shelf.age, name) > _YOUNG_SECONDS:
+                if await self._off_loop(self._shelf.age, name) > _UNRECORDED_SECONDS:
                     await self._off_loop(self._remove, name)
             except FileNotFoundError:
                 continue
 
     async def _path(self, name: str) -> Path:
-        if isinstance(self._shelf, FolderShelf):
+        if isinstance(self._shelf, LocalBlobBackend):
             return await self._off_loop(self._shelf.path, name)
         async with self._fetching[name]:
             return await self._off_loop(self._fetched, self._shelf, name)
 
-    def _fetched(self, shelf: RemoteShelf, name: str) -> Path:
+    def _fetched(self, shelf: RemoteBlobBackend, name: str) -> Path:
         """A content that lies elsewhere, fetched unless it was before."""
         path = self._cache / name
         if path.exists():
@@ -86,7 +174,7 @@ class Blobs:
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         half = path.with_name(f".{name}")
         try:
-            with full_disk_told():
+            with raising_storage_full():
                 shelf.fetch(name, half)
             return half.replace(path)
         finally:
@@ -101,7 +189,7 @@ class Blobs:
         if name in self._doomed:
             self._doomed.discard(name)
             await self._off_loop(self._remove, name)
-        if isinstance(self._shelf, RemoteShelf):
+        if isinstance(self._shelf, RemoteBlobBackend):
             await self._off_loop(self._make_room, set(self._held))
 
     def _remove(self, name: str) -> None:
@@ -128,4 +216,4 @@ class Blobs:
             raise
         except Exception as error:
             _LOG.exception("the storage of files fails")
-            raise StorageDown("The storage of files cannot be reached.") from error
+            raise StorageUnavailable("The storage of files cannot be reached.") from error

@@ -1,4 +1,4 @@
-"""What is asked of a disk: that a write lasts, and that a full one says so."""
+"""Durable file operations, with a full disk reported as StorageFull."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
-def full_disk_told() -> Iterator[None]:
+def raising_storage_full() -> Iterator[None]:
     """Turn the operating system's word for a full disk into StorageFull."""
     try:
         yield
@@ -25,13 +25,13 @@ def full_disk_told() -> Iterator[None]:
         raise
 
 
-def check_room(folder: Path, spare: int) -> None:
+def check_free_space(folder: Path, spare: int) -> None:
     """Raise StorageFull if fewer than `spare` bytes are free where this folder is."""
     if shutil.disk_usage(folder).free < spare:
         raise StorageFull("There is too little room left on this service's disk.")
 
 
-def move(source: Path, target: Path) -> None:
+def move_durably(source: Path, target: Path) -> None:
     """Move a file, which must have been flushed, so that it is at its place whole or not at all, and lasts."""
     try:
         source.replace(target)

@@ -9,16 +9,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from app.caller import Caller, Reader, Uploader
-from app.cards import Deleted, VideoInfo
-from app.files.card import FileList, FileObject
-from app.files.library import Library, Order
-from app.files.wish import Purpose, Wish
-from app.multipart import FileForm
-from app.reply import FAILED, errors
-from app.service import At
+from app.access.caller import Caller
+from app.dependencies import CanRead, CanUpload, ServiceDep
+from app.errors import ERROR_RESPONSE, error_responses
+from app.files.schemas import DeletedFile, FileList, FileObject, Purpose, UploadOptions, VideoInfo
+from app.files.store import FileStore, SortOrder
+from app.files.upload import MultipartUpload
 
-UPLOAD = ("POST", "/v1/files")
+UPLOAD_ROUTE = ("POST", "/v1/files")
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 _FIELDS: dict[str, dict[str, Any]] = {
     "purpose": {"type": "string", "enum": get_args(Purpose)},
@@ -47,32 +45,32 @@ _FORM = {
 _CONTENT: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
 }
-router = APIRouter(prefix="/v1/files", tags=["files"], responses=FAILED | errors(401, 403, 429, 503))
+router = APIRouter(prefix="/v1/files", tags=["files"], responses=ERROR_RESPONSE | error_responses(401, 403, 429, 503))
 
 
-@router.post("", responses=errors(400, 408, 413, 415, 422, 507), openapi_extra=_FORM)
-async def upload(request: Request, at: At, by: Uploader) -> FileObject:
+@router.post("", responses=error_responses(400, 408, 413, 415, 422, 507), openapi_extra=_FORM)
+async def upload(request: Request, at: ServiceDep, by: CanUpload) -> FileObject:
     """Keep a video. The same one again is another file."""
     spare = at.settings.max_body_bytes
-    form = FileForm(request.headers.get("content-type", ""), spare, _FIELDS)
+    form = MultipartUpload(request.headers.get("content-type", ""), spare, _FIELDS)
     declared = request.headers.get("content-length", "")
     async with at.library.receive(by) as arriving:
         arriving.expect(max(0, int(declared) - spare) if declared.isdecimal() else 0)
         async for piece in form.read(request.stream(), at.settings.idle_seconds):
             await asyncio.to_thread(arriving.write, piece)
-        wish = Wish.of(form.filename, form.fields)
+        wish = UploadOptions.of(form.filename, form.fields)
         info = await at.videos.probe(arriving.part.path)
         video = VideoInfo.of(info).model_dump(mode="json")
         return FileObject.of(await at.library.keep(arriving.part, video, wish, by))
 
 
-@router.get("", responses=errors(400, 404))
+@router.get("", responses=error_responses(400, 404))
 async def list_files(
-    at: At,
-    by: Reader,
+    at: ServiceDep,
+    by: CanRead,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     after: Annotated[str | None, Query(description="Id of the last file of the page before.")] = None,
-    order: Order = "desc",
+    order: SortOrder = "desc",
     purpose: Purpose | None = None,
 ) -> FileList:
     """The files of the key's tenant, newest first unless told otherwise."""
@@ -80,30 +78,30 @@ async def list_files(
     return FileList.of([FileObject.of(each) for each in found], more)
 
 
-@router.get("/{file_id}", responses=errors(404))
-async def retrieve(file_id: str, at: At, by: Reader) -> FileObject:
+@router.get("/{file_id}", responses=error_responses(404))
+async def retrieve(file_id: str, at: ServiceDep, by: CanRead) -> FileObject:
     """What is known of a file."""
     return FileObject.of(await at.library.get(file_id, by))
 
 
-@router.get("/{file_id}/content", responses=_CONTENT | errors(404), response_class=Response)
-async def content(file_id: str, at: At, by: Reader) -> Response:
+@router.get("/{file_id}/content", responses=_CONTENT | error_responses(404), response_class=Response)
+async def content(file_id: str, at: ServiceDep, by: CanRead) -> Response:
     """The bytes of a file, or the range of them that is asked for."""
     file = await at.library.get(file_id, by)
-    return HeldFile(at.library, by, file.id, file.filename)
+    return StoredFileResponse(at.library, by, file.id, file.filename)
 
 
-@router.delete("/{file_id}", responses=errors(404))
-async def delete(file_id: str, at: At, by: Uploader) -> Deleted:
+@router.delete("/{file_id}", responses=error_responses(404))
+async def delete(file_id: str, at: ServiceDep, by: CanUpload) -> DeletedFile:
     """Forget a file."""
     await at.library.delete(file_id, by)
-    return Deleted(id=file_id)
+    return DeletedFile(id=file_id)
 
 
-class HeldFile(Response):
+class StoredFileResponse(Response):
     """A file's content, held until it is sent. It is for saving, so no browser shows or runs what a client named."""
 
-    def __init__(self, library: Library, caller: Caller, file_id: str, filename: str) -> None:
+    def __init__(self, library: FileStore, caller: Caller, file_id: str, filename: str) -> None:
         super().__init__()
         self._library = library
         self._caller = caller

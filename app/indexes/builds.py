@@ -1,63 +1,157 @@
-"""Whole indexes, built in the background."""
+"""Builds whole indexes: the work itself, and the queue of builds in the background."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agents.budget import BudgetExceeded
-from agents.engine import Engine
-from agents.ledger import Ledger
-from app.allowance import Allowance
-from app.caller import Caller
-from app.errors import Cancelled
-from app.gate import Gate
-from app.indexes.indexes import Indexes
-from app.indexes.work import Wish, Work
-from app.middleware import observe
-from app.records import Records, RecordsDown, RecordsFull
+from agents.captions import Captioner, Captions
+from agents.core.budget import Budget, BudgetExceeded, BudgetMeter
+from agents.core.trace import OnEvent, Trace
+from agents.core.usage import RunUsage
+from agents.engines.base import Engine
+from app.access.caller import Caller
+from app.access.quotas import DailyQuota
+from app.answers.schemas import VideoInput
+from app.db.session import Database, DatabaseFull, DatabaseUnavailable
+from app.errors import BadRequest, RunCancelled
+from app.indexes.manager import IndexManager, subtitle_entries
+from app.middleware import describe_error
+from app.runs.queue import FairQueue
 from app.settings import Settings
-from app.videos import Videos
+from app.videos import VideoLoader
+from tools.index.entries import clip_levels, split_into_clips
+from tools.index.index import Index
+from tools.video.source import VideoSource
+from tools.video.video import Video
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What is to be built: of which film, up to clips of which length, with which subtitles, at which cost."""
+
+    source: VideoInput
+    level: float | None = None
+    subtitles: str | None = None
+    budget: Budget = Budget()  # noqa: RUF009 - frozen
+
+
+class IndexBuilder:
+    """Builds indexes of videos."""
+
+    def __init__(self, indexes: IndexManager, videos: VideoLoader) -> None:
+        self._indexes = indexes
+        self._videos = videos
+
+    async def prepare(self, wish: BuildRequest, caller: Caller, engine: Engine) -> tuple[str, int]:
+        """Begin an index, if there is none, and have it know what is said; its id, and how many captions it lacks.
+
+        Raises what is wrong with the video or its subtitles, IndexFull, IndexDown.
+        """
+        async with self._videos.open(wish.source, caller) as footage:
+            index, video = self._opened(caller, footage, wish, engine)
+            await asyncio.to_thread(_add_subtitles, index, video, wish.subtitles)
+            wanted = _wanted_levels(wish, clip_levels(video.span.end, self._indexes.settings.clip_seconds))
+            lacking = await asyncio.to_thread(lambda: sum(len(index.missing(level)) for level in wanted))
+            return self._indexes.archive.name(caller.tenant, video.id, self._indexes.builder(engine)), lacking
+
+    async def do(
+        self, wish: BuildRequest, caller: Caller, engine: Engine, ledger: RunUsage, listener: OnEvent | None = None
+    ) -> None:
+        """Write all captions that are missing. What is written before a limit stays. Raises BudgetExceeded too."""
+        budget = wish.budget.capped(self._indexes.settings.budget).capped(caller.quota.run)
+        async with self._videos.open(wish.source, caller) as footage:
+            index, video = self._opened(caller, footage, wish, engine)
+            eyes = Captioner(video, engine, BudgetMeter(budget), ledger, Trace(listener))
+            captions = Captions(index, eyes, self._indexes.captioning)
+            try:
+                await asyncio.to_thread(index.forgive)
+                async with _time_limit(budget):
+                    await captions.write(level=_wanted_levels(wish, captions.levels)[-1])
+            finally:
+                await asyncio.to_thread(index.save)
+
+    def _opened(self, caller: Caller, footage: VideoSource, wish: BuildRequest, engine: Engine) -> tuple[Index, Video]:
+        if not isinstance(footage, Video):
+            raise BadRequest("Single pictures are not indexed. Give a video.", param="video", code="unsupported")
+        settings, whole = self._indexes.settings, footage.span.end
+        if (count := len(split_into_clips(whole, settings.clip_seconds))) > settings.max_clips:
+            length, most = settings.clip_seconds, settings.max_clips
+            words = f"This video has {count} clips of {length:g} s; {most} are captioned at most."
+            raise BadRequest(words, param="video", code="too_many_clips")
+        if wish.level not in (None, *(known := clip_levels(whole, settings.clip_seconds))):
+            raise BadRequest(f"level: This video has clips of {', '.join(map(str, known))} seconds.", param="level")
+        return self._indexes.open(caller, footage, wish.source, engine), footage
+
+
+def _wanted_levels(wish: BuildRequest, known: tuple[float, ...]) -> tuple[float, ...]:
+    """The levels that a wish is for."""
+    return tuple(level for level in known if wish.level is None or level <= wish.level)
+
+
+def _add_subtitles(index: Index, video: Video, given: str | None) -> None:
+    """Have an index know what is said. Blocks."""
+    if given is not None:
+        index.say(subtitle_entries(video, given))
+    index.facts()
+
+
+@asynccontextmanager
+async def _time_limit(budget: Budget) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(budget.seconds) as clock:
+            yield
+    except TimeoutError:
+        if not clock.expired():
+            raise
+        raise BudgetExceeded("seconds", budget.seconds or 0.0, 0.0) from None
+
 
 _LOG = logging.getLogger("secondlook")
-Doing = Literal["queued", "building"]
-_REMEMBERED = 1024
+BuildStage = Literal["queued", "building"]
+_MAX_FAILED = 1024
 
 
 @dataclass(slots=True)
-class Build:
+class IndexBuild:
     """A build under way, or one that failed."""
 
     caller: Caller
     request_id: str
-    doing: Doing = "queued"
+    doing: BuildStage = "queued"
     error: BaseException | None = None
     task: asyncio.Task[None] | None = None
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: RunUsage = field(default_factory=RunUsage)
 
 
-class Builds:
+class BuildQueue:
     """Builds at most so many indexes at once, one of each film however often it is asked for."""
 
     def __init__(
-        self, settings: Settings, indexes: Indexes, videos: Videos, records: Records, engine: Callable[[], Engine]
+        self,
+        settings: Settings,
+        indexes: IndexManager,
+        videos: VideoLoader,
+        records: Database,
+        engine: Callable[[], Engine],
     ) -> None:
-        self._work = Work(indexes, videos)
+        self._work = IndexBuilder(indexes, videos)
         self._records = records
         self._engine = engine
-        self._allowance = Allowance(records)
-        self._gate = Gate(settings.index.max_builds, settings.index.max_waiting, math.inf)
-        self._builds: dict[str, Build] = {}
+        self._allowance = DailyQuota(records)
+        self._gate = FairQueue(settings.index.max_builds, settings.index.max_waiting, math.inf)
+        self._builds: dict[str, IndexBuild] = {}
 
-    def at(self, id_: str) -> Build | None:
+    def at(self, id_: str) -> IndexBuild | None:
         """The build of an index that is under way, or that failed since this process began."""
         return self._builds.get(id_)
 
-    async def start(self, wish: Wish, caller: Caller, request_id: str) -> str:
+    async def start(self, wish: BuildRequest, caller: Caller, request_id: str) -> str:
         """Begin to build, unless that is under way or done; the id of the index.
 
         Raises what is wrong with the video or its subtitles, Busy, Draining, NotReady, IndexFull, IndexDown.
@@ -69,7 +163,7 @@ class Builds:
             self._builds[id_] = running
         elif lacking:
             self._forget_some()
-            build = self._builds[id_] = Build(caller, request_id)
+            build = self._builds[id_] = IndexBuild(caller, request_id)
             build.task = asyncio.create_task(self._run(id_, build, wish, engine))
             await asyncio.sleep(0)  # now it stands in the queue, or was turned away
             if build.error is not None:
@@ -81,7 +175,7 @@ class Builds:
         """End a build. What it wrote stays."""
         build = self._builds.pop(id_, None)
         if build is not None and build.task is not None:
-            build.error = Cancelled("This build was cancelled.")
+            build.error = RunCancelled("This build was cancelled.")
             build.task.cancel()
             await asyncio.gather(build.task, return_exceptions=True)
 
@@ -91,7 +185,7 @@ class Builds:
         for id_ in list(self._builds):
             await self.cancel(id_)
 
-    async def _run(self, id_: str, build: Build, wish: Wish, engine: Engine) -> None:
+    async def _run(self, id_: str, build: IndexBuild, wish: BuildRequest, engine: Engine) -> None:
         """Build when it is this build's turn. It counts as under way until what it took is written down."""
         failure: Exception | None = None
         try:
@@ -102,7 +196,7 @@ class Builds:
         except Exception as error:
             failure = error
             if not isinstance(error, BudgetExceeded):
-                observe(error, build.request_id)
+                describe_error(error, build.request_id)
         finally:
             if build.ledger.calls:
                 await self._charge(build)
@@ -113,12 +207,12 @@ class Builds:
     def _forget_some(self) -> None:
         """Of builds that failed, the last ones are remembered."""
         failed = [id_ for id_, build in self._builds.items() if build.error is not None]
-        for id_ in failed[: max(0, len(failed) - _REMEMBERED)]:
+        for id_ in failed[: max(0, len(failed) - _MAX_FAILED)]:
             del self._builds[id_]
 
-    async def _charge(self, build: Build) -> None:
+    async def _charge(self, build: IndexBuild) -> None:
         tokens = build.ledger.prompt_tokens + build.ledger.completion_tokens
         try:
             await self._records.write(self._allowance.charge(build.caller.key, tokens))
-        except (RecordsDown, RecordsFull) as error:
+        except (DatabaseUnavailable, DatabaseFull) as error:
             _LOG.error("%d tokens of the key %s are not written down: %s", tokens, build.caller.key, error)

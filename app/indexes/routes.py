@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from app.caller import Asker, Reader, Uploader
+from app.dependencies import CanAsk, CanRead, CanUpload, ServiceDep
+from app.errors import ERROR_RESPONSE, error_responses
 from app.indexes.schemas import DeletedIndex, HitList, IndexList, IndexObject, IndexRequest, SearchRequest
-from app.reply import FAILED, errors
-from app.service import At
 
-router = APIRouter(tags=["indexes"], responses=FAILED | errors(401, 403, 429, 503))
+router = APIRouter(tags=["indexes"], responses=ERROR_RESPONSE | error_responses(401, 403, 429, 503))
 
 
-@router.post("/v1/indexes", status_code=202, responses=errors(400, 404, 413, 415, 422, 424))
-async def build(body: IndexRequest, request: Request, response: Response, at: At, by: Asker) -> IndexObject:
+@router.post("/v1/indexes", status_code=202, responses=error_responses(400, 404, 413, 415, 422, 424))
+async def build(body: IndexRequest, request: Request, response: Response, at: ServiceDep, by: CanAsk) -> IndexObject:
     """Caption a film from end to end, in the background; ask again to see how far it is. What is there is not redone.
 
     After a failure, a limit, or a restart of the service, the same request goes on where it ended.
@@ -25,25 +24,25 @@ async def build(body: IndexRequest, request: Request, response: Response, at: At
 
 
 @router.get("/v1/indexes")
-async def list_indexes(at: At, by: Reader) -> IndexList:
+async def list_indexes(at: ServiceDep, by: CanRead) -> IndexList:
     """The indexes of the key's tenant, the oldest first."""
     return await at.indexes.every(by)
 
 
-@router.get("/v1/indexes/{index_id}", responses=errors(404))
-async def index(index_id: str, at: At, by: Reader) -> IndexObject:
+@router.get("/v1/indexes/{index_id}", responses=error_responses(404))
+async def index(index_id: str, at: ServiceDep, by: CanRead) -> IndexObject:
     """An index: how far it is, what is in it, what it took."""
     return await at.indexes.show(index_id, by)
 
 
-@router.delete("/v1/indexes/{index_id}", responses=errors(404))
-async def delete(index_id: str, at: At, by: Uploader) -> DeletedIndex:
+@router.delete("/v1/indexes/{index_id}", responses=error_responses(404))
+async def delete(index_id: str, at: ServiceDep, by: CanUpload) -> DeletedIndex:
     """Forget what is known of a film; if it is being built, that ends."""
     await at.indexes.delete(index_id, by)
     return DeletedIndex(id=index_id)
 
 
-@router.post("/v1/search", responses=errors(400, 404, 413, 415, 422, 424))
-async def search(body: SearchRequest, at: At, by: Reader) -> HitList:
+@router.post("/v1/search", responses=error_responses(400, 404, 413, 415, 422, 424))
+async def search(body: SearchRequest, at: ServiceDep, by: CanRead) -> HitList:
     """Find the seconds of a film, or of all films that are indexed, by what is seen or said there."""
     return await at.indexes.search(body, by)

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
-from agents.budget import Budget
-from app.schemas import Later, Rounded, Seconds, Source, Video, Words
+from agents.core.budget import Budget
+from app.answers.schemas import EndSeconds, NonEmptyStr, Rounded, Seconds, VideoField, VideoInput
 
 Subtitles = Annotated[str, Field(min_length=1, description="The text of an .srt or .vtt file, in place of the film's.")]
-Status = Literal["queued", "building", "complete", "partial", "failed"]
-Where = Literal["caption", "subtitle", "ocr"]
+IndexStatus = Literal["queued", "building", "complete", "partial", "failed"]
+TextSource = Literal["caption", "subtitle", "ocr"]
 
 
 class _Request(BaseModel):
@@ -22,13 +22,13 @@ class _Request(BaseModel):
 class IndexRequest(_Request):
     """A film to be captioned from end to end, in the background."""
 
-    video: Video = Field(description="A file id, or where else the video is.")
+    video: VideoField = Field(description="A file id, or where else the video is.")
     level: Seconds | None = Field(None, description="Longest clips to be captioned, in seconds; all if left out.")
     subtitles: Subtitles | None = None
     budget: Budget = Field(Budget(), description="The most that this may spend. What is written by then stays.")
 
 
-_BOTH: JsonDict = {
+_VIDEO_AND_INDEX: JsonDict = {
     "required": ["video", "index"],
     "properties": {place: {"not": {"type": "null"}} for place in ("video", "index")},
 }
@@ -37,16 +37,18 @@ _BOTH: JsonDict = {
 class SearchRequest(_Request):
     """What to look for, in one video or in all that are indexed."""
 
-    model_config = ConfigDict(json_schema_extra={"not": _BOTH})
+    model_config = ConfigDict(json_schema_extra={"not": _VIDEO_AND_INDEX})
 
-    query: Words = Field(max_length=2000)
-    video: Video | None = Field(None, description="Where to look; everywhere if neither this nor `index` is given.")
-    index: Words | None = Field(None, description="Id of an index to look in.")
+    query: NonEmptyStr = Field(max_length=2000)
+    video: VideoField | None = Field(
+        None, description="Where to look; everywhere if neither this nor `index` is given."
+    )
+    index: NonEmptyStr | None = Field(None, description="Id of an index to look in.")
     k: int = Field(8, ge=1, description="Most hits.")
     start: Seconds | None = Field(None, description="Second from which on to look.")
-    end: Later | None = Field(None, description="Second until which to look.")
+    end: EndSeconds | None = Field(None, description="Second until which to look.")
     level: Seconds | None = Field(None, gt=0, description="Only captions of clips of so many seconds.")
-    sources: tuple[Where, ...] = Field((), description="Where the text must come from.")
+    sources: tuple[TextSource, ...] = Field((), description="Where the text must come from.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -66,7 +68,7 @@ class LevelState(BaseModel):
     failed: int
 
 
-class Cost(BaseModel):
+class IndexCost(BaseModel):
     """What captions took, whoever paid."""
 
     calls: int = 0
@@ -86,7 +88,7 @@ class BuiltWith(BaseModel):
     embedder: str
 
 
-class Problem(BaseModel):
+class BuildError(BaseModel):
     """Why building ended early."""
 
     message: str
@@ -98,17 +100,17 @@ class IndexObject(BaseModel):
 
     id: str
     object: Literal["index"] = "index"
-    status: Status
+    status: IndexStatus
     created_at: int
-    video: Source
+    video: VideoInput
     duration: Rounded
     levels: list[LevelState]
     subtitles: int
     bytes: int
-    cost: Cost
+    cost: IndexCost
     builder: BuiltWith
     current: bool = Field(description="Whether it is what would be built, and is used, now.")
-    error: Problem | None = None
+    error: BuildError | None = None
 
 
 class IndexList(BaseModel):
@@ -131,13 +133,13 @@ class HitObject(BaseModel):
 
     object: Literal["hit"] = "hit"
     index: str
-    video: Source
+    video: VideoInput
     id: str = Field(description="The line within its film: c:10:37 is the caption of the 38th clip of ten seconds.")
     start: Rounded
     end: Rounded
     text: str
     score: Rounded = Field(description="0 to 1, by the measure of the embedder.")
-    source: Where
+    source: TextSource
     level: Rounded = Field(description="Length of the clips that the caption is about; 0 for what is said.")
 
 

@@ -7,86 +7,86 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from app.caller import Asker, Reader
-from app.reply import EVENTS, FAILED, Responses, errors
-from app.runs import frames
-from app.runs.job import AnswerJob
-from app.runs.live import Status
-from app.runs.schemas import RunList, RunObject
-from app.runs.serving import RUN_ID, answer
-from app.runs.ticket import IdempotencyKey, Ticket
-from app.schemas import AnswerRequest, AnswerResponse
-from app.service import At
-from app.stream import EventStream
+from app.answers.schemas import AnswerRequest, AnswerResponse
+from app.dependencies import CanAsk, CanRead, ServiceDep
+from app.errors import ERROR_RESPONSE, Responses, error_responses
+from app.runs import sse_events
+from app.runs.idempotency import IdempotencyKey, RequestContext
+from app.runs.manager import RUN_ID_HEADER, wait_for_response
+from app.runs.run import AnswerJob
+from app.runs.schemas import RunList, RunObject, RunStatus
+from app.sse import EVENT_STREAM_CONTENT, EventStreamResponse
 
-router = APIRouter(responses=FAILED | errors(401, 403, 429, 503))
-_ANSWERED: Responses = {
+router = APIRouter(responses=ERROR_RESPONSE | error_responses(401, 403, 429, 503))
+_ANSWER_RESPONSES: Responses = {
     200: {
         "description": "The answer. With `stream`, trace events as they happen, then the event `answer`. Meanwhile "
         "events `delta` have the words of a call as the model writes them: they have no id and are never replayed, "
         "since the event `asked` has them all.",
-        "headers": RUN_ID,
-        "content": EVENTS,
+        "headers": RUN_ID_HEADER,
+        "content": EVENT_STREAM_CONTENT,
     },
-    202: {"description": "The run, which goes on in the background.", "headers": RUN_ID, "model": RunObject},
-    **errors(400, 404, 409, 413, 415, 422, 500, 507),
+    202: {"description": "The run, which goes on in the background.", "headers": RUN_ID_HEADER, "model": RunObject},
+    **error_responses(400, 404, 409, 413, 415, 422, 500, 507),
 }
-_FOLLOWED: Responses = {
-    200: {"description": "Events from the first or from after `Last-Event-ID` on.", "content": EVENTS},
+_EVENTS_RESPONSES: Responses = {
+    200: {"description": "Events from the first or from after `Last-Event-ID` on.", "content": EVENT_STREAM_CONTENT},
     204: {"description": "There are no more: the last of them was seen."},
-    **errors(400, 404),
+    **error_responses(400, 404),
 }
-_LastSeen = Annotated[int, Header(alias="last-event-id", ge=0, lt=2**31, description="Number of the last event seen.")]
+_LastEventId = Annotated[
+    int, Header(alias="last-event-id", ge=0, lt=2**31, description="Number of the last event seen.")
+]
 
 
-@router.post("/v1/answers", response_model=AnswerResponse, responses=_ANSWERED)
+@router.post("/v1/answers", response_model=AnswerResponse, responses=_ANSWER_RESPONSES)
 async def ask(
-    body: AnswerRequest, request: Request, at: At, by: Asker, idempotency_key: IdempotencyKey = None
+    body: AnswerRequest, request: Request, at: ServiceDep, by: CanAsk, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer a question about a video: now, as server-sent events with `stream`, or later with `background`."""
-    ticket = await Ticket.of(request, idempotency_key, background=body.background, streamed=body.stream)
+    ticket = await RequestContext.of(request, idempotency_key, background=body.background, streamed=body.stream)
     live = await at.runs.start(AnswerJob(body), by, ticket)
     headers = {"x-run-id": live.id}
     if body.background:
         shown = await at.history.show(by.tenant, live.id)
         return JSONResponse(shown.model_dump(mode="json"), 202, headers)
     if body.stream:
-        sent = frames.frames(live, ticket.quiet(at.settings.ping_seconds))
-        return EventStream(sent, frames.failed, watch=at.runs.awaited(live, ticket), headers=headers)
-    return JSONResponse(await answer(at.runs, live, ticket, request), headers=headers)
+        sent = sse_events.stream_run(live, ticket.quiet(at.settings.ping_seconds))
+        return EventStreamResponse(sent, sse_events.encode_error, watch=at.runs.awaited(live, ticket), headers=headers)
+    return JSONResponse(await wait_for_response(at.runs, live, ticket, request), headers=headers)
 
 
-@router.get("/v1/runs", tags=["runs"], responses=errors(400, 404))
+@router.get("/v1/runs", tags=["runs"], responses=error_responses(400, 404))
 async def runs(
-    at: At,
-    by: Reader,
+    at: ServiceDep,
+    by: CanRead,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(description="Id of the last run of the page before.")] = None,
     order: Literal["asc", "desc"] = "desc",
-    status: Status | None = None,
+    status: RunStatus | None = None,
 ) -> RunList:
     """The runs of the key's tenant, newest first unless told otherwise."""
     return await at.history.page(by.tenant, limit=limit, after=after, order=order, status=status)
 
 
-@router.get("/v1/runs/{run_id}", tags=["runs"], responses=errors(404))
-async def run(run_id: str, at: At, by: Reader) -> RunObject:
+@router.get("/v1/runs/{run_id}", tags=["runs"], responses=error_responses(404))
+async def run(run_id: str, at: ServiceDep, by: CanRead) -> RunObject:
     """A run with its request, its whole trace, and its response."""
     return await at.history.show(by.tenant, run_id)
 
 
-@router.get("/v1/runs/{run_id}/events", tags=["runs"], responses=_FOLLOWED, response_class=Response)
-async def events(run_id: str, at: At, by: Reader, last_seen: _LastSeen = 0) -> Response:
+@router.get("/v1/runs/{run_id}/events", tags=["runs"], responses=_EVENTS_RESPONSES, response_class=Response)
+async def events(run_id: str, at: ServiceDep, by: CanRead, last_seen: _LastEventId = 0) -> Response:
     """What has happened in a run, then what happens, as server-sent events; the last is `answer` or `error`."""
     last = await at.history.last(by.tenant, run_id)
     if last is not None and last_seen >= last:
         return Response(status_code=204)
     sent = at.history.follow(by.tenant, run_id, last_seen, at.settings.ping_seconds)
-    return EventStream(sent, frames.failed, headers={"x-run-id": run_id})
+    return EventStreamResponse(sent, sse_events.encode_error, headers={"x-run-id": run_id})
 
 
-@router.post("/v1/runs/{run_id}/cancel", tags=["runs"], responses=errors(404, 409))
-async def cancel(run_id: str, at: At, by: Asker) -> RunObject:
+@router.post("/v1/runs/{run_id}/cancel", tags=["runs"], responses=error_responses(404, 409))
+async def cancel(run_id: str, at: ServiceDep, by: CanAsk) -> RunObject:
     """End a run. One that is over stays as it is."""
     await at.history.last(by.tenant, run_id)
     if live := at.runs.live.get(by.tenant, run_id):
@@ -94,8 +94,8 @@ async def cancel(run_id: str, at: At, by: Asker) -> RunObject:
     return at.history.ended(await at.history.show(by.tenant, run_id))
 
 
-@router.post("/v1/runs/{run_id}/resume", status_code=202, tags=["runs"], responses=errors(400, 404, 409, 507))
-async def resume(run_id: str, request: Request, at: At, by: Asker) -> RunObject:
+@router.post("/v1/runs/{run_id}/resume", status_code=202, tags=["runs"], responses=error_responses(400, 404, 409, 507))
+async def resume(run_id: str, request: Request, at: ServiceDep, by: CanAsk) -> RunObject:
     """Begin a run again that was interrupted, cancelled or failed: from its beginning, in the background.
 
     The request and the seed are the same, so the same frames are looked at and the same samples drawn, as far as the

@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from app.cards import ErrorBody
-from app.runs.live import Status
+from app.errors import ErrorBody
+
+RunStatus = Literal["queued", "running", "completed", "failed", "cancelled", "interrupted"]
+FINAL_STATUSES = frozenset({"completed", "failed", "cancelled", "interrupted"})
 
 
 class RunSummary(BaseModel):
@@ -15,7 +17,7 @@ class RunSummary(BaseModel):
 
     id: str
     object: Literal["run"] = "run"
-    status: Status = Field(
+    status: RunStatus = Field(
         description="interrupted: the service stopped before the run was over; it can be resumed.",
     )
     endpoint: str
@@ -29,7 +31,7 @@ class RunSummary(BaseModel):
     finished_at: int | None
 
 
-class RunEvent(BaseModel):
+class RunEventObject(BaseModel):
     """Something that happened in a run."""
 
     seq: int
@@ -43,7 +45,7 @@ class RunObject(RunSummary):
     request: dict[str, Any] = Field(description="What was asked, without the content of media.")
     response: dict[str, Any] | None
     error: ErrorBody | None
-    events: list[RunEvent]
+    events: list[RunEventObject]
 
 
 class RunList(BaseModel):

@@ -1,4 +1,4 @@
-"""The service in numbers, for Prometheus. Labels are names of our own; no request can make a new one."""
+"""Prometheus metrics. Labels come from fixed sets; no request can add one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agents.engines.watch import Mishap
-from agents.trace import Asked, Event, Used
-from app.runs.live import LiveRun, Status
-from app.telemetry.watching import Answered, report_of, strategy_of
+from agents.core.trace import Event, ModelEvent, ToolEvent
+from agents.engines.base import RequestFailure
+from app.runs.run import ActiveRun
+from app.runs.schemas import RunStatus
+from app.telemetry.observers import FinishedRequest, report_of, strategy_of
 
 _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _WAIT_SECONDS = (0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300)
-Reading = Callable[[], float]
+ReadValue = Callable[[], float]
 
 
 class Metrics:
@@ -26,9 +27,11 @@ class Metrics:
     `gauges` and `counters` are read when somebody looks: name (without prefix) to what it means and how to read it.
     """
 
-    def __init__(self, gauges: Mapping[str, tuple[str, Reading]], counters: Mapping[str, tuple[str, Reading]]) -> None:
+    def __init__(
+        self, gauges: Mapping[str, tuple[str, ReadValue]], counters: Mapping[str, tuple[str, ReadValue]]
+    ) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_Read(gauges, counters))
+        self.registry.register(_CallbackCollector(gauges, counters))
         self._requests = self._counter("requests", "Requests that are over.", "route", "method", "status")
         self._seconds = self._histogram("request_seconds", "Until the last byte was sent.", _REQUEST_SECONDS, "route")
         self._errors = self._counter("errors", "Errors told to clients, by code.", "code")
@@ -43,7 +46,7 @@ class Metrics:
         self._mishaps = self._counter("engine_mishaps", "Requests to a model server that went wrong.", "kind")
         self._tools = self._counter("tool_calls", "Tools applied, by outcome.", "tool", "outcome")
 
-    def answered(self, request: Answered) -> None:
+    def answered(self, request: FinishedRequest) -> None:
         """Count a request."""
         route = request.route or "unmatched"
         method = request.method if request.method in _METHODS else "other"
@@ -52,23 +55,23 @@ class Metrics:
         if request.error is not None:
             self._errors.labels(request.error).inc()
 
-    def begun(self, live: LiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
+    def begun(self, live: ActiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
         """Note how long a run waited."""
         self._wait.observe(waited)
 
-    def told(self, live: LiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
+    def told(self, live: ActiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
         """Count what the engine and the tools did."""
-        if isinstance(event, Asked):
+        if isinstance(event, ModelEvent):
             self._calls.inc()
             self._call_seconds.observe(event.seconds)
             self._frames.inc(len(event.times))
             self._prompt.inc(event.prompt_tokens)
             self._cached.inc(event.cached_tokens)
             self._written.inc(event.completion_tokens)
-        elif isinstance(event, Used):
+        elif isinstance(event, ToolEvent):
             self._tools.labels(event.tool, "error" if event.error else "ok").inc()
 
-    def ended(self, live: LiveRun, status: Status, error: str | None) -> None:
+    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
         """Count a run."""
         report = report_of(live)
         strategy = strategy_of(live) or "none"
@@ -76,7 +79,7 @@ class Metrics:
         if report:
             self._run_seconds.labels(strategy).observe(report["seconds"]["total"])
 
-    def mishap(self, kind: Mishap) -> None:
+    def mishap(self, kind: RequestFailure) -> None:
         """Count what went wrong on the way to a model server; heard in any thread."""
         self._mishaps.labels(kind).inc()
 
@@ -92,10 +95,12 @@ class Metrics:
         return Histogram(f"secondlook_{name}", what, labels, buckets=buckets, registry=self.registry)
 
 
-class _Read(Collector):
+class _CallbackCollector(Collector):
     """Numbers that somebody else keeps."""
 
-    def __init__(self, gauges: Mapping[str, tuple[str, Reading]], counters: Mapping[str, tuple[str, Reading]]) -> None:
+    def __init__(
+        self, gauges: Mapping[str, tuple[str, ReadValue]], counters: Mapping[str, tuple[str, ReadValue]]
+    ) -> None:
         self._gauges = gauges
         self._counters = counters
 

@@ -1,17 +1,21 @@
-"""All that watches one service, put together."""
+"""Metrics, logs and tracing of one service, put together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 
 from sqlalchemy import func, select
 from starlette.types import Scope
 
-from agents.engines.watch import Mishap
-from app.records import BlobRecord, Records, RecordsDown
-from app.telemetry.lines import Lines
-from app.telemetry.metrics import Metrics, Reading
-from app.telemetry.watching import Answered, Tracing, Watcher, Watchers
+from agents.engines.base import RequestFailure
+from app.db.session import Database, DatabaseUnavailable
+from app.db.tables import BlobRecord
+from app.errors import Misconfigured
+from app.settings import Settings
+from app.telemetry.logs import AccessLog
+from app.telemetry.metrics import Metrics, ReadValue
+from app.telemetry.observers import FinishedRequest, RunObserver, RunObservers, Tracing
 
 
 class Telemetry:
@@ -19,9 +23,9 @@ class Telemetry:
 
     def __init__(
         self,
-        records: Records,
-        gauges: Mapping[str, tuple[str, Reading]],
-        counters: Mapping[str, tuple[str, Reading]],
+        records: Database,
+        gauges: Mapping[str, tuple[str, ReadValue]],
+        counters: Mapping[str, tuple[str, ReadValue]],
         spans: Tracing | None = None,
     ) -> None:
         self._records = records
@@ -29,15 +33,15 @@ class Telemetry:
         stored = ("Bytes of all files that are kept.", lambda: self._stored)
         self.metrics = Metrics({**gauges, "stored_bytes": stored}, counters)
         self.spans = spans
-        watchers: list[Watcher] = [self.metrics, Lines()]
-        self.watchers = Watchers(watchers if spans is None else [*watchers, spans])
+        watchers: list[RunObserver] = [self.metrics, AccessLog()]
+        self.watchers = RunObservers(watchers if spans is None else [*watchers, spans])
 
     def over(self, scope: Scope, status: int, seconds: float, run_id: str | None) -> None:
         """A request is over."""
         state, route = scope["state"], scope.get("route")
         caller = state.get("caller")
         self.watchers.answered(
-            Answered(
+            FinishedRequest(
                 method=scope["method"],
                 route=getattr(route, "path", None),
                 status=status,
@@ -49,7 +53,7 @@ class Telemetry:
             )
         )
 
-    def mishap(self, kind: Mishap) -> None:
+    def mishap(self, kind: RequestFailure) -> None:
         """Something went wrong on the way to the model server."""
         self.metrics.mishap(kind)
 
@@ -62,6 +66,19 @@ class Telemetry:
         try:
             total = await self._records.read(lambda session: session.scalar(select(func.sum(BlobRecord.bytes))))
             self._stored = float(total or 0)
-        except RecordsDown:
+        except DatabaseUnavailable:
             pass  # the last number stands: whoever watches needs the others all the more
         return self.metrics.page(accept)
+
+
+def make_tracing(settings: Settings, model: Callable[[], str]) -> Tracing | None:
+    """What makes spans, if the settings say so. Raises Misconfigured without the extra."""
+    if not settings.otel:
+        return None
+    try:
+        tracing: Tracing = import_module("app.telemetry.tracing").OpenTelemetryTracing(model)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise Misconfigured('SECONDLOOK_OTEL needs OpenTelemetry: pip install "secondlook[otel]"') from error
+    return tracing

@@ -1,23 +1,177 @@
-"""Spans where the operator wants them; without the extra they are not imported."""
+"""OpenTelemetry spans for requests, runs, rounds, frames, model calls and tools. Needs the extra `otel`.
+
+Names follow the conventions for generative AI of open-telemetry/semantic-conventions-genai, which may still change;
+what they do not name is `secondlook.*`. No span has a question, a reply or a tool's arguments in it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import Token
+from dataclasses import dataclass, field
+from time import time_ns
+from typing import Any
 
-from app.errors import Misconfigured
-from app.settings import Settings
-from app.telemetry.watching import Tracing
+from opentelemetry import context as contexts
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.propagate import inject
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agents.core.trace import Event, FramesEvent, ModelEvent, SpanBeginEvent, SpanEndEvent, ToolEvent
+from app.runs.run import ActiveRun
+from app.runs.schemas import RunStatus
+from app.telemetry.observers import FinishedRequest, strategy_of
+
+_OPERATION, _MODEL, _PROVIDER = "gen_ai.operation.name", "gen_ai.request.model", "gen_ai.provider.name"
+_NANOSECONDS = 1_000_000_000
+_UNTRACED = "/health,/ready,/metrics"
 
 
-def tracing_of(settings: Settings, model: Callable[[], str]) -> Tracing | None:
-    """What makes spans, if the settings say so. Raises Misconfigured without the extra."""
-    if not settings.otel:
-        return None
-    try:
-        tracing: Tracing = import_module("app.telemetry.spans").Spans(model)
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        raise Misconfigured('SECONDLOOK_OTEL needs OpenTelemetry: pip install "secondlook[otel]"') from error
-    return tracing
+@dataclass(slots=True)
+class _RunSpan:
+    """A run at work: its span, how to leave its context, and the rounds that are open, for each of its answers."""
+
+    span: Span
+    token: Token[Context]
+    rounds: dict[int, list[Span]] = field(default_factory=dict)
+
+
+class OpenTelemetryTracing:
+    """Makes spans. `model` tells the name of the model. Without a provider they go where OTEL_… variables say."""
+
+    def __init__(self, model: Callable[[], str], provider: TracerProvider | None = None) -> None:
+        self._model = model
+        self._provider = provider or _otlp_provider()
+        self._tracer = self._provider.get_tracer("secondlook")
+        self._open: dict[str, _RunSpan] = {}
+
+    @property
+    def middleware(self) -> Sequence[Middleware]:
+        """A span for every request, which continues the client's trace."""
+        spans = Middleware(
+            OpenTelemetryMiddleware,
+            tracer_provider=self._provider,
+            excluded_urls=_UNTRACED,
+            exclude_spans=["receive", "send"],
+        )
+        return spans, Middleware(_RouteNameMiddleware)
+
+    def headers(self) -> Mapping[str, str]:
+        """W3C's traceparent of the run at work, for the model server."""
+        found: dict[str, str] = {}
+        inject(found)
+        return found
+
+    def close(self) -> None:
+        """Send what is left; blocks."""
+        self._provider.shutdown()
+
+    def answered(self, request: FinishedRequest) -> None:
+        """Nothing: its span has ended with its last byte."""
+
+    def begun(self, live: ActiveRun, waited: float) -> None:
+        """A run begins: what follows in its task is part of it."""
+        attributes: dict[str, Any] = {
+            _OPERATION: "invoke_workflow",
+            _PROVIDER: "secondlook",
+            _MODEL: self._model(),
+            "secondlook.run_id": live.id,
+            "secondlook.tenant": live.caller.tenant,
+            "secondlook.queue_seconds": waited,
+        }
+        span = self._tracer.start_span("invoke_workflow", attributes=attributes)
+        self._open[live.id] = _RunSpan(span, contexts.attach(trace.set_span_in_context(span)))
+
+    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+        """A round, or something that was done in it and is over."""
+        if (run := self._open.get(live.id)) is None:
+            return
+        rounds = run.rounds.setdefault(choice, [])
+        within = trace.set_span_in_context(rounds[-1] if rounds else run.span)
+        match event:
+            case SpanBeginEvent():
+                rounds.append(self._tracer.start_span(event.span, context=within))
+            case SpanEndEvent() if rounds:
+                rounds.pop().end()
+            case FramesEvent():
+                self._past(within, "decode", event.seconds, {"secondlook.frames": len(event.times)})
+            case ModelEvent():
+                self._past(within, f"chat {self._model()}", event.seconds, self._call(event), SpanKind.CLIENT)
+            case ToolEvent():
+                self._past(within, f"execute_tool {event.tool}", event.seconds, _tool_attributes(event))
+
+    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+        """A run is over."""
+        if (run := self._open.pop(live.id, None)) is None:
+            return
+        for left in (each for rounds in run.rounds.values() for each in reversed(rounds)):
+            left.end()
+        if (strategy := strategy_of(live)) is not None:
+            run.span.update_name(f"invoke_workflow {strategy}")
+            run.span.set_attribute("gen_ai.workflow.name", strategy)
+        run.span.set_attribute("secondlook.status", status)
+        if error is not None:
+            run.span.set_attribute("error.type", error)
+            run.span.set_status(StatusCode.ERROR)
+        run.span.end()
+        contexts.detach(run.token)
+
+    def _call(self, event: ModelEvent) -> dict[str, Any]:
+        return {
+            _OPERATION: "chat",
+            _PROVIDER: "secondlook",
+            _MODEL: self._model(),
+            "gen_ai.request.choice.count": len(event.replies),
+            "gen_ai.usage.input_tokens": event.prompt_tokens,
+            "gen_ai.usage.output_tokens": event.completion_tokens,
+            "gen_ai.usage.cache_read.input_tokens": event.cached_tokens,
+            "secondlook.purpose": event.purpose,
+            "secondlook.frames": len(event.times),
+        }
+
+    def _past(
+        self, within: Context, name: str, seconds: float, attributes: dict[str, Any], kind: SpanKind = SpanKind.INTERNAL
+    ) -> None:
+        """A span of something that took so many seconds until now."""
+        end = time_ns()
+        start = end - round(seconds * _NANOSECONDS)
+        span = self._tracer.start_span(name, context=within, kind=kind, attributes=attributes, start_time=start)
+        span.end(end)
+
+
+class _RouteNameMiddleware:
+    """Names a request's span by its route, once that is found: paths hold ids."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        span = trace.get_current_span()
+
+        async def naming(message: Message) -> None:
+            if message["type"] == "http.response.start" and (route := getattr(scope.get("route"), "path", None)):
+                span.update_name(f"{scope['method']} {route}")
+                span.set_attribute("http.route", route)
+                span.set_attribute("secondlook.request_id", scope["state"]["request_id"])
+            await send(message)
+
+        await self._app(scope, receive, naming)
+
+
+def _tool_attributes(event: ToolEvent) -> dict[str, Any]:
+    found = {_OPERATION: "execute_tool", "gen_ai.tool.name": event.tool, "secondlook.frames": len(event.times)}
+    return {**found, **({"error.type": event.error} if event.error else {})}
+
+
+def _otlp_provider() -> TracerProvider:
+    provider = TracerProvider(resource=Resource.create({"service.name": "secondlook"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.stage import Perform, play
-from tools.video import Video
+from tools.video.video import Video
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agents.answer import Question
-from agents.budget import Budget
-from agents.engines.scripted import Call, Script, ScriptedEngine
+from agents.core.budget import Budget
+from agents.core.question import Question
+from agents.core.run import Run
+from agents.core.runner import RunOutcome, run_strategy
+from agents.engines.scripted import RecordedCall, Script, ScriptedEngine
 from agents.presets import Catalogue
-from agents.run import Run
-from agents.runner import Outcome, conduct
-from tools.index import Index
-from tools.moment import Span
-from tools.video import Video
+from tools.index.index import Index
+from tools.video.sampling import Span
+from tools.video.video import Video
 
 COLOURS = Question(text="Which colour?", options=("red", "green", "blue", "grey"), kind="choice")
 HOW_MANY = Question(text="How many?", kind="number")
@@ -34,7 +34,7 @@ atexit.register(_LOOP.close)
 class Performance:
     """What came of a strategy: the outcome, the run, and the engine with the calls that it saw."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     run: Run
     engine: ScriptedEngine
 
@@ -51,7 +51,7 @@ class Performance:
         return self.outcome.stopped
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedCall]:
         return self.engine.calls
 
     @property
@@ -81,7 +81,7 @@ def play(
     scripted = ScriptedEngine(script, **engine)
     opened = None if index is None else lambda: index
     run = Run(question, video, scripted, budget=budget, seed=seed, index=opened, span=span)
-    outcome = _LOOP.run(conduct(CATALOGUE.resolve(spec), run))
+    outcome = _LOOP.run(run_strategy(CATALOGUE.resolve(spec), run))
     return Performance(outcome, run, scripted)
 
 

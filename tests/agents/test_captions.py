@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agents.answer import Question
-from agents.budget import Budget, BudgetExceeded
-from agents.captioning import Captioning
-from agents.captions import Captions, Words
-from agents.engine import EngineError, Picture, Prompt, Sampling
-from agents.engines.scripted import Call, ScriptedEngine
-from agents.run import Run
+from agents.captions import CaptionConfig, Captions, CaptionText
+from agents.core.budget import Budget, BudgetExceeded
+from agents.core.question import Question
+from agents.core.run import Run
+from agents.engines.base import EngineError, Picture, Prompt, Sampling
+from agents.engines.scripted import RecordedCall, ScriptedEngine
 from tests.agents.stage import COLOURS
-from tools.embedder import EmbedderDown, HashedEmbedder, Vectors
-from tools.index import Index, Line
-from tools.limits import BadVideo
-from tools.moment import Moment, Span
-from tools.video import Video
+from tools.index.embedder import EmbedderUnavailable, Embeddings, HashedEmbedder
+from tools.index.entries import IndexEntry
+from tools.index.index import Index
+from tools.video.limits import BadVideo
+from tools.video.sampling import SampleWindow, Span
+from tools.video.video import Video
 
 FILM = 64.0
 POISON = (
@@ -33,7 +33,7 @@ POISON = (
 )
 
 
-def says(call: Call) -> str:
+def says(call: RecordedCall) -> str:
     return f"seen from {min(call.times):.0f} to {max(call.times):.0f}" if call.times else "a summary"
 
 
@@ -41,7 +41,7 @@ def seeing(**options: float) -> ScriptedEngine:
     """An engine that says which seconds it was shown."""
 
     def script(prompt: Prompt, sampling: Sampling, n: int) -> Iterable[str]:
-        return [says(Call(prompt, sampling, n))] * n
+        return [says(RecordedCall(prompt, sampling, n))] * n
 
     return ScriptedEngine(script, **options)  # type: ignore[arg-type]
 
@@ -59,7 +59,7 @@ class Watcher:
     degraded: list[str] = field(default_factory=list)
     now: float = 0.0
 
-    async def look(self, moments: Sequence[Moment]) -> tuple[Picture, ...]:
+    async def look(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         self.now = moments[0].time // 10 * 10
         if self.now < 0:
             raise BadVideo("nothing there")
@@ -71,19 +71,19 @@ class Watcher:
         text: str,
         sampling: Sampling,  # noqa: ARG002
         purpose: str,
-    ) -> Words:
+    ) -> CaptionText:
         self.asked.append((purpose, text))
         said = self.words.get(self.now, f"at {self.now:g}") if purpose == "caption" else "a summary"
         if isinstance(said, Exception):
             raise said
-        return Words(said, {"calls": 1.0})
+        return CaptionText(said, {"calls": 1.0})
 
     def degrade(self, reason: str) -> None:
         self.degraded.append(reason)
 
 
 def one_by_one(index: Index, eyes: Watcher) -> Captions:
-    return Captions(index, eyes, Captioning(at_once=1))
+    return Captions(index, eyes, CaptionConfig(at_once=1))
 
 
 def test_each_clip_is_captioned_from_frames_within_it(video: Video) -> None:
@@ -190,7 +190,7 @@ def test_two_who_caption_the_same_film_share_the_work(video: Video) -> None:
     index = Index(FILM)
     engines = seeing(pause=0.05), seeing(pause=0.05)
 
-    async def both() -> list[tuple[Line, ...]]:
+    async def both() -> list[tuple[IndexEntry, ...]]:
         return await asyncio.gather(*(run_with(video, each, index).captions.write() for each in engines))
 
     one, other = asyncio.run(both())
@@ -226,9 +226,9 @@ class Moody(HashedEmbedder):
 
     down = False
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str]) -> Embeddings:
         if self.down:
-            raise EmbedderDown("nobody answers")
+            raise EmbedderUnavailable("nobody answers")
         return super().embed(texts)
 
 
@@ -267,24 +267,24 @@ def test_a_caption_is_one_printable_line(poison: str) -> None:
 
 def test_the_builder_changes_with_whatever_changes_captions() -> None:
     engine, embedder = ScriptedEngine([]), HashedEmbedder()
-    how = Captioning()
+    how = CaptionConfig()
     usual = how.builder(engine, embedder)
     assert usual == how.builder(ScriptedEngine([]), HashedEmbedder())
     others = [
         how.builder(ScriptedEngine([], model="another"), embedder),
         how.builder(ScriptedEngine([], side=128), embedder),
         how.builder(engine, HashedEmbedder(128)),
-        Captioning(clip_seconds=5.0).builder(engine, embedder),
-        Captioning(fps=2.0).builder(engine, embedder),
-        Captioning(frames=4).builder(engine, embedder),
-        Captioning(tokens=64).builder(engine, embedder),
+        CaptionConfig(clip_seconds=5.0).builder(engine, embedder),
+        CaptionConfig(fps=2.0).builder(engine, embedder),
+        CaptionConfig(frames=4).builder(engine, embedder),
+        CaptionConfig(tokens=64).builder(engine, embedder),
     ]
     assert len({usual.digest, *(each.digest for each in others)}) == 1 + len(others)
-    assert Captioning(at_once=9).builder(engine, embedder) == usual
+    assert CaptionConfig(at_once=9).builder(engine, embedder) == usual
 
 
 def test_what_a_question_asked_for_is_kept_for_the_next_up_to_a_bound() -> None:
-    captions = Captions(Index(60.0), Watcher(), Captioning(kept=1))
+    captions = Captions(Index(60.0), Watcher(), CaptionConfig(kept=1))
 
     async def ask() -> list[str | None]:
         await captions.keep("the star?", Span(0, 9), "a star")

@@ -13,22 +13,22 @@ import httpx
 import pytest
 import uvicorn
 
-from agents.engine import Engine, Prompt, Sampling
-from agents.engines.scripted import Line, ScriptedEngine
+from agents.engines.base import Engine, Prompt, Sampling
+from agents.engines.scripted import ScriptedEngine, ScriptLine
 from app.connection import Connection
+from app.db.session import Database
 from app.main import create_app
-from app.records import Records
 from app.settings import Settings
-from app.telemetry.watching import Tracing
+from app.telemetry.observers import Tracing
 
 COLOURS = ("red", "green", "blue", "grey")
 Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
-def always(letter: str, probability: float = 0.97) -> Callable[[Prompt, Sampling, int], list[Line]]:
+def always(letter: str, probability: float = 0.97) -> Callable[[Prompt, Sampling, int], list[ScriptLine]]:
     """A script that always prefers one option, by probability where it is asked for that, else in words."""
 
-    def line(sampling: Sampling) -> Line:
+    def line(sampling: Sampling) -> ScriptLine:
         if not sampling.choices:
             return f"Answer: {letter}"
         rest = (1 - probability) / (len(sampling.choices) - 1)
@@ -49,9 +49,9 @@ def body(film: Path, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Iterator[Records]:
+def records(tmp_path: Path) -> Iterator[Database]:
     """An empty database."""
-    records = Records(f"sqlite:///{tmp_path / 'records.sqlite'}")
+    records = Database(f"sqlite:///{tmp_path / 'records.sqlite'}")
     records.open()
     yield records
     records.close()

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.engines.scripted import ScriptedEngine
-from app.cli import cli
-from app.errors import Failure, WrongType
+from app.cli.cli import cli
+from app.errors import ErrorDetail, UnsupportedMediaType
 from app.settings import Settings
 from tests.app.conftest import COLOURS, body, over_asgi
 
@@ -176,4 +176,4 @@ async def test_wrong_content_type(settings: Settings, engine: ScriptedEngine, ki
         response = await client.post("/v1/answers", content=b'{"question": "?"}', headers=headers)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (415, "unsupported_media_type", None)
-    assert Failure.of(WrongType("")).row.exit == 2
+    assert ErrorDetail.of(UnsupportedMediaType("")).row.exit == 2

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agents.engine import Prompt, Sampling
-from agents.engines.scripted import Line, ScriptedEngine
-from app.errors import BUG, TABLE
+from agents.engines.base import Prompt, Sampling
+from agents.engines.scripted import ScriptedEngine, ScriptLine
+from app.errors import ERROR_SPECS, INTERNAL_ERROR
 from app.settings import Settings
 from tests.app.conftest import always, body, over_asgi
 
@@ -155,7 +155,7 @@ async def test_an_engine_that_cannot_do_it_is_named(settings: Settings, film: Pa
     assert (response.status_code, response.json()["error"]["code"]) == (400, "unfit_engine")
 
 
-def crash(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[Line]:
+def crash(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[ScriptLine]:
     """A bug of ours."""
     raise KeyError("secret detail")
 
@@ -187,7 +187,7 @@ async def test_every_response_has_a_request_id(
 
 
 def test_every_row_is_an_error() -> None:
-    assert all(400 <= row.status < 600 and row.exit > 0 and row.code for row in [*TABLE.values(), BUG])
+    assert all(400 <= row.status < 600 and row.exit > 0 and row.code for row in [*ERROR_SPECS.values(), INTERNAL_ERROR])
 
 
 @pytest.mark.parametrize(("path", "status"), [("film.mp4", 200), ("link.mp4", 403), ("../outside.mp4", 403)])

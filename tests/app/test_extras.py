@@ -13,8 +13,9 @@ from app.errors import BadRequest, Misconfigured
 from app.extras import Extras
 from app.settings import Settings
 from tests.app.conftest import body, over_asgi
-from tests.tools.test_extras import Sign, Spotter
+from tests.tools.builtin.test_ocr_and_detect import Sign, Spotter
 
+EXTRAS = "tests.tools.builtin.test_ocr_and_detect"
 SEEN = {"A": 0.4, "B": 0.2, "C": 0.2, "D": 0.2}
 YES = {"yes": 0.9, "no": 0.1}
 
@@ -26,7 +27,10 @@ def planner(*tools: str) -> dict[str, Any]:
 @pytest.mark.anyio
 async def test_a_service_offers_what_its_operator_installed(settings: Settings, film: Path) -> None:
     found = settings.model_copy(
-        update={"reader": "tests.tools.test_extras:Sign", "detector": "tests.tools.test_extras:Spotter"}
+        update={
+            "reader": f"{EXTRAS}:Sign",
+            "detector": f"{EXTRAS}:Spotter",
+        }
     )
     engine = ScriptedEngine([SEEN, "ocr 0 8", "detect star", "Answer: red", YES])
     async with over_asgi(found, engine) as client:
@@ -63,7 +67,10 @@ def test_only_what_is_asked_for_must_be_there() -> None:
         Extras().check(catalogue.resolve(name))
 
 
-@pytest.mark.parametrize("place", ["tests.tools.test_extras", "tests.nowhere:Sign", "tests.tools.test_extras:Nobody"])
+@pytest.mark.parametrize(
+    "place",
+    [EXTRAS, "tests.nowhere:Sign", f"{EXTRAS}:Nobody"],
+)
 def test_a_place_that_names_nothing_is_the_operators_error(place: str) -> None:
     with pytest.raises(Misconfigured, match=f"SECONDLOOK_READER={place}"):
         Extras.of(Settings(reader=place))

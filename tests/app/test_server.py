@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agents.engine import Engine
+from agents.engines.base import Engine
 from agents.engines.scripted import ScriptedEngine
 from app.main import create_app
 from app.server import Server

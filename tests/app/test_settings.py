@@ -11,15 +11,14 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from agents.engines.scripted import ScriptedEngine
-from app.caller import LOCAL
-from app.files.shelf import RemoteShelf, open_shelf
-from app.quota import Quota
-from app.schemas import Source
+from app.access.caller import LOCAL, Quota
+from app.answers.schemas import VideoInput
+from app.files.blobs import RemoteBlobBackend, open_blob_backend
 from app.settings import Settings
-from app.videos import Videos
+from app.videos import VideoLoader
 from tests.app.conftest import always, body, over_asgi
-from tools.decoders import InProcess
-from tools.video import Video
+from tools.video.decoders import InProcessDecoder
+from tools.video.video import Video
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +62,7 @@ async def test_limits_of_a_video_reach_the_decoder(
     assert name.replace("_video", "") in error["message"]
 
 
-async def opened(videos: Videos, source: Source) -> Video:
+async def opened(videos: VideoLoader, source: VideoInput) -> Video:
     """The video, held and let go."""
     async with videos.open(source, LOCAL) as footage:
         assert isinstance(footage, Video)
@@ -72,8 +71,8 @@ async def opened(videos: Videos, source: Source) -> Video:
 
 @pytest.mark.anyio
 async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path) -> None:
-    videos = Videos(settings.model_copy(update={"cache_bytes": 12345}), InProcess())
-    first, second = [await opened(videos, Source(path=str(film))) for _ in range(2)]
+    videos = VideoLoader(settings.model_copy(update={"cache_bytes": 12345}), InProcessDecoder())
+    first, second = [await opened(videos, VideoInput(path=str(film))) for _ in range(2)]
     assert first.cache is second.cache
     assert first.cache is not None
     assert first.cache.max_bytes == 12345
@@ -86,8 +85,8 @@ async def test_a_known_video_is_not_read_again_unless_it_changed(
     paths = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     for path in paths:
         path.write_bytes(film.read_bytes())
-    one, two = (Source(path=str(path)) for path in paths)
-    videos = Videos(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}), InProcess())
+    one, two = (VideoInput(path=str(path)) for path in paths)
+    videos = VideoLoader(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}), InProcessDecoder())
     first = await opened(videos, one)
     assert await opened(videos, one) is first
     os.utime(paths[0], (1, 1))
@@ -99,8 +98,8 @@ async def test_a_known_video_is_not_read_again_unless_it_changed(
 
 @pytest.mark.anyio
 async def test_files_are_kept_where_a_url_says(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    shelf = open_shelf(f"memory://{uuid4().hex}", settings.data_dir)
-    assert isinstance(shelf, RemoteShelf)
+    shelf = open_blob_backend(f"memory://{uuid4().hex}", settings.data_dir)
+    assert isinstance(shelf, RemoteBlobBackend)
     elsewhere = settings.model_copy(update={"blobs": f"memory:/{shelf.root}", "blob_cache_bytes": 0})
     async with over_asgi(elsewhere, engine) as client:
         file = (await client.post("/v1/files", files={"file": film.read_bytes()})).json()

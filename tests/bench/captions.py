@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tools.index import Line
+from tools.index.entries import IndexEntry
 
 WHO = "man woman boy girl chef cyclist nurse driver dancer dog cat horse waiter singer pilot farmer clerk child".split()
 LOOKS = "tall young old tired smiling bearded barefoot hooded elegant soaked".split()
@@ -33,12 +33,12 @@ def caption(rng: Random) -> tuple[str, str, str]:
     return text, asked, mark
 
 
-def film(lines: int, rng: Random) -> tuple[list[Line], list[tuple[str, str]], list[tuple[str, str]]]:
+def film(lines: int, rng: Random) -> tuple[list[IndexEntry], list[tuple[str, str]], list[tuple[str, str]]]:
     """Captions of a film, and (question, id) pairs that ask by words and by a number or a name."""
     made, asked, marked = [], [], []
     for number in range(lines):
         text, question, mark = caption(rng)
-        made.append(Line(f"c:10:{number}", number * 10.0, number * 10.0 + 10.0, text, "caption", 10.0))
+        made.append(IndexEntry(f"c:10:{number}", number * 10.0, number * 10.0 + 10.0, text, "caption", 10.0))
         asked.append((question, made[-1].id))
         marked += [(f"where is the sign with {mark}?", made[-1].id)] if mark else []
     return made, asked, marked

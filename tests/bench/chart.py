@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+from matplotlib import pyplot
 
 from tests.bench.statistics import Summary
 
 matplotlib.use("Agg")
-from matplotlib import pyplot
 
 
 def draw(summaries: Sequence[Summary], path: Path, title: str) -> None:

@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.footage import RATE, SIZE, film
-from tools.decoders import Decoder
-from tools.moment import Moment, Span, centres, scout
-from tools.sandbox import Sandbox
-from tools.video import Video
+from tools.sandbox.client import Sandbox
+from tools.video.decoders import Decoder
+from tools.video.sampling import SampleWindow, Span, cheapest, uniform
+from tools.video.video import Video
 
 SIDE = 448
 COUNTS = (8, 64, 256)
@@ -64,7 +64,7 @@ class Result:
 
 def seconds_wanted(duration: float, n: int) -> list[float]:
     """The middles of n equal bins."""
-    return [moment.time for moment in centres(Span(0, duration), n)]
+    return [moment.time for moment in uniform(Span(0, duration), n)]
 
 
 def by_opencv(path: Path, duration: float, n: int) -> Images:
@@ -99,7 +99,7 @@ def by_seeking(path: Path, duration: float, n: int) -> Images:
 
 
 def ours(
-    choose: Callable[[Span, int], Sequence[Moment]], decoder: str | Decoder = "pyav"
+    choose: Callable[[Span, int], Sequence[SampleWindow]], decoder: str | Decoder = "pyav"
 ) -> Callable[[Path, float, int], Images]:
     """Our own look at the moments chosen in a span."""
 
@@ -111,8 +111,8 @@ def ours(
     return fetch
 
 
-def exactly(span: Span, n: int) -> tuple[Moment, ...]:
-    return tuple(Moment.at(second) for second in seconds_wanted(span.length, n))
+def exactly(span: Span, n: int) -> tuple[SampleWindow, ...]:
+    return tuple(SampleWindow.at(second) for second in seconds_wanted(span.length, n))
 
 
 SANDBOX = Sandbox()
@@ -121,8 +121,8 @@ FETCH: dict[str, Callable[[Path, float, int], Images]] = {
     "decord": by_decord,
     "pyav seeking": by_seeking,
     "exact": ours(exactly),
-    "centres": ours(centres),
-    "scout": ours(scout),
+    "centres": ours(uniform),
+    "scout": ours(cheapest),
     "confined": ours(exactly, SANDBOX),
 }
 RIVALS = ("opencv", "decord", "pyav seeking")

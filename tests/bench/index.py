@@ -20,13 +20,14 @@ from random import Random
 import faiss
 import numpy as np
 
-from agents.embedders import open_embedder
+from agents.embedders.registry import open_embedder
 from tests.bench.captions import film
-from tools.embedder import Embedder, Vectors
-from tools.index import Builder, Index, Line
-from tools.index.archive import Archive
-from tools.index.store import VECTORS
-from tools.moment import Span
+from tools.index.archive import IndexArchive
+from tools.index.embedder import Embedder, Embeddings
+from tools.index.entries import IndexEntry
+from tools.index.index import VECTORS_FILE, Index
+from tools.index.metadata import IndexConfig
+from tools.video.sampling import Span
 
 GOAL_MS, GOAL_RECALL = 10.0, 0.999
 QUIET = 0.98
@@ -65,13 +66,13 @@ def timed(search: Callable[[str], object], questions: Sequence[str]) -> Times:
     return Times(clock, busy)
 
 
-def nearest(vectors: Vectors, wanted: Vectors) -> list[set[int]]:
+def nearest(vectors: Embeddings, wanted: Embeddings) -> list[set[int]]:
     """The K rows nearest to each wanted vector, by every inner product."""
     products = wanted @ vectors.T
     return [set(np.argpartition(-row, K)[:K].tolist()) for row in products]
 
 
-def recall(index: Index, lines: Sequence[Line], questions: Sequence[str], embedder: Embedder) -> float:
+def recall(index: Index, lines: Sequence[IndexEntry], questions: Sequence[str], embedder: Embedder) -> float:
     """Which part of the true nearest neighbours faiss finds."""
     vectors, wanted = embedder.embed([line.text for line in lines]), embedder.embed(questions)
     view = index._opened().view
@@ -89,7 +90,7 @@ def found(index: Index, pairs: Sequence[tuple[str, str]], **wish: str) -> float:
     return sum(name in {hit.id for hit in index.search(question, K, **wish)} for question, name in pairs) / len(pairs)  # type: ignore[arg-type]
 
 
-def by_vectors(lines: Sequence[Line], pairs: Sequence[tuple[str, str]], embedder: Embedder) -> float:
+def by_vectors(lines: Sequence[IndexEntry], pairs: Sequence[tuple[str, str]], embedder: Embedder) -> float:
     """As `found`, by vectors alone."""
     place = {line.id: number for number, line in enumerate(lines)}
     rows = nearest(embedder.embed([line.text for line in lines]), embedder.embed([question for question, _ in pairs]))
@@ -108,7 +109,7 @@ def one_film(folder: Path, count: int, searches: int, embedder: Embedder) -> tup
     index = Index(count * 10.0, embedder=embedder, folder=folder)
     index.search("warm up")
     opened = time.perf_counter() - began
-    vectors = (folder / VECTORS).stat().st_size
+    vectors = (folder / VECTORS_FILE).stat().st_size
     print(f"One film, {count} captions: embedded and written in {built:.1f} s, opened in {opened:.1f} s,")
     print(
         f"{size / 1e6:.0f} MB on the disk ({vectors / 1e6:.0f} of them faiss's), {index.memory / 1e6:.0f} MB in memory"
@@ -136,8 +137,8 @@ def one_film(folder: Path, count: int, searches: int, embedder: Embedder) -> tup
 
 def many_films(folder: Path, films: int, count: int, searches: int, embedder: Embedder) -> float:
     """Print how all films of a tenant do, searched as one; the 99th percentile that counts."""
-    archive, rng = Archive(folder, embedder), Random(3)
-    builder = Builder("bench", "", 10.0, 1.0, 448, embedder.name)
+    archive, rng = IndexArchive(folder, embedder), Random(3)
+    builder = IndexConfig("bench", "", 10.0, 1.0, 448, embedder.name)
     questions: list[str] = []
     for number in range(films):
         lines, asked, _ = film(count, rng)

@@ -23,18 +23,17 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from agents.answer import Question
-from agents.demo.encode import encode
-from agents.demo.film import make_film
+from agents.core.question import Question
+from agents.core.run import Run
+from agents.core.runner import run_strategy
+from agents.demo.encoder import encode_video
+from agents.demo.generator import TEST_FROM, make_video
 from agents.demo.questions import DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM
-from agents.engines import open_engine
+from agents.engines.registry import open_engine
 from agents.presets import Catalogue
-from agents.run import Run
-from agents.runner import conduct
 from tests.bench.chart import draw
 from tests.bench.statistics import Result, Summary, calibration, interval, summarise
-from tools.video import Video
+from tools.video.video import Video
 
 ROOT = Path(__file__).parents[2]
 PER_FILM = 5
@@ -76,7 +75,7 @@ async def _measure(seeds: Sequence[int], wanted: int) -> list[Result]:
             strategy = catalogue.resolve({"name": curve, knob: value})
             run = Run(posed(question), video, engine, seed=seed)
             began = perf_counter()
-            outcome = await conduct(strategy, run)
+            outcome = await run_strategy(strategy, run)
             answer, ledger = outcome.answer, run.ledger
             results.append(
                 Result(
@@ -103,9 +102,9 @@ def questions(seeds: Sequence[int]) -> Iterator[tuple[Video, int, DemoQuestion]]
     """Encode each film, and yield it with each of its questions."""
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
-            film = make_film(seed)
+            film = make_video(seed)
             path = Path(folder, f"{seed}.mp4")
-            encode(film, path)
+            encode_video(film, path)
             video = Video.open(path)
             for question in ask_about(film, PER_FILM):
                 yield video, seed, question

@@ -23,28 +23,28 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from agents.answer import Question
-from agents.captioning import Captioning
-from agents.demo.encode import encode, subtitles
-from agents.demo.film import Film, make_film, make_signed_film
+from agents.captions import CaptionConfig
+from agents.core.question import Question
+from agents.core.run import Run
+from agents.core.runner import run_strategy
+from agents.demo.encoder import encode_video, subtitles_srt
+from agents.demo.generator import TEST_FROM, DemoVideo, make_signed_video, make_video
 from agents.demo.questions import KINDS, NEEDLE, SAID, SIGN, DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM
-from agents.engine import Engine
-from agents.engines import open_engine
+from agents.engines.base import Engine
+from agents.engines.registry import open_engine
 from agents.presets import Catalogue
-from agents.run import Run
-from agents.runner import conduct
 from tests.bench.engine.claim import Claim
 from tests.bench.engine.claim import table as claims
 from tests.bench.scaling import posed, table
 from tests.bench.statistics import Result, Summary, summarise
-from tools.index import Index, Line
-from tools.subtitles import read
-from tools.video import Video
+from tools.index.entries import IndexEntry
+from tools.index.index import Index
+from tools.video.subtitles import parse_subtitles
+from tools.video.video import Video
 
 _MINUTES = 30.0
 _LONG, _SIGNED, _SHORT = TEST_FROM + 5000, TEST_FROM + 6000, TEST_FROM + 7000
-_HOW = Captioning(clip_seconds=5.0, frames=5, tokens=48)
+_HOW = CaptionConfig(clip_seconds=5.0, frames=5, tokens=48)
 
 Strategy = dict[str, Any]
 _DIRECT: Strategy = {"name": "direct", "frames": 64}
@@ -69,11 +69,11 @@ class Part:
     indexed: bool = False
     each: int = 4  # questions of a kind about one film
 
-    def film(self, seed: int) -> Film:
+    def film(self, seed: int) -> DemoVideo:
         """The film of a seed."""
         if self.indexed:
-            return make_film(seed, _MINUTES)
-        return make_signed_film(seed) if self.first == _SIGNED else make_film(seed)
+            return make_video(seed, _MINUTES)
+        return make_signed_video(seed) if self.first == _SIGNED else make_video(seed)
 
 
 PARTS = (
@@ -120,7 +120,7 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
     rows: list[Result] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{seed}.mp4")
-        encode(film, path)
+        encode_video(film, path)
         video = Video.open(path)
         index = Index(video.span.end)
         if part.indexed:
@@ -129,7 +129,7 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
             for name, strategy in part.programs.items():
                 run = Run(posed(question), video, engine, seed=seed, index=lambda: index, captioning=_HOW)
                 began = perf_counter()
-                outcome = await conduct(catalogue.resolve(dict(strategy)), run)
+                outcome = await run_strategy(catalogue.resolve(dict(strategy)), run)
                 value = outcome.answer.value
                 correct = value is not None and run.show(value) == question.answer
                 kind = "needle" if question.kind in NEEDLE and part.indexed else question.kind
@@ -140,10 +140,10 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
     return rows
 
 
-async def _indexed(video: Video, index: Index, film: Film, engine: Engine) -> Result:
+async def _indexed(video: Video, index: Index, film: DemoVideo, engine: Engine) -> Result:
     """Caption every clip, and read what the narrator says. Returns what that took."""
-    cues = read(subtitles(film), video.span.end)
-    index.say([Line(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)])
+    cues = parse_subtitles(subtitles_srt(film), video.span.end)
+    index.say([IndexEntry(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)])
     run = Run(Question(text="What is seen?", kind="text"), video, engine, index=lambda: index, captioning=_HOW)
     began = perf_counter()
     lines = await run.captions.write()
@@ -166,7 +166,7 @@ def _row(run: Run, seed: int, kind: str, name: str, seconds: float) -> dict[str,
     }
 
 
-def _questions(part: Part, film: Film) -> Iterator[DemoQuestion]:
+def _questions(part: Part, film: DemoVideo) -> Iterator[DemoQuestion]:
     for kinds in part.kinds:
         yield from ask_about(film, part.each, kinds)
 

@@ -20,10 +20,9 @@ from typing import Any
 import av
 import httpx
 
-from agents.demo.encode import encode
-from agents.demo.film import make_film
+from agents.demo.encoder import encode_video
+from agents.demo.generator import TEST_FROM, make_video
 from agents.demo.questions import DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM
 from tests.faults.model import modelling
 from tests.faults.service import ROOT, Service, serving
 
@@ -116,8 +115,8 @@ def shoot(folder: Path, films: int = FILMS) -> list[Asked]:
     """Questions about films of the range that nobody trained on; the films are in the folder."""
     found = []
     for seed in range(TEST_FROM + 700, TEST_FROM + 700 + films):
-        film, path = make_film(seed), folder / f"{seed}.mp4"
-        encode(film, path)
+        film, path = make_video(seed), folder / f"{seed}.mp4"
+        encode_video(film, path)
         choices = [each for each in ask_about(film, 4 * A_FILM) if each.options]
         found += [Asked(path, question) for question in choices[:A_FILM]]
     return found

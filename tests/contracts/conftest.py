@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.video import Video
+from tools.video.video import Video
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from agents.budget import Budget
-from agents.engine import Prompt, Reply, Sampling, ToolCall
-from agents.engines.scripted import Line
+from agents.core.budget import Budget
+from agents.engines.base import Prompt, Reply, Sampling, ToolCall
+from agents.engines.scripted import ScriptLine
 from agents.presets import Catalogue
-from tests.agents.planning.stage import KNOWN, NATIVE, SLOTS
+from tests.agents.planner.stage import KNOWN, NATIVE, SLOTS
 from tests.agents.stage import play
-from tools.index import Index
-from tools.video import Video
+from tools.index.index import Index
+from tools.video.video import Video
 
 CATALOGUE = Catalogue.load()
 NAMES = [n for n in CATALOGUE.names if CATALOGUE.resolve(n).name in ("planner", "investigate", "committee")]
@@ -29,7 +29,7 @@ def arguments(random: Random) -> dict[str, Any]:
     return {field: random.choice(NONSENSE) for field in random.sample(FIELDS, random.randrange(5))}
 
 
-def hostile(_: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+def hostile(_: Prompt, sampling: Sampling, n: int) -> Iterable[ScriptLine]:
     """A model whose calls and slots are nonsense, of which some happens to be right."""
     random = Random(sampling.seed or 0)
     if sampling.choices:

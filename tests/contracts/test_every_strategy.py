@@ -9,13 +9,13 @@ from random import Random
 
 import pytest
 
-from agents.answer import Question
-from agents.budget import Budget
-from agents.engine import Prompt, Reply, Sampling
-from agents.engines.scripted import Line
-from agents.strategies import PROGRAMS
+from agents.core.budget import Budget
+from agents.core.question import Question
+from agents.engines.base import Prompt, Reply, Sampling
+from agents.engines.scripted import ScriptLine
+from agents.strategies import STRATEGIES
 from tests.agents.stage import CATALOGUE, COLOURS, DESCRIBE, HOW_MANY, IS_IT, WHAT, play
-from tools.video import Video
+from tools.video.video import Video
 
 NAMES = CATALOGUE.names
 AGENTS = frozenset({"planner", "investigate", "committee"})
@@ -39,14 +39,14 @@ def video(film: Path) -> Video:
     return Video.open(film)
 
 
-def obliging(_: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+def obliging(_: Prompt, sampling: Sampling, n: int) -> Iterable[ScriptLine]:
     """A model that answers whatever it is asked, unsure of it."""
     if sampling.choices:
         return [{choice: 1 / len(sampling.choices) for choice in sampling.choices}] * n
     return ["Answer: A"] * n
 
 
-def hostile(_: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+def hostile(_: Prompt, sampling: Sampling, n: int) -> Iterable[ScriptLine]:
     """A model that writes nonsense, of which some happens to be an answer."""
     random = Random(sampling.seed or 0)
     if sampling.choices:
@@ -62,7 +62,7 @@ def test_answers_every_kind_of_question_with_defaults(name: str, question: Quest
         question.kind
     ]
 
-    def model(prompt: Prompt, sampling: Sampling, n: int) -> Iterable[Line]:
+    def model(prompt: Prompt, sampling: Sampling, n: int) -> Iterable[ScriptLine]:
         return obliging(prompt, sampling, n) if sampling.choices else [f"Answer: {reply}"] * n
 
     done = play(video, name, model, question=question)
@@ -115,9 +115,9 @@ def test_without_frames_left_the_best_answer_so_far_comes_back(name: str, video:
     assert done.value is not None
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_is_documented_cited_and_bounded(name: str) -> None:
-    program = PROGRAMS[name]
+    program = STRATEGIES[name]
     assert len(program.manual().splitlines()[0]) > 20
     assert program.papers(), "the docstring cites an arXiv number"
     schema = program.model_json_schema()
@@ -132,7 +132,7 @@ def test_is_documented_cited_and_bounded(name: str) -> None:
         assert not numeric or {"maximum", "exclusiveMaximum"} & described.keys(), field
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_fits_on_one_screen(name: str) -> None:
     source = Path(__file__).parents[2] / "agents" / "strategies" / f"{name}.py"
     assert len(source.read_text().splitlines()) <= 80

@@ -13,10 +13,10 @@ import yaml  # type: ignore[import-untyped]
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from agents.engines import open_engine
-from agents.engines.openai import OpenAIEngine
-from agents.engines.vllm import VllmEngine
-from app.cli import cli
+from agents.engines.openai.engine import OpenAIEngine
+from agents.engines.registry import open_engine
+from agents.engines.vllm.engine import VllmEngine
+from app.cli.cli import cli
 from app.settings import Settings
 from tests.docker.probe import exit_code
 from tests.docker.recipe import ROOT, stages, value, words

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.tools.studio import Script, steady
+from tests.tools.videos import VideoScript, steady
 
 HALF_AN_UPLOAD = b"\r\n".join(
     (
@@ -32,7 +32,7 @@ HALF_AN_UPLOAD = b"\r\n".join(
 
 def film(folder: Path) -> bytes:
     """A film of two seconds."""
-    return Script(".mp4", times=steady(50), muxer={"movflags": "faststart"}).shoot(folder).read_bytes()
+    return VideoScript(".mp4", times=steady(50), muxer={"movflags": "faststart"}).shoot(folder).read_bytes()
 
 
 def padded(film: bytes, number: int, size: int = 8) -> bytes:

@@ -11,10 +11,10 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from tests.tools.studio import Script, steady
+from tests.tools.videos import VideoScript, steady
 
-_FILM = Script(".mp4", times=steady(25), muxer={"movflags": "faststart"})
-_PLAIN = Script(".mkv", "libvpx", times=steady(3), options={"deadline": "realtime", "cpu-used": "8"})
+_FILM = VideoScript(".mp4", times=steady(25), muxer={"movflags": "faststart"})
+_PLAIN = VideoScript(".mkv", "libvpx", times=steady(3), options={"deadline": "realtime", "cpu-used": "8"})
 
 
 def _vp8_size(width: int, height: int) -> Callable[[Path], bytes]:
@@ -31,7 +31,7 @@ def _vp8_size(width: int, height: int) -> Callable[[Path], bytes]:
 
 def _raw_avi(folder: Path) -> bytes:
     """Raw pictures, whose size is what the header says."""
-    data = Script(".avi", "rawvideo", steady(3, 1), Fraction(1, 25), options={}).shoot(folder, "raw").read_bytes()
+    data = VideoScript(".avi", "rawvideo", steady(3, 1), Fraction(1, 25), options={}).shoot(folder, "raw").read_bytes()
     return data.replace(struct.pack("<II", 160, 120), struct.pack("<II", 30000, 30000))
 
 
@@ -71,14 +71,14 @@ def _sync_bytes(_: Path) -> bytes:
 
 def _noise_stream(folder: Path) -> bytes:
     """Transport packets of as many streams as there can be."""
-    good = Script(".ts", times=steady(25)).shoot(folder, "streams").read_bytes()
+    good = VideoScript(".ts", times=steady(25)).shoot(folder, "streams").read_bytes()
     packets = [b"\x47" + struct.pack(">H", 0x4000 | number % 8192) + b"\x10" + bytes(184) for number in range(20_000)]
     return good + b"".join(packets)
 
 
 def _open_ended_mkv(folder: Path) -> bytes:
     """Elements whose sizes are as large as can be written."""
-    data = bytearray(Script(".mkv").shoot(folder, "sizes").read_bytes())
+    data = bytearray(VideoScript(".mkv").shoot(folder, "sizes").read_bytes())
     start = data.index(b"\x18\x53\x80\x67")
     data[start + 4 : start + 12] = b"\x01\xff\xff\xff\xff\xff\xff\xff"
     for place in range(start + 12, start + 200, 9):

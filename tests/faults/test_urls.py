@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.app.fetch.site import canary, moved, reached, running
-from tests.app.fetch.test_refusals import TABLE
+from tests.app.fetch.test_policy import TABLE
 from tests.faults.asking import question
 from tests.faults.service import serving
 

@@ -10,10 +10,9 @@ import httpx
 import pytest
 
 from agents.demo import WEIGHTS
-from agents.demo.encode import encode
-from agents.demo.film import make_film
+from agents.demo.encoder import encode_video
+from agents.demo.generator import TEST_FROM, make_video
 from agents.demo.questions import DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM
 from tests.vllm.install import install, installed, python
 from tests.vllm.server import FLAGS, Server
 from tests.vllm.service import serving
@@ -109,8 +108,8 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, list[Dem
     folder = tmp_path_factory.mktemp("films")
     made = []
     for seed in range(TEST_FROM + 500, TEST_FROM + 500 + _FILMS):
-        film = make_film(seed)
+        film = make_video(seed)
         path = folder / f"{seed}.mp4"
-        encode(film, path)
+        encode_video(film, path)
         made.append((path, ask_about(film, _A_FILM)))
     return made

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from agents.conversation import compose
+from agents.core.model_client import compose_prompt
 from agents.demo.questions import DemoQuestion
-from agents.engine import Engine, Picture, Prompt, Sampling
-from agents.engines import open_engine
-from agents.prompts import ask
+from agents.engines.base import Engine, Picture, Prompt, Sampling
+from agents.engines.registry import open_engine
+from agents.prompts.questions import ask
 from tests.bench.scaling import posed
 from tests.vllm.server import Server
 from tests.vllm.service import engine_url
 from tests.vllm.spent import Spent, measured
-from tools.moment import Span, grid
-from tools.video import Video
+from tools.video.sampling import Span, grid
+from tools.video.video import Video
 
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
 
@@ -64,7 +64,7 @@ async def test_finds_out_what_the_server_is_and_can(engine: Engine) -> None:
 
 
 async def test_a_reply_is_told_as_it_is_written_and_is_the_same(engine: Engine, film: Video, words: str) -> None:
-    prompt, sampling, pieces = compose(shown(film), words), Sampling(max_tokens=64), list[str]()
+    prompt, sampling, pieces = compose_prompt(shown(film), words), Sampling(max_tokens=64), list[str]()
     silent = await engine.generate(prompt, sampling, 1)
     told = await engine.generate(prompt, sampling, 1, pieces.append)
     assert "".join(pieces) == told.replies[0].text == silent.replies[0].text
@@ -74,7 +74,7 @@ async def test_a_reply_is_told_as_it_is_written_and_is_the_same(engine: Engine, 
 
 
 async def test_json_keeps_to_its_schema(engine: Engine, film: Video, words: str) -> None:
-    prompt = compose(shown(film), words)
+    prompt = compose_prompt(shown(film), words)
     generation = await engine.generate(prompt, Sampling(max_tokens=128, schema=COLOUR, temperature=1.0, seed=1), 3)
     for reply in generation.replies:
         found = json.loads(reply.text)
@@ -84,7 +84,7 @@ async def test_json_keeps_to_its_schema(engine: Engine, film: Video, words: str)
 async def test_eight_samples_are_one_request_and_one_prefill(
     engine: Engine, demo: Server, film: Video, words: str
 ) -> None:
-    prompt = compose(shown(film, frames=32), words)
+    prompt = compose_prompt(shown(film, frames=32), words)
     with measured(demo) as spent:
         generation = await engine.generate(prompt, Sampling(temperature=1.0, max_tokens=32, seed=1), 8)
     assert len(generation.replies) == 8 and spent.requests == 1
@@ -94,10 +94,10 @@ async def test_eight_samples_are_one_request_and_one_prefill(
 
 
 async def test_a_beam_returns_the_likeliest_replies_each_once(engine: Engine, film: Video, words: str) -> None:
-    generation = await engine.generate(compose(shown(film), words), Sampling(max_tokens=24, beam=True), 3)
+    generation = await engine.generate(compose_prompt(shown(film), words), Sampling(max_tokens=24, beam=True), 3)
     texts = [reply.text for reply in generation.replies]
     assert len(set(texts)) == 3 and not any(reply.tokens for reply in generation.replies)
-    greedy = await engine.generate(compose(shown(film), words), Sampling(max_tokens=24), 1)
+    greedy = await engine.generate(compose_prompt(shown(film), words), Sampling(max_tokens=24), 1)
     assert greedy.replies[0].text in texts
 
 
@@ -105,7 +105,7 @@ async def test_frames_are_sent_once_and_again_after_a_restart(
     engine: Engine, demo: Server, film: Video, words: str
 ) -> None:
     tenant = engine.scoped("someone new")
-    prompt, sampling = compose(shown(film), words), Sampling(max_tokens=16)
+    prompt, sampling = compose_prompt(shown(film), words), Sampling(max_tokens=16)
     first, first_cost = await _asked(tenant, demo, prompt, sampling)
     again, again_cost = await _asked(tenant, demo, prompt, sampling)
     assert again == first
@@ -120,15 +120,15 @@ async def test_frames_are_sent_once_and_again_after_a_restart(
 
 async def test_new_frames_are_sent_old_ones_are_not(engine: Engine, demo: Server, film: Video, words: str) -> None:
     tenant = engine.scoped("who looks denser")
-    _, few = await _asked(tenant, demo, compose(shown(film, frames=8), words), Sampling(max_tokens=4))
-    _, more = await _asked(tenant, demo, compose(shown(film, frames=16), words), Sampling(max_tokens=4))
+    _, few = await _asked(tenant, demo, compose_prompt(shown(film, frames=8), words), Sampling(max_tokens=4))
+    _, more = await _asked(tenant, demo, compose_prompt(shown(film, frames=16), words), Sampling(max_tokens=4))
     assert (few.pictures, few.known) == (8, 0)
     assert (more.pictures, more.known) == (16, 8), "a nested grid keeps every old frame"
     assert more.bytes_received < 1.5 * few.bytes_received
 
 
 async def test_tenants_share_no_cache(engine: Engine, demo: Server, film: Video, words: str) -> None:
-    prompt, sampling = compose(shown(film), words), Sampling(max_tokens=4)
+    prompt, sampling = compose_prompt(shown(film), words), Sampling(max_tokens=4)
     costs = [
         (await _asked(engine.scoped(tenant), demo, prompt, sampling))[1] for tenant in ("one", "one", "other", "other")
     ]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from agents.answer import Question
-from agents.conversation import compose
+from agents.core.model_client import compose_prompt
+from agents.core.question import Question
 from agents.demo.questions import DemoQuestion
-from agents.engine import Engine, Picture, Prompt, Sampling
-from agents.engines import open_engine
-from agents.prompts import Style, ask
+from agents.engines.base import Engine, Picture, Prompt, Sampling
+from agents.engines.registry import open_engine
+from agents.prompts.questions import AnswerStyle, ask
 from tests.bench.scaling import posed
 from tests.vllm.server import Server
 from tests.vllm.service import engine_url
-from tools.moment import Span, grid
-from tools.video import Video
+from tools.video.sampling import Span, grid
+from tools.video.video import Video
 
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
 
@@ -61,7 +61,7 @@ async def _words(engine: Engine, video: Video, question: Question) -> str:
     return generation.replies[0].text
 
 
-def _prompt(video: Video, question: Question, style: Style, side: int) -> Prompt:
+def _prompt(video: Video, question: Question, style: AnswerStyle, side: int) -> Prompt:
     look = video.look(grid(Span(0.0, video.info.duration), FRAMES), side)
     pictures = [Picture(frame, f"{video.id}:{frame.time}:{side}") for frame in look.frames]
-    return compose(pictures, ask(question, style, "text"))
+    return compose_prompt(pictures, ask(question, style, "text"))

@@ -8,10 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agents.demo.encode import encode, subtitles
-from agents.demo.film import Film, make_film, make_signed_film
+from agents.demo.encoder import encode_video, subtitles_srt
+from agents.demo.generator import TEST_FROM, DemoVideo, make_signed_video, make_video
 from agents.demo.questions import NEEDLE, SAID, SIGN, DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM
 from tests.vllm.service import asking
 
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
@@ -29,7 +28,7 @@ def folder(films: list[tuple[Path, list[DemoQuestion]]]) -> Path:
 
 
 async def test_zooms_to_read_what_is_too_small(service: httpx.AsyncClient, folder: Path) -> None:
-    made = [make_signed_film(TEST_FROM + 800 + number) for number in range(_SIGNED)]
+    made = [make_signed_video(TEST_FROM + 800 + number) for number in range(_SIGNED)]
     asked = [(_written(film, folder), ask_about(film, 1, SIGN)[0]) for film in made]
     right, called = await _marks(service, asked, _ZOOM)
     assert called == _SIGNED
@@ -37,9 +36,9 @@ async def test_zooms_to_read_what_is_too_small(service: httpx.AsyncClient, folde
 
 
 async def test_searches_captions_and_speech_of_a_longer_film(service: httpx.AsyncClient, folder: Path) -> None:
-    film = make_film(TEST_FROM + 850, _MINUTES)
+    film = make_video(TEST_FROM + 850, _MINUTES)
     path = _written(film, folder)
-    path.with_suffix(".srt").write_text(subtitles(film), encoding="utf-8")
+    path.with_suffix(".srt").write_text(subtitles_srt(film), encoding="utf-8")
     await _indexed(service, path)
     asked = [(path, question) for kinds in (NEEDLE, SAID) for question in ask_about(film, 4, kinds)]
     right, called = await _marks(service, asked, _SEEK)
@@ -47,9 +46,9 @@ async def test_searches_captions_and_speech_of_a_longer_film(service: httpx.Asyn
     assert right >= 0.6 * len(asked), "a guess is right in one of four"
 
 
-def _written(film: Film, folder: Path) -> Path:
+def _written(film: DemoVideo, folder: Path) -> Path:
     path = folder / f"{film.seed}.mp4"
-    encode(film, path)
+    encode_video(film, path)
     return path
 
 

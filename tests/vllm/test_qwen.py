@@ -9,13 +9,13 @@ from math import log
 import numpy as np
 import pytest
 
-from agents.conversation import compose
-from agents.engine import Engine, Generation, Message, Picture, Prompt, Sampling, ToolSpec
-from agents.engines import open_engine
+from agents.core.model_client import compose_prompt
+from agents.engines.base import Engine, Generation, Message, Picture, Prompt, Sampling, ToolSpec
+from agents.engines.registry import open_engine
 from tests.vllm.server import Server
 from tests.vllm.spent import measured
 from tests.vllm.tiny_qwen import CALL, SIDE
-from tools.frame import Frame
+from tools.video.frame import Frame
 
 pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
 
@@ -77,7 +77,7 @@ async def test_a_video_is_sent_once(engine: Engine, qwen: Server) -> None:
     costs = []
     for text in ("What?", "When?"):
         with measured(qwen) as spent:
-            await engine.scoped("viewer").generate(compose(pictures, text), SHORT, 1)
+            await engine.scoped("viewer").generate(compose_prompt(pictures, text), SHORT, 1)
         costs.append(spent)
     assert (costs[1].pictures, costs[1].known) == (1, 1)
     assert costs[1].bytes_received < 3000 < 100_000 < costs[0].bytes_received
@@ -86,7 +86,7 @@ async def test_a_video_is_sent_once(engine: Engine, qwen: Server) -> None:
 async def test_a_tool_is_called_and_its_result_read(engine: Engine) -> None:
     schema = {"type": "object", "properties": {"second": {"type": "number"}}, "required": ["second"]}
     tool = ToolSpec("look_closer", "Look at one second again.", schema)
-    prompt: Prompt = compose(shown(1.0, 2.0), "What?")
+    prompt: Prompt = compose_prompt(shown(1.0, 2.0), "What?")
     (reply,) = (await engine.generate(prompt, Sampling(max_tokens=32, tools=(tool,)), 1)).replies
     (call,) = reply.calls
     assert reply.finish == "calls" and call.id
@@ -101,12 +101,12 @@ async def _tokens(engine: Engine, pictures: tuple[Picture, ...]) -> int:
 
 
 async def _ask(engine: Engine, pictures: tuple[Picture, ...]) -> Generation:
-    return await engine.generate(compose(pictures, "What?"), SHORT, 1)
+    return await engine.generate(compose_prompt(pictures, "What?"), SHORT, 1)
 
 
 async def _weigh(engine: Engine, pictures: tuple[Picture, ...]) -> float:
     """The log-odds of two letters, of which random weights prefer one by chance."""
-    generation = await engine.generate(compose(pictures, "What?"), Sampling(max_tokens=1, choices=("A", "B")), 1)
+    generation = await engine.generate(compose_prompt(pictures, "What?"), Sampling(max_tokens=1, choices=("A", "B")), 1)
     known = generation.replies[0].probabilities
     assert known is not None
     return log(known["A"]) - log(known["B"])

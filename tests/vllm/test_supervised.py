@@ -15,9 +15,9 @@ import pytest
 
 from agents.demo import WEIGHTS
 from agents.demo.questions import DemoQuestion
-from agents.engine import EngineError
-from agents.engines import open_engine
-from agents.engines.vllm import VllmEngine
+from agents.engines.base import EngineError
+from agents.engines.registry import open_engine
+from agents.engines.vllm.engine import VllmEngine
 from app.settings import Settings
 from tests.app.conftest import over_asgi
 from tests.vllm.install import install, installed, python

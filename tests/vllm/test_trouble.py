@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agents.conversation import compose
+from agents.core.model_client import compose_prompt
 from agents.demo.questions import DemoQuestion
-from agents.engine import Sampling
-from agents.engines import open_engine
+from agents.engines.base import Sampling
+from agents.engines.registry import open_engine
 from app.settings import Settings
 from tests.app.conftest import over_socket
 from tests.vllm.server import Server
@@ -76,7 +76,7 @@ async def test_cancelling_stops_the_server(qwen: Server) -> None:
     await engine.probe()
     sampling = Sampling(temperature=1.0, max_tokens=LONG)
     with measured(qwen) as spent:
-        asked = asyncio.ensure_future(engine.generate(compose((), "Go on."), sampling, 4))
+        asked = asyncio.ensure_future(engine.generate(compose_prompt((), "Go on."), sampling, 4))
         await until(lambda: works(qwen, 4), asked)
         asked.cancel()
         await until(lambda: idles(qwen))

@@ -1,39 +1,142 @@
-"""All indexes of one service: a folder for each tenant, in it one for each film and builder."""
+"""All indexes of a service: a folder for each tenant, in it one for each video and configuration."""
 
 import hashlib
 import os
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
+from time import monotonic
 from typing import NamedTuple
 from uuid import uuid4
 
-from tools.embedder import Embedder
-from tools.index.builder import Builder
-from tools.index.card import CARD, CARDS, Card, bytes_of, identify, make_card, read_card, touched
-from tools.index.database import Damaged, IndexDown
-from tools.index.index import MOST, By, Index, IndexFull
-from tools.index.presence import Presence
-from tools.index.rows import Rows
-from tools.index.store import ROWS
-from tools.index.union import Union
-from tools.line import Hit, Source
-from tools.moment import Span
+from tools.index.embedder import Embedder, Embeddings
+from tools.index.entries import EntrySource, Hit
+from tools.index.index import ENTRIES_FILE, MAX_ENTRIES, Index, IndexFull, SearchBy, change_count, set_aside_damaged
+from tools.index.leases import ProcessLiveness
+from tools.index.metadata import (
+    METADATA_FILE,
+    METADATA_GLOB,
+    IndexConfig,
+    IndexMetadata,
+    index_id,
+    read_metadata,
+    write_metadata,
+)
+from tools.index.search import SearchIndex
+from tools.index.storage import EntryRow, EntryStore, IndexDamaged, IndexUnavailable, file_size, modified_at
+from tools.video.sampling import Span
 
-_PRESENT = "processes"
-_MANY = 256
+_FRESH_SECONDS = 1.0
+
+
+class MultiIndex:
+    """The lines of several folders in one view, no more than a second older than they are. Safe under threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._clear()
+
+    @property
+    def memory(self) -> int:
+        """Bytes, by estimate."""
+        return self._view.memory
+
+    def search(
+        self,
+        folders: Sequence[Path],
+        query: str,
+        vector: Embeddings | None,
+        k: int,
+        *,
+        span: Span | None = None,
+        level: float | None = None,
+        sources: tuple[EntrySource, ...] = (),
+    ) -> list[tuple[Path, Hit]]:
+        """The k best lines of these folders, best first. Raises IndexDown."""
+        with self._lock:
+            self._refresh(folders)
+            mask = self._view.table.mask(span, level, sources)
+            found = self._view.search(query, vector, k, mask, distinct=True)
+            return [_by_folder(self._members, hit) for hit in found]
+
+    def _clear(self) -> None:
+        self._view = SearchIndex()
+        self._members: list[_Member] = []
+        self._read_at = -_FRESH_SECONDS
+
+    def _refresh(self, folders: Sequence[Path]) -> None:
+        known = [member.folder for member in self._members]
+        if known[: len(folders)] != list(folders[: len(known)]):
+            self._clear()  # one is gone: they are read anew
+            known = []
+        if len(known) == len(folders) and monotonic() - self._read_at < _FRESH_SECONDS:
+            return
+        if any(member.turned() for member in self._members):
+            self._clear()  # lines were removed
+            known = []
+        self._members += [_Member(place, folder) for place, folder in enumerate(folders) if place >= len(known)]
+        for member in self._members:
+            self._view.take(member.news(self._view.last))
+        self._read_at = monotonic()
+
+
+class _Member:
+    """One of the folders: which of its lines are known."""
+
+    def __init__(self, place: int, folder: Path) -> None:
+        self.folder = folder
+        self._place = place
+        self._rows: EntryStore | None = None
+        self._changes = -1
+        self._era = 0
+        self._last = 0
+
+    def news(self, last: int) -> list[EntryRow]:
+        """Lines that were not known, numbered on from the last number, each id after the place of the folder."""
+        try:
+            rows = self._unknown()
+        except IndexDamaged as damaged:
+            set_aside_damaged(self.folder, damaged)
+            self._rows, rows = EntryStore(self.folder / ENTRIES_FILE), []
+        self._last = rows[-1].number if rows else self._last
+        return [
+            row._replace(number=number, line=replace(row.line, id=f"{self._place}/{row.line.id}"))
+            for number, row in enumerate(rows, last + 1)
+        ]
+
+    def turned(self) -> bool:
+        """Whether lines were removed since the last news."""
+        return self._rows is not None and change_count(self.folder) != self._changes and self._rows.era() != self._era
+
+    def _unknown(self) -> list[EntryRow]:
+        self._rows = self._rows or EntryStore(self.folder / ENTRIES_FILE)
+        now = change_count(self.folder)
+        if 0 <= now == self._changes:
+            return []
+        self._changes, self._era = now, self._rows.era()
+        return self._rows.after(self._last, self._last)
+
+
+def _by_folder(members: Sequence[_Member], hit: Hit) -> tuple[Path, Hit]:
+    place, _, name = hit.id.partition("/")
+    return members[int(place)].folder, replace(hit, id=name)
+
+
+_LIVENESS_FOLDER = "processes"
+_MAX_OPEN = 256
 """Indexes kept open however small they are."""
-_HALF_MADE = 24 * 3600.0
+_PARTIAL_SECONDS = 24 * 3600.0
 """Seconds after which what a process was making is left over from one that died."""
-_SETTLED = 1_000_000_000
+_MTIME_RESOLUTION = 1_000_000_000
 """Nanoseconds after which what changed in a folder shows in its time for certain."""
 
 
-class Tally(NamedTuple):
+class IndexSummary(NamedTuple):
     """How many lines an index has by source and level, which clips failed and why, what it took by name."""
 
     lines: Mapping[tuple[str, float], int]
@@ -41,7 +144,7 @@ class Tally(NamedTuple):
     cost: Mapping[str, float]
 
 
-class Archive:
+class IndexArchive:
     """Indexes in a folder, made and opened when they are first used. Safe under threads and processes.
 
     `memory`: bytes of indexes kept open, by estimate; the least recently used is closed first. `most`: lines of one.
@@ -49,7 +152,7 @@ class Archive:
     """
 
     def __init__(
-        self, folder: Path, embedder: Embedder, *, memory: int = 1 << 30, most: int = MOST, room: int = 4 << 30
+        self, folder: Path, embedder: Embedder, *, memory: int = 1 << 30, most: int = MAX_ENTRIES, room: int = 4 << 30
     ) -> None:
         self.embedder = embedder
         self._folder = folder
@@ -58,11 +161,11 @@ class Archive:
         self._room = room
         self._lock = RLock()
         self._open: OrderedDict[Path, Index] = OrderedDict()
-        self._unions: OrderedDict[str, Union] = OrderedDict()
-        self._listed: dict[Path, tuple[int, dict[Path, Card]]] = {}
-        self._presence = Presence(folder / _PRESENT)
+        self._unions: OrderedDict[str, MultiIndex] = OrderedDict()
+        self._listed: dict[Path, tuple[int, dict[Path, IndexMetadata]]] = {}
+        self._presence = ProcessLiveness(folder / _LIVENESS_FOLDER)
 
-    def open(self, tenant: str, video: str, duration: float, builder: Builder, label: str = "") -> Index:
+    def open(self, tenant: str, video: str, duration: float, builder: IndexConfig, label: str = "") -> Index:
         """A tenant's index of a film by a builder, begun when it is first used if there is none.
 
         Using a new one raises IndexFull if the tenant has no room for it.
@@ -70,7 +173,7 @@ class Archive:
         folder = self._folder_of(tenant, video, builder)
         with self._lock:
             if folder not in self._open:
-                card = Card(identify(folder), tenant, video, label, duration, builder, time.time())
+                card = IndexMetadata(index_id(folder), tenant, video, label, duration, builder, time.time())
                 self._open[folder] = Index(
                     duration,
                     embedder=self.embedder,
@@ -83,21 +186,21 @@ class Archive:
             self._close_some()
             return self._open[folder]
 
-    def name(self, tenant: str, video: str, builder: Builder) -> str:
+    def name(self, tenant: str, video: str, builder: IndexConfig) -> str:
         """The id that a tenant's index of a film by a builder has or would have."""
-        return identify(self._folder_of(tenant, video, builder))
+        return index_id(self._folder_of(tenant, video, builder))
 
-    def tally(self, card: Card) -> Tally:
+    def tally(self, card: IndexMetadata) -> IndexSummary:
         """What is in an index, without opening it."""
         folder = self._folder_of(card.tenant, card.video, card.builder)
         try:
-            rows = Rows(folder / ROWS)
-            return Tally(rows.tally(), rows.failures(), rows.cost())
-        except Damaged:
+            rows = EntryStore(folder / ENTRIES_FILE)
+            return IndexSummary(rows.tally(), rows.failures(), rows.cost())
+        except IndexDamaged:
             self.open(card.tenant, card.video, card.duration, card.builder, card.label).facts()  # begins anew
-            return Tally({}, {}, {})
+            return IndexSummary({}, {}, {})
 
-    def cards(self, tenant: str) -> list[Card]:
+    def cards(self, tenant: str) -> list[IndexMetadata]:
         """A tenant's indexes, the oldest first."""
         return list(self._listing(tenant).values())
 
@@ -118,7 +221,7 @@ class Archive:
     def bytes(self, tenant: str, id_: str | None = None) -> int:
         """What a tenant's indexes, or one of them, take on the disk."""
         place = self._place(tenant) if id_ is None else self._named(tenant, id_)
-        return sum(bytes_of(file) for file in place.rglob("*")) if place else 0
+        return sum(file_size(file) for file in place.rglob("*")) if place else 0
 
     def search(
         self,
@@ -128,9 +231,9 @@ class Archive:
         *,
         span: Span | None = None,
         level: float | None = None,
-        sources: tuple[Source, ...] = (),
-        by: By = "both",
-    ) -> list[tuple[Card, Hit]]:
+        sources: tuple[EntrySource, ...] = (),
+        by: SearchBy = "both",
+    ) -> list[tuple[IndexMetadata, Hit]]:
         """The k best hits in all of a tenant's films that this embedder made vectors for, each in its newest index.
 
         See Index.search. Raises EmbedderDown.
@@ -138,7 +241,7 @@ class Archive:
         vector = self.embedder.embed([query])[0] if by == "both" else None
         newest = {card.video: folder for folder, card in self._listing(tenant).items() if self._comparable(card)}
         with self._lock:
-            union = self._unions.setdefault(tenant, Union())
+            union = self._unions.setdefault(tenant, MultiIndex())
             self._unions.move_to_end(tenant)
             self._close_some()
         folders = list(newest.values())
@@ -146,21 +249,21 @@ class Archive:
         cards = self._listing(tenant)
         return [(cards[folder], hit) for folder, hit in found if folder in cards]
 
-    def sweep(self, seconds: float) -> list[Card]:
+    def sweep(self, seconds: float) -> list[IndexMetadata]:
         """Remove the indexes that nobody has opened for so long, and what was left half made; the cards of those."""
         gone = []
-        for file in self._folder.glob(f"*/{CARDS}"):
-            card = read_card(file)
-            if card is not None and time.time() - touched(file) > seconds and self.delete(card.tenant, card.id):
+        for file in self._folder.glob(f"*/{METADATA_GLOB}"):
+            card = read_metadata(file)
+            if card is not None and time.time() - modified_at(file) > seconds and self.delete(card.tenant, card.id):
                 gone.append(card)
         for part in self._folder.glob("*/part-*"):
-            if time.time() - touched(part) > _HALF_MADE:
+            if time.time() - modified_at(part) > _PARTIAL_SECONDS:
                 shutil.rmtree(part, ignore_errors=True)
         return gone
 
-    def all(self) -> list[Card]:
+    def all(self) -> list[IndexMetadata]:
         """Everybody's indexes."""
-        return [card for file in self._folder.glob(f"*/{CARDS}") if (card := read_card(file))]
+        return [card for file in self._folder.glob(f"*/{METADATA_GLOB}") if (card := read_metadata(file))]
 
     def close(self) -> None:
         """Save what is open, and be gone for other processes."""
@@ -169,19 +272,19 @@ class Archive:
                 self._open.popitem()[1].save()
             self._presence.close()
 
-    def _begin(self, folder: Path, card: Card) -> None:
+    def _begin(self, folder: Path, card: IndexMetadata) -> None:
         """Make the folder of an index, if there is none and there is room; note that it is used."""
-        if not (folder / CARD).exists():
+        if not (folder / METADATA_FILE).exists():
             if self.bytes(card.tenant) >= self._room:
                 raise IndexFull(f"The indexes of this tenant take {self._room} bytes or more. Delete some of them.")
-            make_card(folder, card)
+            write_metadata(folder, card)
         with suppress(OSError):
-            os.utime(folder / CARD)
+            os.utime(folder / METADATA_FILE)
 
-    def _comparable(self, card: Card) -> bool:
+    def _comparable(self, card: IndexMetadata) -> bool:
         return card.builder.embedder == self.embedder.name
 
-    def _listing(self, tenant: str) -> dict[Path, Card]:
+    def _listing(self, tenant: str) -> dict[Path, IndexMetadata]:
         """A tenant's indexes by folder, the oldest first."""
         place = self._place(tenant)
         try:
@@ -190,10 +293,10 @@ class Archive:
             return {}
         then, listing = self._listed.get(place, (0, {}))
         if then != changed:
-            found = [(card, file.parent) for file in place.glob(CARDS) if (card := read_card(file))]
+            found = [(card, file.parent) for file in place.glob(METADATA_GLOB) if (card := read_metadata(file))]
             found.sort(key=lambda each: (each[0].created, each[0].id))
             listing = {folder: card for card, folder in found}
-            if time.time_ns() - changed > _SETTLED:
+            if time.time_ns() - changed > _MTIME_RESOLUTION:
                 self._listed[place] = changed, listing
         return listing
 
@@ -203,17 +306,17 @@ class Archive:
         both += sum(union.memory for union in self._unions.values())
         while both > self._memory and len(self._unions) > 1:
             both -= self._unions.popitem(last=False)[1].memory
-        while (both > self._memory or len(self._open) > _MANY) and len(self._open) > 1:
+        while (both > self._memory or len(self._open) > _MAX_OPEN) and len(self._open) > 1:
             _, index = self._open.popitem(last=False)
             both -= index.memory
-            with suppress(IndexDown):
+            with suppress(IndexUnavailable):
                 index.save()
 
     def _place(self, tenant: str) -> Path:
         """Names of tenants are no names of folders."""
         return self._folder / hashlib.sha256(tenant.encode()).hexdigest()[:32]
 
-    def _folder_of(self, tenant: str, video: str, builder: Builder) -> Path:
+    def _folder_of(self, tenant: str, video: str, builder: IndexConfig) -> Path:
         return self._place(tenant) / f"{video}-{builder.digest}"
 
     def _named(self, tenant: str, id_: str) -> Path | None:

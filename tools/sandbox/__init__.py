@@ -3,8 +3,3 @@
 One process with everything imported (`server`) forks a worker for each task; `fence` says what a worker may do;
 `Sandbox` is the decoder that the rest of the house sees.
 """
-
-from tools.sandbox.sandbox import Sandbox
-from tools.sandbox.worker import Report
-
-__all__ = ["Report", "Sandbox"]

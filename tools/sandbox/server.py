@@ -1,33 +1,88 @@
-"""The process that makes workers: it has everything imported, never reads a film, and forks one worker a task.
+"""The process that forks workers: it has everything imported, never reads a video, and forks one worker a task.
 
 It ends when the service does, whose end of the control socket then closes, and takes all workers along.
 """
 
 import gc
+import importlib
+import io
 import os
+import pkgutil
 import selectors
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
-from tools.sandbox import kernel
-from tools.sandbox.fence import Allowance, Fence, leave_namespaces
-from tools.sandbox.warm import warm
-from tools.sandbox.wire import Line, Message
-from tools.sandbox.worker import Report, try_out, work
+import av
+import cv2
+import numpy as np
+from PIL import Image
 
-TRIAL = Allowance(memory=256 << 20, seconds=5.0)
+from tools.sandbox import restrictions
+from tools.sandbox.protocol import Channel, WorkerMessage
+from tools.sandbox.restrictions import ResourceLimits, Restrictions, leave_namespaces
+from tools.sandbox.tasks import SandboxReport, run_task, try_restrictions
+from tools.video import still_images
+from tools.video.decoders import load_decoder
+from tools.video.limits import VideoLimits
+from tools.video.probe import probe_video
+
+_SIDE = 64
+_FRAMES = 3
+
+
+def warm_up(library: str) -> None:
+    """Import all of PyAV and Pillow, look at a film made here with a library, and at a picture of every format."""
+    cv2.setNumThreads(1)
+    for module in pkgutil.walk_packages(av.__path__, "av."):
+        if module.name != "av.__main__":
+            importlib.import_module(module.name)
+    with tempfile.TemporaryFile() as file:
+        path = Path(f"/dev/fd/{file.fileno()}")
+        _write_video(path)
+        film = probe_video(path, "", VideoLimits())
+        load_decoder(library).check(film)
+        load_decoder(library).read(film, range(_FRAMES), _SIDE)
+
+    Image.init()
+    for kind in still_images.IMAGE_FORMATS:
+        data = io.BytesIO()
+        exif = {} if kind in ("GIF", "BMP") else {"exif": _rotated_exif()}
+        Image.new("RGB", (_SIDE, _SIDE)).save(data, kind, **exif)
+        still_images.decode_image(data.getvalue(), _SIDE, VideoLimits())
+
+
+def _rotated_exif() -> Image.Exif:
+    """What a camera writes that was held upside down."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    return exif
+
+
+def _write_video(path: Path) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=1)
+        stream.width, stream.height, stream.pix_fmt = _SIDE, _SIDE, "yuv420p"
+        for index in range(_FRAMES):
+            image = np.full((_SIDE, _SIDE, 3), 80 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode(None))
+
+
+TRIAL = ResourceLimits(memory=256 << 20, seconds=5.0)
 OPENERS = frozenset({"decord"})
 """Libraries that open their file by themselves and start threads."""
 
 _HIGHEST = 1 << 20
 
 
-class Server:
+class WorkerServer:
     """Forks workers for the service at the other end of `control`."""
 
-    def __init__(self, control: socket.socket, fence: Fence) -> None:
+    def __init__(self, control: socket.socket, fence: Restrictions) -> None:
         self._control = control
         self._fence = fence
         self._leashes: dict[int, socket.socket] = {}
@@ -44,15 +99,15 @@ class Server:
         child = os.fork()
         if child == 0:
             film = os.open(sys.executable, os.O_RDONLY)
-            there.send(try_out(self._fence, TRIAL, film).model_dump_json().encode())
+            there.send(try_restrictions(self._fence, TRIAL, film).model_dump_json().encode())
             os._exit(0)
         there.close()
         with here:
             told = here.recv(1 << 16)
         os.waitpid(child, 0)
-        found = Report.model_validate_json(told) if told else Report(means=(), open=("anything",))
+        found = SandboxReport.model_validate_json(told) if told else SandboxReport(means=(), open=("anything",))
         whole = found.model_copy(update={"means": means + found.means})
-        Line(self._control).send(Message(whole.model_dump_json().encode()))
+        Channel(self._control).send(WorkerMessage(whole.model_dump_json().encode()))
 
     def serve(self) -> None:
         """Until the service ends."""
@@ -91,7 +146,7 @@ class Server:
         try:
             signal.set_wakeup_fd(-1)
             with suppress(OSError):
-                kernel.die_with_parent(signal.SIGKILL)
+                restrictions.die_with_parent(signal.SIGKILL)
             if os.getppid() != server:
                 return
             os.dup2(1, 2)  # what crashing libraries print belongs into no log
@@ -99,7 +154,7 @@ class Server:
             for first, end in ((3, low), (low + 1, high), (high + 1, _HIGHEST)):
                 os.closerange(first, end)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, stream) as line:
-                work(line, film, self._fence)
+                run_task(line, film, self._fence)
         finally:
             os._exit(0)
 
@@ -130,9 +185,9 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # whoever stops the service may still want to see its last answers
     control = socket.socket(fileno=int(sys.argv[1]))
     library = sys.argv[2]
-    warm(library)
+    warm_up(library)
     means = leave_namespaces()
-    server = Server(control, Fence.make(opens=library in OPENERS))
+    server = WorkerServer(control, Restrictions.make(opens=library in OPENERS))
     gc.collect()
     gc.freeze()
     server.report(means)

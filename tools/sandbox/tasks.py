@@ -1,24 +1,29 @@
-"""What can be asked of a worker, and how its answers are read: never trusting that a worker is still ours."""
+"""What a worker can be asked to do, how it runs a task, and how its reply is validated: a worker is never trusted."""
 
 import json
-from collections.abc import Sequence
+import os
+import pickle
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from tools import decoders
-from tools.decoders import Reading
-from tools.film import Film, Info, probe
-from tools.frame import Frame
-from tools.limits import Limits
-from tools.pose import Pose
-from tools.sandbox.wire import Bytes, Message
-from tools.subtitles import MOST_CHARACTERS, MOST_LINES, Cue, hear, read
-from tools.timeline import Timeline
+from tools.sandbox.protocol import Bytes, Channel, WorkerMessage
+from tools.sandbox.restrictions import ResourceLimits, Restrictions, find_gaps
+from tools.video import decoders, still_images
+from tools.video.decoders import DecodedFrames
+from tools.video.frame import Frame
+from tools.video.limits import BadVideo, VideoLimits
+from tools.video.orientation import Orientation
+from tools.video.probe import ProbedVideo, VideoMetadata, probe_video
+from tools.video.subtitles import MAX_CHARACTERS, MAX_CUES, Cue, parse_subtitles, read_subtitles
+from tools.video.timeline import Timeline
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -28,20 +33,20 @@ _BYTES_PER_PACKET = 26
 """Three times of 8 bytes and two marks."""
 
 
-class Task(Protocol[R_co]):
+class WorkerTask(Protocol[R_co]):
     """A picklable piece of work with one file. `most`: bytes that an honest answer may have."""
 
     @property
     def most(self) -> int: ...
 
-    def do(self, file: Path) -> Message:
+    def do(self, file: Path) -> WorkerMessage:
         """In the worker. Raises BadVideo."""
 
-    def read(self, message: Message) -> R_co:
+    def read(self, message: WorkerMessage) -> R_co:
         """In the service: the answer, checked. Raises ValueError (pydantic's included) for nonsense."""
 
 
-class _Facts(BaseModel):
+class _ProbeReply(BaseModel):
     """A film on its way out of a worker; its times travel beside it."""
 
     model_config = ConfigDict(allow_inf_nan=False, strict=True)
@@ -68,11 +73,11 @@ class _Facts(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbeTask:
     """Open a film. `path`, `id` and `stamp` are what the service knows of it."""
 
     library: str
-    limits: Limits
+    limits: VideoLimits
     path: Path
     id: str
     stamp: tuple[int, int]
@@ -82,10 +87,10 @@ class Probe:
         """See Task."""
         return _TEXT + _BYTES_PER_PACKET * (self.limits.max_frames + 1)
 
-    def do(self, file: Path) -> Message:
+    def do(self, file: Path) -> WorkerMessage:
         """See Task."""
-        film = probe(file, self.id, self.limits)
-        decoders.load(self.library).check(film)
+        film = probe_video(file, self.id, self.limits)
+        decoders.load_decoder(self.library).check(film)
         times, pose = film.timeline, film.pose
         facts = {
             **asdict(film.info),
@@ -97,19 +102,19 @@ class Probe:
         }
         raw = times.raw if times.restamped else times.raw[:0]
         columns = (times.pts, raw, times.dts, times.key, times.shown)
-        return Message(json.dumps(facts).encode(), [column.view(np.uint8) for column in columns])
+        return WorkerMessage(json.dumps(facts).encode(), [column.view(np.uint8) for column in columns])
 
-    def read(self, message: Message) -> Film:
+    def read(self, message: WorkerMessage) -> ProbedVideo:
         """See Task."""
-        facts = _Facts.model_validate_json(message.text)
+        facts = _ProbeReply.model_validate_json(message.text)
         pts, raw, dts, key, shown = message.buffers
         times = _timeline(pts, raw if facts.restamped else None, dts, key, shown, Fraction(*facts.tick))
-        return Film(
+        return ProbedVideo(
             path=self.path,
             id=self.id,
-            info=Info(**facts.model_dump(include=set(Info.__dataclass_fields__))),
+            info=VideoMetadata(**facts.model_dump(include=set(VideoMetadata.__dataclass_fields__))),
             timeline=times,
-            pose=Pose(facts.turns, facts.mirrored, facts.aspect),
+            pose=Orientation(facts.turns, facts.mirrored, facts.aspect),
             limits=self.limits,
             unreadable_after=facts.unreadable_after,
             damaged=facts.damaged,
@@ -118,11 +123,11 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class DecodeTask:
     """Decode pictures of a film that was probed before."""
 
     library: str
-    film: Film
+    film: ProbedVideo
     wanted: Sequence[int]
     side: int
 
@@ -136,53 +141,53 @@ class Read:
         """Bytes that one picture may have."""
         return 3 * self.side * min(self.side, max(self.film.info.width, self.film.info.height))
 
-    def do(self, file: Path) -> Message:
+    def do(self, file: Path) -> WorkerMessage:
         """See Task."""
-        reading = decoders.load(self.library).read(replace(self.film, path=file), self.wanted, self.side)
+        reading = decoders.load_decoder(self.library).read(replace(self.film, path=file), self.wanted, self.side)
         frames = list(reading.frames.items())
-        said = _Said(
+        said = _DecodeReply(
             frames=[(position, frame.time, frame.height, frame.width) for position, frame in frames],
             damaged=sorted(reading.damaged),
             exhausted=reading.exhausted,
         )
-        return Message(said.model_dump_json().encode(), [frame.image.reshape(-1) for _, frame in frames])
+        return WorkerMessage(said.model_dump_json().encode(), [frame.image.reshape(-1) for _, frame in frames])
 
-    def read(self, message: Message) -> Reading:
+    def read(self, message: WorkerMessage) -> DecodedFrames:
         """See Task."""
-        said = _Said.model_validate_json(message.text)
+        said = _DecodeReply.model_validate_json(message.text)
         wanted = set(self.wanted)
         frames: dict[int, Frame] = {}
         for (position, time, height, width), pixels in zip(said.frames, message.buffers, strict=True):
             if position not in wanted or max(height, width) > self.side:
                 raise ValueError("a picture that nobody asked for")
             frames[position] = Frame(time, pixels.reshape(height, width, 3))
-        return Reading(frames, frozenset(said.damaged) & frames.keys(), said.exhausted)
+        return DecodedFrames(frames, frozenset(said.damaged) & frames.keys(), said.exhausted)
 
 
 @dataclass(frozen=True, slots=True)
-class Hear:
+class SubtitlesTask:
     """Read a film's subtitles, or those of a text in their format."""
 
-    film: Film
+    film: ProbedVideo
     beside: str | None
 
     @property
     def most(self) -> int:
         """See Task."""
-        return _TEXT + MOST_LINES * (4 * MOST_CHARACTERS + _TEXT_PER_FRAME)
+        return _TEXT + MAX_CUES * (4 * MAX_CHARACTERS + _TEXT_PER_FRAME)
 
-    def do(self, file: Path) -> Message:
+    def do(self, file: Path) -> WorkerMessage:
         """See Task."""
         film = replace(self.film, path=file)
-        cues = hear(film) if self.beside is None else read(self.beside, film.info.duration)
-        return Message(_Cues(cues=list(cues)).model_dump_json().encode())
+        cues = read_subtitles(film) if self.beside is None else parse_subtitles(self.beside, film.info.duration)
+        return WorkerMessage(_SubtitlesReply(cues=list(cues)).model_dump_json().encode())
 
-    def read(self, message: Message) -> tuple[Cue, ...]:
+    def read(self, message: WorkerMessage) -> tuple[Cue, ...]:
         """See Task."""
-        return tuple(Cue(*each) for each in _Cues.model_validate_json(message.text).cues)
+        return tuple(Cue(*each) for each in _SubtitlesReply.model_validate_json(message.text).cues)
 
 
-class _Cues(BaseModel):
+class _SubtitlesReply(BaseModel):
     """Subtitles on their way out of a worker."""
 
     model_config = ConfigDict(allow_inf_nan=False, strict=True)
@@ -190,7 +195,7 @@ class _Cues(BaseModel):
     cues: list[tuple[NonNegativeFloat, float, str]]
 
 
-class _Said(BaseModel):
+class _DecodeReply(BaseModel):
     """Pictures on their way out of a worker: position, seconds, height and width; their pixels travel beside."""
 
     model_config = ConfigDict(allow_inf_nan=False, strict=True)
@@ -208,3 +213,100 @@ def _timeline(pts: Bytes, raw: Bytes | None, dts: Bytes, key: Bytes, shown: Byte
     if {len(times)} != {len(each) for each in (given, decoded, key, shown)}:
         raise ValueError("columns of different lengths")
     return Timeline(times, given, decoded, key != 0, shown != 0, tick)
+
+
+_TEXT_PER_PICTURE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesTask:
+    """Decode stills by number, longest side at most `side` pixels; None: look at their headers only."""
+
+    pictures: Mapping[int, bytes]
+    side: int | None
+    limits: VideoLimits
+
+    @property
+    def most(self) -> int:
+        """See Task."""
+        return _TEXT + len(self.pictures) * (3 * (self.side or 0) ** 2 + _TEXT_PER_PICTURE)
+
+    def do(self, _: Path) -> WorkerMessage:
+        """See Task."""
+        if self.side is None:
+            still_images.check_images(self.pictures, self.limits)
+        images = {} if self.side is None else still_images.decode_images(self.pictures, self.side, self.limits)
+        said = _ImagesReply(images=[(number, *image.shape[:2]) for number, image in images.items()])
+        return WorkerMessage(said.model_dump_json().encode(), [image.reshape(-1) for image in images.values()])
+
+    def read(self, message: WorkerMessage) -> dict[int, NDArray[np.uint8]]:
+        """See Task."""
+        said, side = _ImagesReply.model_validate_json(message.text), self.side or 0
+        images = {}
+        for (number, height, width), pixels in zip(said.images, message.buffers, strict=True):
+            if max(height, width) > side:
+                raise ValueError("a picture that nobody asked for")
+            images[number] = pixels.reshape(height, width, 3)
+        if side and images.keys() != self.pictures.keys():
+            raise ValueError("other pictures than were asked for")
+        return images
+
+
+class _ImagesReply(BaseModel):
+    """Stills on their way out of a worker: number, height and width; their pixels travel beside."""
+
+    model_config = ConfigDict(strict=True)
+
+    images: list[tuple[int, PositiveInt, PositiveInt]]
+
+
+_FROM_THE_SERVICE = 1 << 40
+_LONGEST = 1000
+
+
+class TaskRequest(NamedTuple):
+    """What the service sends a worker, pickled: it comes from above, so it can be trusted."""
+
+    task: WorkerTask[object]
+    allowance: ResourceLimits
+
+
+class TaskFailure(BaseModel):
+    """Why there is no answer. bad: in words for the caller; memory: too little; error: for the log."""
+
+    failed: Literal["bad", "memory", "error"]
+    words: str = ""
+
+
+def run_task(stream: socket.socket, film: int, fence: Restrictions) -> None:
+    """Serve one order."""
+    line = Channel(stream)
+    order: TaskRequest = pickle.loads(line.receive(_FROM_THE_SERVICE).text)
+    fence.go_up(order.allowance, film)
+    line.send(_answer(order, Path(f"/dev/fd/{film}")))
+
+
+def _answer(order: TaskRequest, file: Path) -> WorkerMessage:
+    try:
+        return order.task.do(file)
+    except BadVideo as bad:
+        failed = TaskFailure(failed="bad", words=str(bad))
+    except MemoryError:
+        failed = TaskFailure(failed="memory")
+    except Exception as error:
+        failed = TaskFailure(failed="error", words=f"{type(error).__name__}: {error}"[:_LONGEST])
+    return WorkerMessage(failed.model_dump_json().encode())
+
+
+class SandboxReport(BaseModel):
+    """What confines workers on this machine, and what is all the same not held back."""
+
+    means: tuple[str, ...]
+    open: tuple[str, ...]
+
+
+def try_restrictions(fence: Restrictions, allowance: ResourceLimits, film: int) -> SandboxReport:
+    """Put the fence up around this very process and see what it holds."""
+    parent = os.getppid()
+    means = fence.go_up(allowance, film)
+    return SandboxReport(means=means, open=find_gaps(allowance, parent))

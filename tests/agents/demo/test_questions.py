@@ -6,17 +6,16 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from agents.demo.film import Film, Shot, make_film
+from agents.demo.generator import TEST_FROM, DemoVideo, ForbiddenSeed, Shot, for_training, make_video, split_of
 from agents.demo.questions import HARDER, KINDS, DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM, ForbiddenSeed, for_training, split
 
-Asked = list[tuple[Film, DemoQuestion]]
+Asked = list[tuple[DemoVideo, DemoQuestion]]
 
 
 @pytest.fixture(scope="module")
 def asked() -> Asked:
     """Many questions about many films."""
-    films = [make_film(seed) for seed in range(1500)]
+    films = [make_video(seed) for seed in range(1500)]
     return [(film, question) for film in films for question in ask_about(film, 6, KINDS + HARDER)]
 
 
@@ -27,7 +26,7 @@ def test_all_kinds_are_asked(asked: Asked) -> None:
 
 
 def test_kinds_that_the_model_has_not_learned_are_asked_on_demand_only() -> None:
-    kinds = {question.kind for seed in range(100) for question in ask_about(make_film(seed), 6)}
+    kinds = {question.kind for seed in range(100) for question in ask_about(make_video(seed), 6)}
     assert kinds == set(KINDS)
 
 
@@ -37,7 +36,7 @@ def test_the_evidence_proves_the_answer(asked: Asked) -> None:
         assert _from(question, shots, film) == question.answer, question
 
 
-def _from(question: DemoQuestion, shots: list[Shot], film: Film) -> str:
+def _from(question: DemoQuestion, shots: list[Shot], film: DemoVideo) -> str:
     """The answer, found anew from the shots of the evidence."""
     if question.kind == "count":
         return str(len(shots))
@@ -101,4 +100,4 @@ def test_training_never_touches_the_test_range() -> None:
     assert for_training(TEST_FROM - 1) == TEST_FROM - 1
     with pytest.raises(ForbiddenSeed):
         for_training(TEST_FROM)
-    assert [split(seed) for seed in (0, 900_000_000, TEST_FROM)] == ["train", "dev", "test"]
+    assert [split_of(seed) for seed in (0, 900_000_000, TEST_FROM)] == ["train", "dev", "test"]

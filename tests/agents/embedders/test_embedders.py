@@ -11,11 +11,12 @@ import httpx
 import numpy as np
 import pytest
 
-from agents.embedders import open_embedder
 from agents.embedders.openai import RemoteEmbedder
-from agents.engine import EngineError
-from tools.embedder import EmbedderDown, HashedEmbedder, words
-from tools.index import Index, Line
+from agents.embedders.registry import open_embedder
+from agents.engines.base import EngineError
+from tools.index.embedder import EmbedderUnavailable, HashedEmbedder, tokenize
+from tools.index.entries import IndexEntry
+from tools.index.index import Index
 
 PINNED = {7: -0.24, 18: 0.24, 36: -0.24, 65: -0.24, 73: -0.71, 121: 0.24, 199: -0.24, 222: -0.24, 231: -0.24, 250: 0.24}
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -44,7 +45,7 @@ def answering(request: httpx.Request) -> httpx.Response:
     ],
 )
 def test_words_are_plain(text: str, found: tuple[str, ...]) -> None:
-    assert words(text) == found
+    assert tokenize(text) == found
 
 
 def test_hashed_vectors_are_the_same_everywhere() -> None:
@@ -137,12 +138,12 @@ def _refuse(_: httpx.Request) -> httpx.Response:
     ],
 )
 def test_a_server_that_gives_no_vectors_is_down(handler: Handler) -> None:
-    with pytest.raises(EmbedderDown):
+    with pytest.raises(EmbedderUnavailable):
         remote(handler).embed(["x"])
 
 
 def test_an_index_takes_vectors_of_any_length() -> None:
-    index = Index(60.0, [Line("c:10:0", 0, 10, "x" * 9), Line("c:10:1", 10, 20, "y")], remote(answering))
+    index = Index(60.0, [IndexEntry("c:10:0", 0, 10, "x" * 9), IndexEntry("c:10:1", 10, 20, "y")], remote(answering))
     assert index.search("z" * 9, 1)[0].id == "c:10:0"
 
 
@@ -157,7 +158,7 @@ def test_a_sentence_encoder_finds_what_is_meant() -> None:
         "a woman pays at the counter of a shop",
         "rain falls on an empty street",
     ]
-    lines = [Line(f"c:10:{n}", n * 10.0, n * 10.0 + 10.0, text, "caption", 10.0) for n, text in enumerate(shots)]
+    lines = [IndexEntry(f"c:10:{n}", n * 10.0, n * 10.0 + 10.0, text, "caption", 10.0) for n, text in enumerate(shots)]
     index = Index(60.0, lines, embedder)
     for query, first in (("an animal playing outside", 0), ("someone buying something", 1), ("bad weather", 2)):
         assert index.search(query, 1)[0].id == f"c:10:{first}"

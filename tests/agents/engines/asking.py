@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agents.engine import Generation, Prompt, Sampling
-from agents.engines.openai import OpenAIEngine, open_at
+from agents.engines.base import Generation, Prompt, Sampling
+from agents.engines.openai.engine import OpenAIEngine, open_at
 from tests.agents.engines.stub import Answer, Json, Stub, is_probe, talkative
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.local.checkpoint import Checkpoint
-from agents.engines.transformers import TransformersEngine
+from agents.engines.transformers.engine import TransformersEngine
+from agents.engines.transformers.model import Checkpoint
 from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
 from tests.agents.engines.tiny import save_tiny_llava, save_tiny_qwen
 from tests.agents.threads import one_thread as one_thread

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
-from agents.engine import Engine, Generation, Prompt, Sampling
-from agents.engines.local.checkpoint import Checkpoint
-from agents.engines.spellings import spellings
+from agents.engines.base import Engine, Generation, Prompt, Sampling, choice_spellings
+from agents.engines.transformers.model import Checkpoint
 
 WARM = Sampling(temperature=0.9, max_tokens=10, seed=5)
 
@@ -64,7 +63,7 @@ def exact(checkpoint: Checkpoint, prompt: Prompt, choices: tuple[str, ...]) -> d
     ways = {
         tuple(ids): choice
         for choice in choices
-        for way in spellings(choice, choices)
+        for way in choice_spellings(choice, choices)
         if len(ids := checkpoint.tokenizer(way)["input_ids"]) <= sizes[choice]
     }
     weights = dict.fromkeys(choices, 0.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.conversation import compose
-from agents.engine import Message, Picture, Prompt
-from tools.frame import Frame
+from agents.core.model_client import compose_prompt
+from agents.engines.base import Message, Picture, Prompt
+from tools.video.frame import Frame
 
 
 def picture(seed: int, width: int = 56, height: int = 42) -> Picture:
@@ -17,7 +17,7 @@ def picture(seed: int, width: int = 56, height: int = 42) -> Picture:
 
 def strip(frames: int, text: str, first: int = 0) -> Prompt:
     """So many frames and a question."""
-    return compose([picture(seed) for seed in range(first, first + frames)], text)
+    return compose_prompt([picture(seed) for seed in range(first, first + frames)], text)
 
 
 def words(text: str) -> Prompt:

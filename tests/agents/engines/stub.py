@@ -13,7 +13,7 @@ from typing import Any
 
 import uvicorn
 
-from agents.engines.remote.probe import QUESTION
+from agents.engines.openai.probe import PROBE_QUESTION
 
 Json = dict[str, Any]
 Scope = MutableMapping[str, Any]
@@ -159,7 +159,9 @@ def models(owner: str = "vllm", name: str = "stub-vl", **facts: Any) -> Json:
 
 def is_probe(body: Json) -> bool:
     """Whether this is what an engine asks to find out what a server can do."""
-    return QUESTION in [part.get("text") for part in parts_of(body)] + [each["content"] for each in body["messages"]]
+    return PROBE_QUESTION in [part.get("text") for part in parts_of(body)] + [
+        each["content"] for each in body["messages"]
+    ]
 
 
 def reply(*texts: str, prompt_tokens: int = 7, cached: int = 0, **logprobs: Any) -> Json:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agents.engine import Engine, Generation, Prompt, Sampling
-from agents.engines import open_engine
-from agents.engines.scripted import Line, ScriptedEngine
+from agents.engines.base import Engine, Generation, Prompt, Sampling
+from agents.engines.registry import open_engine
+from agents.engines.scripted import ScriptedEngine, ScriptLine
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.strip import strip
 from tests.agents.engines.stub import Answer, Json, reply, talkative
@@ -22,7 +22,7 @@ Open = Callable[[], Engine]
 Act = Callable[[Engine], Awaitable[None]]
 
 
-def _script(_: Prompt, sampling: Sampling, n: int) -> list[Line]:
+def _script(_: Prompt, sampling: Sampling, n: int) -> list[ScriptLine]:
     if sampling.choices:
         return [{choice: 1 / len(sampling.choices) for choice in sampling.choices}] * n
     return [f"sample {at} of {sampling.seed}" if sampling.temperature else "always this" for at in range(n)]

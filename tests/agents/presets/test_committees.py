@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 
-from agents.engine import Prompt, Sampling, pictures_of
-from agents.engines.scripted import Call
-from agents.stages.ground import windows
-from agents.trace import Asked, Noted
-from tests.agents.planning.stage import NO, SLOTS, UNSURE, YES, used
+from agents.committee.grounding import windows
+from agents.core.trace import InfoEvent, ModelEvent
+from agents.engines.base import Prompt, Sampling, pictures_of
+from agents.engines.scripted import RecordedCall
+from tests.agents.planner.stage import NO, SLOTS, UNSURE, YES, used
 from tests.agents.stage import Performance, play, sure
-from tests.tools.stage import line
-from tools.index import Index
-from tools.moment import Span
-from tools.video import Video
+from tests.tools.contexts import index_entry
+from tools.index.index import Index
+from tools.video.sampling import Span
+from tools.video.video import Video
 
-FIVE = tuple(line(at, at + 4, f"a star number {word}") for at, word in zip((2, 14, 26, 38, 50), "abcde", strict=True))
+FIVE = tuple(
+    index_entry(at, at + 4, f"a star number {word}") for at, word in zip((2, 14, 26, 38, 50), "abcde", strict=True)
+)
 
 
 def perform(video: Video, spec: Any, script: Any, lines: tuple[Any, ...] = (), **more: Any) -> Performance:
@@ -26,10 +28,10 @@ def perform(video: Video, spec: Any, script: Any, lines: tuple[Any, ...] = (), *
 
 
 def purposes(done: Performance) -> list[str]:
-    return [event.purpose for event in done.run.trace.events if isinstance(event, Asked)]
+    return [event.purpose for event in done.run.trace.events if isinstance(event, ModelEvent)]
 
 
-def asked_for(done: Performance, purpose: str) -> list[Call]:
+def asked_for(done: Performance, purpose: str) -> list[RecordedCall]:
     return [call for call, what in zip(done.calls, purposes(done), strict=True) if what == purpose]
 
 
@@ -78,7 +80,7 @@ def test_videomind_shows_each_span_with_half_its_length_on_either_side(video: Vi
 
 def test_videomind_ranks_by_sigmoid_of_yes_minus_no(video: Video) -> None:
     done = perform(video, "videomind", believing(26.0), FIVE)
-    (noted,) = (event for event in done.run.trace.events if isinstance(event, Noted) and "likely" in event.text)
+    (noted,) = (event for event in done.run.trace.events if isinstance(event, InfoEvent) and "likely" in event.text)
     assert noted.data["scores"] == pytest.approx([0.69, *[0.3543] * 4], abs=1e-3)
 
 
@@ -101,7 +103,7 @@ def test_videomind_asks_the_model_when_the_index_knows_nothing(video: Video) -> 
 
 
 def test_videomind_tells_what_is_said_in_the_span(video: Video) -> None:
-    done = perform(video, "videomind", believing(26.0), (*FIVE, line(27, 28, "look at the star", "subtitle")))
+    done = perform(video, "videomind", believing(26.0), (*FIVE, index_entry(27, 28, "look at the star", "subtitle")))
     assert "27-28: look at the star" in asked_for(done, "conclude")[0].text
 
 

@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from agents.answer import Question
-from agents.engines.scripted import Call
-from agents.gathering.pick import spread_seconds
-from agents.trace import Asked
-from tests.agents.planning.stage import SLOTS, UNSURE, YES, used
+from agents.core.question import Question
+from agents.core.trace import ModelEvent
+from agents.engines.scripted import RecordedCall
+from agents.evidence.pick import spread_seconds
+from tests.agents.planner.stage import SLOTS, UNSURE, YES, used
 from tests.agents.stage import COLOURS, Performance, play, sure
-from tests.tools.stage import line
-from tools.index import Index
-from tools.moment import Span
-from tools.video import Video
+from tests.tools.contexts import index_entry
+from tools.index.index import Index
+from tools.video.sampling import Span
+from tools.video.video import Video
 
 MINUTES = (
-    line(0, 64, "shapes move", level=60.0),
-    *(line(10 * i, 10 * i + 10, "shapes") for i in range(7)),  # a minute's caption is made from these
-    line(12, 14, "look at this", "subtitle"),
+    index_entry(0, 64, "shapes move", level=60.0),
+    *(index_entry(10 * i, 10 * i + 10, "shapes") for i in range(7)),  # a minute's caption is made from these
+    index_entry(12, 14, "look at this", "subtitle"),
 )
 
 
@@ -30,10 +30,10 @@ def perform(video: Video, name: str, script: Any, lines: tuple[Any, ...] = (), *
 
 
 def purposes(done: Performance) -> list[str]:
-    return [event.purpose for event in done.run.trace.events if isinstance(event, Asked)]
+    return [event.purpose for event in done.run.trace.events if isinstance(event, ModelEvent)]
 
 
-def asked_for(done: Performance, purpose: str) -> list[Call]:
+def asked_for(done: Performance, purpose: str) -> list[RecordedCall]:
     return [call for call, what in zip(done.calls, purposes(done), strict=True) if what == purpose]
 
 
@@ -158,7 +158,7 @@ def test_videoagent_needs_seven_where_it_never_is(video: Video) -> None:
 
 
 def test_videoagent_fetches_frames_from_the_gap_it_names(video: Video) -> None:
-    known = (line(18, 22, "a star appears"),)
+    known = (index_entry(18, 22, "a star appears"),)
     script = [UNSURE, *CAPTIONS, attempt(), grade(1), choice(2), "a new frame", attempt(), grade(3)]
     done = perform(video, "videoagent", script, known)
     assert asked_for(done, "caption")[-1].times == pytest.approx((20,), abs=0.3), "the best hit within the gap"

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from agents.engine import Prompt, Reply, Sampling, pictures_of
-from agents.engines.scripted import Line as Said
-from tests.agents.planning.stage import KNOWN, NATIVE, NO, SLOTS, UNSURE, YES, call, calls, slot, used, words
+from agents.engines.base import Prompt, Reply, Sampling, pictures_of
+from agents.engines.scripted import ScriptLine as Said
+from tests.agents.planner.stage import KNOWN, NATIVE, NO, SLOTS, UNSURE, YES, call, calls, slot, used, words
 from tests.agents.stage import Performance, play
-from tests.tools.stage import line
-from tools.index import Index, Line
-from tools.video import Video
+from tests.tools.contexts import index_entry
+from tools.index.entries import IndexEntry
+from tools.index.index import Index
+from tools.video.video import Video
 
 
 def perform(video: Video, name: str, script: Any, offers: frozenset[str] = NATIVE, **more: Any) -> Performance:
@@ -98,11 +99,11 @@ def test_video_deep_research_finds_5_clips_and_30_subtitles_where_no_number_is_n
     assert "30 lines" in words(prompt[3])
 
 
-def line_at(at: int, text: str, source: str = "caption") -> Line:
+def line_at(at: int, text: str, source: str = "caption") -> IndexEntry:
     """A line that is unlike its neighbours: the search leaves out what only repeats."""
     random = Random(at)
     noise = " ".join("".join(random.choices("abcdefghijklmnopqrstuvwxyz", k=7)) for _ in range(4))
-    return line(at, at + 1, f"{text} {noise}", source, level=5.0)
+    return index_entry(at, at + 1, f"{text} {noise}", source, level=5.0)
 
 
 def test_video_deep_research_is_told_the_turns_that_are_really_left(video: Video) -> None:

@@ -1,4 +1,4 @@
-from agents.engine import Reply, Token
+from agents.engines.base import Reply, Token
 from tests.agents.stage import Perform, thoughts
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from agents.budget import Budget
-from agents.engine import Prompt, Sampling
+from agents.core.budget import Budget
+from agents.engines.base import Prompt, Sampling
 from agents.presets import BadStrategy, Catalogue
-from tests.agents.planning.stage import KNOWN, NO, SLOTS, UNSURE, YES
+from tests.agents.planner.stage import KNOWN, NO, SLOTS, UNSURE, YES
 from tests.agents.stage import play, sure
-from tools.index import Index
-from tools.video import Video
+from tools.index.index import Index
+from tools.video.video import Video
 
 SPEC = {"name": "committee", "stages": [{"do": "ground", "spans": 1}, {"do": "answer"}]}
 ROLES = '{"ground": true, "query": "blue square"}'

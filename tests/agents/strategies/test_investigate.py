@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from agents.budget import Budget
-from tests.agents.planning.stage import KNOWN, NO, SLOTS, UNSURE, YES, repeat, used
+from agents.core.budget import Budget
+from tests.agents.planner.stage import KNOWN, NO, SLOTS, UNSURE, YES, repeat, used
 from tests.agents.stage import Performance, play, sure
-from tools.index import Index
-from tools.video import Video
+from tools.index.index import Index
+from tools.video.video import Video
 
 
 def investigate(video: Video, script: Any, *, offers: frozenset[str] = SLOTS, **more: Any) -> Performance:

@@ -7,13 +7,13 @@ import itertools
 
 import pytest
 
-from agents.engine import Message, pictures_of
+from agents.core.run import Run
+from agents.core.runner import run_strategy
+from agents.core.trace import InfoEvent
+from agents.engines.base import Message, pictures_of
 from agents.engines.scripted import ScriptedEngine
 from agents.presets import Catalogue
-from agents.run import Run
-from agents.runner import conduct
-from agents.trace import Noted
-from tests.agents.planning.stage import (
+from tests.agents.planner.stage import (
     NATIVE,
     NO,
     SLOTS,
@@ -29,9 +29,9 @@ from tests.agents.planning.stage import (
     words,
 )
 from tests.agents.stage import COLOURS, WHAT, sure
-from tools.frame import Frame
-from tools.scene import Word
-from tools.video import Video
+from tools.context import RecognizedText
+from tools.video.frame import Frame
+from tools.video.video import Video
 
 TOLD = ["search_clips", "search_subtitles"]
 
@@ -97,7 +97,9 @@ def test_the_direct_answer_stays_if_the_evidence_does_not_support_the_other(vide
     assert done.value == "A"
     assert done.confidence == pytest.approx(0.4)
     assert {each.option for each in done.outcome.answer.candidates} == {"A", "C"}, "both stay on record"
-    assert any(isinstance(event, Noted) and "kept the direct answer" in event.text for event in done.run.trace.events)
+    assert any(
+        isinstance(event, InfoEvent) and "kept the direct answer" in event.text for event in done.run.trace.events
+    )
 
 
 def test_the_proof_is_a_targeted_second_look_and_not_a_second_opinion(video: Video) -> None:
@@ -200,13 +202,13 @@ def test_messages_are_only_appended_so_that_the_prefix_is_read_once(video: Video
 
 def test_writing_is_read_where_something_reads_it(video: Video) -> None:
     class Sign:
-        def read(self, _: Frame) -> list[Word]:
-            return [Word("EXIT", 0.9)]
+        def read(self, _: Frame) -> list[RecognizedText]:
+            return [RecognizedText("EXIT", 0.9)]
 
     engine = ScriptedEngine([UNSURE, "ocr 0 8", "Answer: red"])
     run = Run(COLOURS, video, engine, reader=Sign())
     planner = Catalogue.load().resolve({"name": "planner", "tools": ["ocr", "submit"]})
-    asyncio.run(conduct(planner, run))
+    asyncio.run(run_strategy(planner, run))
     assert "0.5-6.5: EXIT" in heard_by(engine)
 
 

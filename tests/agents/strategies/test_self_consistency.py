@@ -1,6 +1,6 @@
 import pytest
 
-from agents.engine import Reply, Token
+from agents.engines.base import Reply, Token
 from tests.agents.stage import WHAT, Perform, sure, thoughts
 
 NAME = "self_consistency"

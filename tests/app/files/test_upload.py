@@ -1,16 +1,18 @@
-"""Uploads: bounded while they stream, and nothing stays of what is refused."""
+"""Uploads: bounded while they stream, and nothing stays of what is refused or was left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from agents.engines.scripted import ScriptedEngine
-from app.multipart import FileForm
+from app.files.upload import MultipartUpload, UploadSpool
 from app.settings import Settings
 from tests.app.conftest import body, over_asgi, over_socket
 
@@ -226,7 +228,26 @@ async def test_fields_may_come_after_the_file(settings: Settings, engine: Script
 def test_the_file_is_found_however_the_body_is_cut(size: int) -> None:
     content = b"\r\n--cu\r\n--cux no\r\n-\r\n" * 5
     whole = field("purpose", "vision") + form(content)
-    reader = FileForm(TYPE["content-type"], spare=1000, known=["purpose"])
+    reader = MultipartUpload(TYPE["content-type"], spare=1000, known=["purpose"])
     found = b"".join(reader.feed(whole[start : start + size]) for start in range(0, len(whole), size))
     assert found == content
     assert (reader.filename, reader.fields) == ("film.mp4", {"purpose": "vision"})
+
+
+def test_sweeping_takes_no_file_that_is_just_being_made(tmp_path: Path) -> None:
+    incoming, over = UploadSpool(tmp_path, 0), Event()
+
+    def sweep() -> None:
+        while not over.is_set():
+            incoming.sweep()
+
+    with ThreadPoolExecutor(1) as sweeper:
+        swept = sweeper.submit(sweep)
+        try:
+            for _ in range(2000):
+                with incoming.part() as part:
+                    assert part.path.exists()
+        finally:
+            over.set()
+        swept.result()
+    assert not list(tmp_path.iterdir())

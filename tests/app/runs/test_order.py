@@ -10,14 +10,15 @@ import pytest
 from starlette.middleware import Middleware
 from starlette.types import Message, Receive, Scope, Send
 
+from agents.core.trace import Event
 from agents.engines.scripted import ScriptedEngine
-from agents.trace import Event
 from app.main import create_app
-from app.runs.live import LiveRun, Status
+from app.runs.run import ActiveRun
+from app.runs.schemas import RunStatus
 from app.settings import Settings
-from app.telemetry.watching import Answered
+from app.telemetry.observers import FinishedRequest
 from tests.app.conftest import body
-from tests.app.test_stream import until
+from tests.app.test_sse import until
 
 pytestmark = pytest.mark.anyio
 
@@ -36,16 +37,16 @@ class Notes:
     def close(self) -> None:
         pass
 
-    def answered(self, request: Answered) -> None:
+    def answered(self, request: FinishedRequest) -> None:
         pass
 
-    def begun(self, live: LiveRun, waited: float) -> None:
+    def begun(self, live: ActiveRun, waited: float) -> None:
         pass
 
-    def told(self, live: LiveRun, event: Event, choice: int) -> None:
+    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
         pass
 
-    def ended(self, live: LiveRun, status: Status, error: str | None) -> None:  # noqa: ARG002 - as watchers are told
+    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:  # noqa: ARG002 - as watchers are told
         self.said.append("ended")
 
 

@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import select
 
 from agents.engines.scripted import ScriptedEngine
-from app.records import Records, RunRecord
+from app.db.session import Database
+from app.db.tables import RunRecord
 from app.settings import Settings
 from tests.app.chat.scene import CHOICE, chat, shown
 from tests.app.conftest import always, body, over_asgi, over_socket
-from tests.app.test_stream import HeldEngine, events, until
+from tests.app.test_sse import HeldEngine, events, until
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +78,7 @@ async def test_only_what_somebody_may_come_back_for_is_written_down_before_it_is
 
 def recorded(settings: Settings) -> dict[str, str]:
     """The runs in the database and what they came to, whatever a service keeps in mind."""
-    records = Records(settings.records_url)
+    records = Database(settings.records_url)
     records.open()
     try:
         return records.reading(lambda session: {run.id: run.status for run in session.scalars(select(RunRecord))})

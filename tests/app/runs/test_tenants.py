@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from agents.engines.scripted import ScriptedEngine
-from app.keys import Keys
+from app.access.caller import Quota
+from app.access.keys import KeyStore
+from app.db.session import Database
 from app.main import create_app
-from app.quota import Quota
-from app.records import Records
 from app.settings import Settings
 from tests.app.conftest import body
 
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def keyed(settings: Settings, engine: ScriptedEngine, *scopes: str) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Clients of one service: of two tenants, and one of the first with fewer scopes."""
-    records = Records(settings.records_url)
+    records = Database(settings.records_url)
     records.open()
-    keys = Keys(records, Quota())
+    keys = KeyStore(records, Quota())
     secrets = [keys.create("one").secret, keys.create("two").secret, keys.create("one", scopes=scopes).secret]  # type: ignore[arg-type]
     records.close()
     app = create_app(settings, engine)

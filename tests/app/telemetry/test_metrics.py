@@ -10,8 +10,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from agents.engine import EngineError, Prompt, Sampling
-from agents.engines.scripted import Line, ScriptedEngine
+from agents.engines.base import EngineError, Prompt, Sampling
+from agents.engines.scripted import ScriptedEngine, ScriptLine
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
@@ -77,7 +77,7 @@ async def test_what_was_asked_and_what_it_cost_is_counted(
     assert not any("run_nobody" in each or "secret" in each for each in found.labels("requests_total", "route"))
 
 
-def down(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[Line]:
+def down(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[ScriptLine]:
     raise EngineError("the model server is down")
 
 

@@ -19,10 +19,9 @@ from pathlib import Path
 from time import perf_counter
 
 from agents.demo import WEIGHTS
-from agents.demo.encode import encode
-from agents.demo.film import make_film
+from agents.demo.encoder import encode_video
+from agents.demo.generator import TEST_FROM, make_video
 from agents.demo.questions import DemoQuestion, ask_about
-from agents.demo.seeds import TEST_FROM
 from tests.bench.engine import answering, densifying, escalating, full_size, overhead, rivals, voting
 from tests.bench.engine.claim import Claim, table
 from tests.bench.footage import film as footage
@@ -135,9 +134,9 @@ def _questions(folder: Path, count: int) -> list[tuple[Path, DemoQuestion]]:
     """So many questions about films of the range that nobody trained on."""
     found: list[tuple[Path, DemoQuestion]] = []
     for seed in range(_SEEDS, _SEEDS + count):
-        film = make_film(seed)
+        film = make_video(seed)
         path = folder / f"{seed}.mp4"
-        encode(film, path)
+        encode_video(film, path)
         found += [(path, question) for question in ask_about(film, 5)]
         if len(found) >= count:
             break

@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import Any
 
 from agents.demo.questions import DemoQuestion
-from agents.parse import read
-from agents.prompts import ask as worded
-from agents.prompts import label
+from agents.parsing.answers import parse_answer
+from agents.prompts.questions import ask as worded
+from agents.prompts.questions import frame_label
 from tests.bench.engine.claim import Claim
 from tests.bench.engine.gateway import Gateway, ask
 from tests.bench.engine.rivals import votes
@@ -21,8 +21,8 @@ from tests.bench.scaling import posed
 from tests.vllm.server import Server
 from tests.vllm.service import asking
 from tests.vllm.spent import measured
-from tools.moment import Span, centres
-from tools.video import Video
+from tools.video.sampling import Span, uniform
+from tools.video.video import Video
 
 _SIDE = 84  # pixels, as the demo model sees
 _MIB = 1024 * 1024
@@ -63,19 +63,22 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
 def _content(film: Path, question: DemoQuestion) -> list[dict[str, Any]]:
     """The prompt that the service makes, as a caller of its_hub would have to."""
     video = Video.open(film)
-    look = video.look(centres(Span(0.0, video.info.duration), FRAMES), _SIDE)
+    look = video.look(uniform(Span(0.0, video.info.duration), FRAMES), _SIDE)
     parts: list[dict[str, Any]] = []
     for frame in look.frames:
         file = frame.file()
         address = f"data:{file.kind};base64,{b64encode(file.data).decode()}"
-        parts += [{"type": "text", "text": label(frame.time)}, {"type": "image_url", "image_url": {"url": address}}]
+        parts += [
+            {"type": "text", "text": frame_label(frame.time)},
+            {"type": "image_url", "image_url": {"url": address}},
+        ]
     return [*parts, {"type": "text", "text": f"\n{worded(posed(question), 'think', 'text')}"}]
 
 
 def _shown(question: DemoQuestion, reply: str) -> str | None:
     """The answer in a reply, read as the service reads it."""
     asked = posed(question)
-    value = read(asked, reply)
+    value = parse_answer(asked, reply)
     return None if value is None else asked.show(value)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from agents.answer import Question
-from agents.prompts import ask as worded
+from agents.core.question import Question
+from agents.prompts.questions import ask as worded
 from tests.bench.engine.claim import Claim
 from tests.bench.engine.gateway import Gateway, ask
 from tests.bench.engine.rivals import votes

@@ -1,0 +1,83 @@
+"""Members who know different things answer each for themselves; if they disagree, someone reads them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from agents.committee.base import CommitteeStage, CommitteeState, Opinion
+from agents.core.model_client import compose_prompt
+from agents.core.run import Run
+from agents.core.tools import ToolResult
+from agents.engines.base import Picture, Sampling
+from agents.model_tools.caption import Caption
+from agents.prompts import agentic as common
+from agents.prompts import committee
+from tools.builtin.segment import Segment
+from tools.context import ViewLimits
+from tools.video.sampling import uniform
+
+Member = Literal["text", "video", "graph"]
+
+_PARTS = 4  # parts of the film that are described for those who only read
+_IMAGES = 5  # frames from which each part is described
+
+
+class Panel(CommitteeStage):
+    """Each member answers alone: one reads descriptions, one sees frames, one reads who did what with what.
+
+    If all say the same, that is the answer.
+    """
+
+    do: Literal["panel"] = "panel"
+    members: tuple[Member, ...] = Field(("text", "video", "graph"), min_length=1, max_length=3, description="Who sits.")
+    frames: int = Field(32, ge=1, le=1024, description="Frames that the one who sees is shown.")
+    temperature: float = Field(0.7, ge=0, le=2, description="Heat of each answer.")
+    max_tokens: int = Field(256, ge=16, le=8192, description="Longest reasoning, in tokens.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        sat = await table.run.together(self._member(table.run, member) for member in self.members)
+        for _, described in sat:  # in their order, not in that in which they were ready
+            for result in described:
+                table.findings.add(result)
+        said = [opinion for opinion, _ in sat]
+        table.opinions += said
+        values = {each.said.value for each in said}
+        if len(values) == 1 and None not in values:
+            table.answer, table.settled = said[0].said, True
+
+    async def _member(self, run: Run, member: Member) -> tuple[Opinion, Sequence[ToolResult]]:
+        """What a member says, and the descriptions that it has read."""
+        pictures: Sequence[Picture] = ()
+        read: Sequence[ToolResult] = ()
+        if member == "video":
+            pictures = await run.look(uniform(run.span, self.frames))
+        else:
+            read = await _described(run, committee.LOOK_FOR[member].format(run.question.text))
+        facts = [fact for result in read for fact in result.observation.data]
+        sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, think=True)
+        text = f"{common.weigh_evidence(run.asked, facts)}\n{run.thinking}"
+        reply = await run.converse(compose_prompt(pictures, text, run.opening), sampling, f"member {member}")
+        return Opinion(member, run.read(reply), reply.text), read
+
+
+class Organise(CommitteeStage):
+    """Read what all members say, and decide."""
+
+    do: Literal["organise"] = "organise"
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        said = [(each.by, each.reasons or each.said.words) for each in table.opinions]
+        text = f"{committee.opinions(run.asked, said, table.findings.known)}\n{run.instruction}"
+        table.answer = await run.conclude(compose_prompt((), text, run.opening))
+
+
+async def _described(run: Run, instruction: str) -> Sequence[ToolResult]:
+    """Descriptions of equal parts of the film, made with an eye on something."""
+    cut = await run.use(Segment(start=run.span.start, end=run.span.end, parts=_PARTS), run.scene())
+    scene = run.scene(ViewLimits(frames=_IMAGES, fps=0.0))
+    tools = [Caption(start=part.start, end=part.end, instruction=instruction) for part in cut.observation.data]
+    return await run.together(run.use(tool, scene) for tool in tools)

@@ -1,0 +1,172 @@
+"""Answer, ask what is missing, review, and revise from three stances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from agents.committee.base import CommitteeStage, CommitteeState, Opinion
+from agents.core.model_client import compose_prompt
+from agents.core.run import Run
+from agents.engines.base import Reply
+from agents.parsing.answers import Sample
+from agents.parsing.structured import StructuredOutput
+from agents.prompts import agentic as common
+from agents.prompts import committee
+from tools.base import BaseTool, Fact
+from tools.builtin.ocr import Ocr
+from tools.builtin.search import SearchClips, SearchSubtitles
+from tools.video.sampling import uniform
+
+Helper = Literal["captions", "subtitles", "ocr"]
+Stance = Literal["conservative", "neutral", "aggressive"]
+
+
+class HelperRequest(StructuredOutput):
+    """What to look up, and where."""
+
+    helpers: tuple[Helper, ...]
+    query: str
+
+
+class OpenQuestions(StructuredOutput):
+    """What has to be known and is not."""
+
+    questions: tuple[str, ...]
+
+
+class AnswerScores(StructuredOutput):
+    """How good an answer is, from 0 to 5 in five respects, and altogether from 0 to 1."""
+
+    visual: float
+    temporal: float
+    options: float
+    reasoning: float
+    language: float
+    reward: float
+
+
+class Revision(StructuredOutput):
+    """An answer from one stance."""
+
+    answer: str
+    confidence: float = Field(ge=0, le=1)
+    reasoning: str
+
+
+class Consult(CommitteeStage):
+    """Let the model choose helpers and what to ask them; keep what they find that fits well enough."""
+
+    do: Literal["consult"] = "consult"
+    threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        request = await run.fill(HelperRequest, committee.consult(run.asked), purpose="consult")
+        if request is not None:
+            query = request.query if request.query.strip() else run.question.text
+            await look_up(table, request.helpers, query, self.threshold)
+
+
+class Draft(CommitteeStage):
+    """Answer from frames and from what was found."""
+
+    do: Literal["draft"] = "draft"
+    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        pictures = await run.look(uniform(run.span, self.frames))
+        text = f"{common.weigh_evidence(run.asked, table.findings.known)}\n{run.instruction}"
+        table.answer = await run.conclude(compose_prompt(pictures, text, run.opening))
+        table.opinions.append(Opinion("draft", table.answer, table.answer.words))
+
+
+class Critic(CommitteeStage):
+    """Ask what has to be known and is not; look that up."""
+
+    do: Literal["critic"] = "critic"
+    most: int = Field(3, ge=1, le=8, description="Most questions.")
+    threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        text = committee.criticise(run.asked, _drafted(table), table.findings.known)
+        asked = await run.fill(OpenQuestions, text, purpose="critic")
+        for question in [each for each in asked.questions if each.strip()][: self.most] if asked else ():
+            await look_up(table, ("captions", "subtitles"), question, self.threshold)
+
+
+class Evaluate(CommitteeStage):
+    """Give the answer marks, with reasons: what revisers read."""
+
+    do: Literal["evaluate"] = "evaluate"
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        scores = await run.fill(
+            AnswerScores, committee.evaluate(run.asked, _drafted(table), table.findings.known), purpose="evaluate"
+        )
+        if scores is not None:
+            marks = scores.model_dump()
+            run.note("marks of the draft", **marks)
+            table.marks = ", ".join(f"{name} {value:g}" for name, value in marks.items())
+
+
+class Revise(CommitteeStage):
+    """Revise the draft from three stances; if all are sure enough, fuse them, else the surest wins."""
+
+    do: Literal["revise"] = "revise"
+    conservative: float = Field(0.6, ge=0, le=1, description="Confidence that the conservative stance must reach.")
+    neutral: float = Field(0.7, ge=0, le=1, description="Confidence that the neutral stance must reach.")
+    aggressive: float = Field(0.8, ge=0, le=1, description="Confidence that the aggressive stance must reach.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        stances: tuple[Stance, ...] = ("conservative", "neutral", "aggressive")
+        found = await run.together(self._revise(table, stance) for stance in stances)
+        said = [each for each in found if each is not None]
+        if not said:
+            return
+        table.opinions += said
+        levels = (self.conservative, self.neutral, self.aggressive)
+        reached = (each is not None and each.confidence >= level for each, level in zip(found, levels, strict=True))
+        if all(reached):
+            table.answer = await _fused(run, said, table.findings.known)
+        else:
+            table.answer = max(said, key=lambda each: each.confidence).said
+
+    async def _revise(self, table: CommitteeState, stance: Stance) -> Opinion | None:
+        run = table.run
+        text = committee.revise(run.asked, stance, _drafted(table), table.marks, table.findings.known)
+        told = await run.fill(Revision, text, purpose=stance)
+        if told is None:
+            return None
+        said = run.read(Reply(f"Answer: {told.answer}"))
+        return None if said.value is None else Opinion(stance, said, told.reasoning, told.confidence)
+
+
+async def look_up(table: CommitteeState, helpers: Sequence[Helper], query: str, threshold: float) -> None:
+    """Ask helpers, and keep what fits well enough."""
+    run, whole = table.run, table.run.span
+    tools: list[BaseTool] = []
+    for helper in dict.fromkeys(helpers):
+        if helper == "ocr":
+            tools.append(Ocr(start=whole.start, end=whole.end))
+        else:
+            tools.append(SearchClips(query=query) if helper == "captions" else SearchSubtitles(query=query))
+    for tool in tools:
+        result = await run.use(tool, run.scene())
+        kept = tuple(fact for fact in result.observation.data if (fact.score or 0.0) >= threshold)
+        table.findings.add(result.keeping(kept))
+
+
+async def _fused(run: Run, said: Sequence[Opinion], known: Sequence[Fact]) -> Sample:
+    text = committee.opinions(run.asked, [(each.by, each.reasons) for each in said], known)
+    return await run.conclude(compose_prompt((), f"{text}\n{run.instruction}", run.opening))
+
+
+def _drafted(table: CommitteeState) -> str:
+    return table.answer.words if table.answer else "none"

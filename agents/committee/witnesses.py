@@ -1,0 +1,128 @@
+"""Witnesses tell what they saw; where they contradict each other, single questions are asked again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from agents.committee.base import CommitteeStage, CommitteeState, Opinion
+from agents.core.model_client import compose_prompt
+from agents.engines.base import Picture
+from agents.model_tools.ask import Ask
+from agents.parsing.structured import StructuredOutput
+from agents.prompts import committee
+from tools.base import Fact
+from tools.builtin.detect import Detect
+from tools.video.sampling import Seconds, uniform
+
+
+class WitnessedScene(StructuredOutput):
+    """What is shown, and when."""
+
+    start: Seconds
+    end: Seconds
+    text: str
+
+
+class WitnessedScenes(StructuredOutput):
+    """The scenes of a film."""
+
+    scenes: tuple[WitnessedScene, ...]
+
+
+class DetectionTargets(StructuredOutput):
+    """Things to look for."""
+
+    targets: tuple[str, ...]
+
+
+class Comparison(StructuredOutput):
+    """Whether what was told contradicts itself."""
+
+    disagree: bool
+    reasoning: str
+
+
+class Doubt(StructuredOutput):
+    """A question about some seconds."""
+
+    start: Seconds
+    end: Seconds
+    question: str
+
+
+class Doubts(StructuredOutput):
+    """Questions that would settle it."""
+
+    doubts: tuple[Doubt, ...]
+
+
+class Testify(CommitteeStage):
+    """Answer, list the scenes, name things to look for; a detector, where there is one, tells when they are seen."""
+
+    do: Literal["testify"] = "testify"
+    frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
+    targets: int = Field(4, ge=1, le=5, description="Most things to look for.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        pictures = await run.look(uniform(run.span, self.frames))
+        await run.together(
+            (self._answer(table, pictures), self._scenes(table, pictures), self._detect(table, pictures))
+        )
+
+    async def _answer(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
+        run = table.run
+        text = f"{run.asked}\n{run.instruction}"
+        table.answer = await run.conclude(compose_prompt(pictures, text, run.opening))
+        table.opinions.append(Opinion("answer", table.answer, table.answer.words))
+
+    async def _scenes(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
+        run = table.run
+        told = await run.fill(WitnessedScenes, committee.SCENES, pictures, purpose="scenes")
+        for each in told.scenes if told else ():
+            if run.span.start <= each.start < min(each.end, run.span.end):
+                table.findings.facts.append(Fact(start=each.start, end=run.span.clamp(each.end), text=each.text))
+
+    async def _detect(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
+        run, scene = table.run, table.run.scene()
+        told = await run.fill(DetectionTargets, committee.targets(run.asked), pictures, purpose="targets")
+        if told is None or not told.targets:
+            return
+        if scene.detector is None:
+            run.ledger.degrade("no detector is installed: things were not looked for by name")
+            return
+        table.findings.add(await run.use(Detect(targets=told.targets[: self.targets]), scene))
+
+
+class Compare(CommitteeStage):
+    """Find out whether the answer, the scenes and the detections contradict each other; if so, ask again."""
+
+    do: Literal["compare"] = "compare"
+    questions: int = Field(3, ge=1, le=8, description="Most questions that are asked again.")
+
+    async def sit(self, table: CommitteeState) -> None:
+        run, known = table.run, table.findings.known
+        drafted = table.answer.words if table.answer else "none"
+        seen = await run.fill(Comparison, committee.compare(run.asked, drafted, known), purpose="compare")
+        if seen is None or not seen.disagree:
+            return
+        text = committee.doubts(run.asked, drafted, seen.reasoning, known)
+        told = await run.fill(Doubts, text, purpose="doubts")
+        asked = [d for d in told.doubts if d.question.strip()][: self.questions] if told else []
+        tools = [Ask(start=each.start, end=each.end, question=each.question) for each in asked]
+        for result in await run.together(run.use(tool, run.scene()) for tool in tools):
+            table.findings.add(result)
+
+
+class Conclude(CommitteeStage):
+    """Answer from all that was told."""
+
+    do: Literal["conclude"] = "conclude"
+
+    async def sit(self, table: CommitteeState) -> None:
+        run = table.run
+        said = [(each.by, each.reasons) for each in table.opinions]
+        text = f"{committee.opinions(run.asked, said, table.findings.known)}\n{run.instruction}"
+        table.answer = await run.conclude(compose_prompt((), text, run.opening))

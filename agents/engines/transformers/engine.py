@@ -1,0 +1,183 @@
+"""An engine that runs a model of Hugging Face in this process, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Event
+
+import torch
+
+from agents.engines.base import (
+    AnswerFormat,
+    Capability,
+    EngineError,
+    Generation,
+    OnText,
+    Prompt,
+    Sampling,
+    answer_format_option,
+    image_token_bound,
+)
+from agents.engines.transformers.generate import PrefixCache, generate_replies, score_choices
+from agents.engines.transformers.model import Checkpoint
+from agents.profiles import Profiles
+
+_OPTIONS = frozenset({"answers", "device", "dtype", "name", "side", "threads"})
+
+
+def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
+    """Load a model from a folder or by its id. Raises EngineError."""
+    if unknown := sorted(options.keys() - _OPTIONS):
+        raise EngineError(f"unknown option {unknown[0]!r}: a transformers engine has {', '.join(sorted(_OPTIONS))}")
+    side, threads = _count(options, "side", "pixels"), _count(options, "threads", "processor threads")
+    checkpoint = Checkpoint.load(
+        place,
+        device=options.get("device", "auto"),
+        dtype=options.get("dtype"),
+        side=side,
+    )
+    engine = TransformersEngine(checkpoint, answer_format_option(options), threads=threads)
+    engine.model = options.get("name", engine.model)
+    return engine
+
+
+def _count(options: Mapping[str, str], name: str, what: str) -> int | None:
+    text = options.get(name)
+    if text is not None and not (text.isdecimal() and int(text) > 0):
+        raise EngineError(f"{name} must be a number of {what}, not {text!r}")
+    return int(text) if text else None
+
+
+class _Cancelled(Exception):
+    """The request is no longer wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is asked, whether it is still wanted, and who hears it."""
+
+    prompt: Prompt
+    sampling: Sampling
+    n: int
+    unwanted: Event
+    hear: Callable[[str], object]
+
+    def check(self) -> None:
+        if self.unwanted.is_set():
+            raise _Cancelled
+
+
+class TransformersEngine:
+    """Any image-text-to-text model of Hugging Face, on the CPU or a GPU.
+
+    A prompt is read once for all its samples, which are then written side by side. Requests run one at a time in a
+    thread of their own, first come first served. A cancelled request stops before its next token; a prompt that is
+    being read is read to its end. Repeated questions on the same pictures read only what differs (`remembered`
+    prompts are kept for that, 0 for none). `threads` is how many processor threads compute: one is best for a very
+    small model, and does not suffer where others compute too. Log-probabilities are in nats, of the model's own
+    distribution.
+    """
+
+    offers: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        manner: AnswerFormat = "letter",
+        *,
+        remembered: int = 2,
+        threads: int | None = None,
+    ) -> None:
+        self._reader: PrefixCache | None = PrefixCache(checkpoint, remembered)
+        # The number of threads belongs to the thread that computes: it is set there, and only there.
+        self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads, (threads or torch.get_num_threads(),))
+        self._requests: set[Event] = set()
+        self.model = checkpoint.name
+        self.manner = manner
+        self.side = checkpoint.side
+        self.least_side = checkpoint.least_side
+        self.frames: int | None = Profiles.load().of(checkpoint.name).frames
+        self.context: int | None = checkpoint.longest
+        self.most_pictures: int | None = None
+        self.problem: str | None = None
+        self.frame_tokens = checkpoint.frame_tokens
+        self._tokenizer = checkpoint.tokenizer
+
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+        """Draw n replies to one prompt. Raises EngineError."""
+        if self._reader is None:
+            raise EngineError(f"{self.model} was closed")
+        unwanted = Event()
+        self._requests.add(unwanted)
+        try:
+            request = _Request(prompt, sampling, n, unwanted, _aloud(hear if sampling.streams(n) else None))
+            job = self._worker.submit(self._work, self._reader, request)
+            return await asyncio.wrap_future(job)
+        except _Cancelled:
+            raise EngineError(f"{self.model} was closed") from None
+        except asyncio.CancelledError:
+            unwanted.set()
+            task = asyncio.current_task()
+            if self._reader is None and task is not None and not task.cancelling():
+                # It is not the caller who cancelled: closing threw away what still waited.
+                raise EngineError(f"{self.model} was closed") from None
+            raise
+        finally:
+            self._requests.discard(unwanted)
+
+    async def probe(self) -> None:
+        """Nothing to find out: the model was loaded."""
+
+    def picture_tokens(self, prompt: Prompt) -> int:
+        """Each for itself."""
+        return image_token_bound(self, prompt)
+
+    async def count(self, text: str) -> int:
+        """Tokens of a text."""
+        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def scoped(self, tenant: str) -> TransformersEngine:  # noqa: ARG002
+        """The same engine: it remembers prompts by their content, and tells nobody what it remembers."""
+        return self
+
+    async def close(self) -> None:
+        """Stop all work and give memory back."""
+        self._reader = None
+        for unwanted in self._requests:
+            unwanted.set()
+        await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _work(self, reader: PrefixCache, request: _Request) -> Generation:
+        try:
+            with torch.inference_mode():
+                return _generate(reader, request)
+        except torch.OutOfMemoryError as error:
+            reader.forget()
+            advice = "send fewer or smaller frames, or draw fewer samples"
+            raise EngineError(f"{self.model} ran out of memory: {advice}") from error
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            raise EngineError(f"{self.model} failed: {error}") from error
+
+
+def _aloud(hear: OnText | None) -> Callable[[str], object]:
+    """To be called in the thread that computes; it is heard in the loop that waits."""
+    if hear is None:
+        return lambda _: None
+    loop = asyncio.get_running_loop()
+    return lambda piece: loop.call_soon_threadsafe(hear, piece)
+
+
+def _generate(reader: PrefixCache, request: _Request) -> Generation:
+    sampling, n = request.sampling, request.n
+    request.check()
+    prefill = reader.read(request.prompt)
+    if sampling.choices:
+        replies, written = score_choices(reader.checkpoint, prefill, sampling, n, request.check), n
+    else:
+        replies, written = generate_replies(reader.checkpoint, prefill, sampling, n, request.check, request.hear)
+    return Generation(tuple(replies), prefill.tokens, written, prefill.cached)

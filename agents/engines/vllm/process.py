@@ -1,0 +1,343 @@
+"""Run a model server: start it, watch it, restart it when it dies, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.engines.base import EngineError
+from agents.engines.vllm import guard
+from agents.engines.vllm.arguments import VllmCommand
+
+
+class SupervisorLimits(BaseModel):
+    """How long it may take, and how often it may fail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    startup: float = Field(1800.0, gt=0, description="Seconds until it must be ready, fetching weights included.")
+    grace: float = Field(10.0, ge=0, description="Seconds until it is killed when it has been asked to stop.")
+    restarts: int = Field(5, ge=0, description="Restarts within a window; after one death more it is given up.")
+    window: float = Field(900.0, gt=0, description="Seconds that a restart counts.")
+    pause: float = Field(1.0, ge=0, description="Seconds before a restart, doubled for each other one that counts.")
+    longest_pause: float = Field(60.0, ge=0, description="The most seconds before a restart.")
+
+
+class RestartBackoff:
+    """When to start again what keeps ending."""
+
+    def __init__(self, limits: SupervisorLimits) -> None:
+        self._limits = limits
+        self._restarts: list[float] = []
+
+    def pause(self, now: float) -> float | None:
+        """Seconds to wait before the next restart, which is counted; None if there have been too many."""
+        limits = self._limits
+        self._restarts = [each for each in self._restarts if each > now - limits.window]
+        recent = len(self._restarts)
+        if recent >= limits.restarts:
+            return None
+        self._restarts.append(now)
+        return float(min(limits.pause * 2**recent, limits.longest_pause))
+
+
+_MAX_LINES = 400  # kept: enough for the traceback of each of its processes
+_MAX_LINE_CHARS = 2000  # characters of a line; servers print whole configurations
+
+
+class LogTail:
+    """Passes each line to `tell` and keeps the last ones. Nobody sees `secret`.
+
+    What a carriage return overwrites, as progress bars do, is not passed on, but is the `latest` while it stands.
+    """
+
+    def __init__(self, tell: Callable[[str], None], secret: str) -> None:
+        self.lines: deque[str] = deque(maxlen=_MAX_LINES)
+        self.latest = ""
+        self._tell = tell
+        self._secret = secret
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        """More of what the program wrote."""
+        *ended, rest = (self._rest + data).split(b"\n")
+        for line in ended:
+            self._end(line)
+        if len(rest) > 2 * _MAX_LINE_CHARS:  # a bar that has been drawn over and over, or no text at all
+            rest = rest[-_MAX_LINE_CHARS:]
+        self._rest = rest
+        self.latest = self._shown(rest) or self.latest
+
+    def close(self) -> None:
+        """The program writes no more."""
+        self._end(self._rest)
+        self._rest = b""
+
+    def _end(self, line: bytes) -> None:
+        if shown := self._shown(line):
+            self.latest = shown
+            self.lines.append(shown)
+            self._tell(shown)
+
+    def _shown(self, line: bytes) -> str:
+        text = line.decode(errors="replace").replace(self._secret, "***")
+        drawn = (each.rstrip() for each in reversed(text.split("\r")))
+        return next((each for each in drawn if each), "")[:_MAX_LINE_CHARS]
+
+
+T = TypeVar("T")
+
+_SETTINGS_PREFIX = "SECONDLOOK_"  # settings of the service, keys among them: none of its business
+_BUFFER = 65536  # bytes
+_EXIT_LAG = 2.0  # seconds by which a lost connection may be noticed before the end of the program
+_GUARD_GRACE = 10.0  # seconds beyond the grace, for the guard to sweep up
+_SWEEPS = 100  # times that we look, where it cannot
+_SWEEP = 0.05  # seconds between them
+
+
+class ProcessExited(Exception):
+    """The program ended, with this status: above 128 by a signal."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"ended with status {status}")
+        self.status = status
+
+
+class GuardedProcess:
+    """A program under guard, in a process group of its own. Its environment is ours, less our settings."""
+
+    def __init__(self, process: asyncio.subprocess.Process, reading: asyncio.Task[None], grace: float) -> None:
+        self._process = process
+        self._grace = grace
+        self._ending = asyncio.ensure_future(self._attend(reading))
+
+    @classmethod
+    async def start(
+        cls, command: Sequence[str], environment: Mapping[str, str], output: LogTail, *, grace: float
+    ) -> GuardedProcess:
+        """Start the program; it has `grace` seconds to end when it is asked to. Raises OSError."""
+        ours, theirs = os.pipe()
+        try:
+            reading = asyncio.ensure_future(_read_output(ours, output))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", guard.__file__, str(os.getpid()), str(grace), *command),
+                env={
+                    **{key: value for key, value in os.environ.items() if not key.startswith(_SETTINGS_PREFIX)},
+                    **environment,
+                },
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        return cls(process, reading, grace)
+
+    async def ended(self) -> int:
+        """Wait until it has ended, and all that it started, and its last words are read: its exit status."""
+        return await asyncio.shield(self._ending)
+
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of something that needs the program. If that ends before, the work is cancelled: Ended.
+
+        So it is if the program ends just after an EngineError: that it is gone is felt before it is known.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and isinstance(task.exception(), EngineError):
+                await asyncio.wait({self._ending}, timeout=_EXIT_LAG)
+            if self._ending.done() and not (task.done() and task.exception() is None):
+                raise ProcessExited(self._ending.result())
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def stop(self) -> None:
+        """Ask it to end, make it if it does not, and wait until nothing of it is left."""
+        if not self._ending.done():
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+            done, _ = await asyncio.wait({self._ending}, timeout=self._grace + _GUARD_GRACE)
+            if not done:
+                self._kill()
+        await self.ended()
+
+    async def _attend(self, reading: asyncio.Task[None]) -> int:
+        status = await self._process.wait()
+        for _ in range(_SWEEPS):  # the guard leaves nothing, unless it was killed itself
+            if not self._kill():
+                break
+            await asyncio.sleep(_SWEEP)
+        await asyncio.wait({reading}, timeout=1)
+        reading.cancel()
+        return status if status >= 0 else 128 - status
+
+    def _kill(self) -> bool:
+        """Kill what is left of the process group, and say whether anything was."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+async def _read_output(pipe: int, output: LogTail) -> None:
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(pipe, "rb", 0))
+    try:
+        while data := await reader.read(_BUFFER):
+            output.feed(data)
+    finally:
+        output.close()
+        transport.close()
+
+
+_LOG = logging.getLogger("secondlook.vllm")
+_POLL_SECONDS = 0.25  # seconds between two looks at whether it is healthy
+_PROGRESS_SECONDS = 15.0  # seconds between two lines about how far it is
+_LOG_LINES = 8  # lines of its log
+
+_STARTING = "The model server is being started."
+_RESTARTING = "The model server has died and is being started again: try again in a while."
+_GIVEN_UP = "The model server keeps dying and is not started again; the log says why."
+_STOPPED = "The model server was stopped."
+
+
+class ServerSupervisor:
+    """Keeps one program running. `warm` sends it what is slow the first time; only then is it ready.
+
+    `problem` is why it is not ready, in words for callers; None while it is.
+    """
+
+    def __init__(
+        self, program: VllmCommand, limits: SupervisorLimits, warm: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        self.problem: str | None = _STARTING
+        self.program = program
+        self._limits = limits
+        self._warm = warm
+        self._name = f"the model server of {program.name}"
+        self._output = LogTail(_LOG.info, program.key)
+        self._child: GuardedProcess | None = None
+        self._first: asyncio.Task[GuardedProcess] | None = None
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready, once; later calls change nothing. Raises EngineError, with its log."""
+        self._first = self._first or asyncio.ensure_future(self._launch())
+        child = await asyncio.shield(self._first)
+        self._keeping = self._keeping or asyncio.ensure_future(self._keep(child))
+
+    async def during(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of work that needs the server. Raises EngineError at once if it is not ready, or dies."""
+        if self.problem is not None or self._child is None:
+            raise EngineError(self.problem or _STARTING)
+        try:
+            return await self._child.during(work())
+        except ProcessExited:
+            raise EngineError(_RESTARTING) from None
+
+    async def stop(self) -> None:
+        """Stop it, and wait until nothing of it is left."""
+        self.problem = _STOPPED
+        tasks = {task for task in (self._first, self._keeping) if task is not None}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._child is not None:
+            await self._child.stop()
+
+    async def _keep(self, child: GuardedProcess) -> None:
+        pace = RestartBackoff(self._limits)
+        try:
+            while True:
+                status = await child.ended()
+                self.problem = _RESTARTING
+                _LOG.error("%s died: %s", self._name, self.program.explain(self._output.lines, status))
+                child = await self._again(pace)
+        except EngineError as error:
+            _LOG.critical("%s is given up: %s", self._name, error)
+        except Exception:
+            _LOG.exception("%s is given up: a bug", self._name)
+        self.problem = _GIVEN_UP
+
+    async def _again(self, pace: RestartBackoff) -> GuardedProcess:
+        """Start it again, as often as the limits allow. Raises EngineError once there is no hope."""
+        while (pause := pace.pause(time.monotonic())) is not None:
+            _LOG.warning("%s is started again in %.1f s", self._name, pause)
+            await asyncio.sleep(pause)
+            try:
+                return await self._launch()
+            except EngineError as error:
+                _LOG.error("%s", error.detail)
+        limits = self._limits
+        raise EngineError(f"{limits.restarts} restarts within {limits.window:g} s did not help")
+
+    async def _launch(self) -> GuardedProcess:
+        """Start it and wait until it is ready. Nothing is left of one that does not become ready."""
+        program = self.program
+        self._output = LogTail(lambda line: _LOG.info("vllm: %s", line), program.key)
+        _LOG.info("starting %s: %s", self._name, " ".join(program.command))
+        try:
+            child = await GuardedProcess.start(
+                program.command, program.environment, self._output, grace=self._limits.grace
+            )
+        except OSError as error:
+            raise EngineError(f"{self._name} cannot be started: {error}") from error
+        self._child = child
+        try:
+            await self._until_ready(child)
+        except BaseException:
+            await child.stop()
+            raise
+        self.problem = None
+        return child
+
+    async def _until_ready(self, child: GuardedProcess) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._limits.startup):
+                await child.during(self._until_healthy(began))
+                _LOG.info("%s is loaded after %.0f s and warms up", self._name, time.monotonic() - began)
+                await child.during(self._warm())
+        except ProcessExited as end:
+            why = self.program.explain(self._output.lines, end.status)
+            raise EngineError(f"{self._name} did not start: {why}") from None
+        except TimeoutError:
+            last = "".join(f"\n  {line}" for line in [*self._output.lines][-_LOG_LINES:])
+            late = f"{self._name} is not ready after {self._limits.startup:g} s, which ?startup= sets"
+            raise EngineError(f"{late}:{last}" if last else late) from None
+        _LOG.info("%s is ready after %.0f s", self._name, time.monotonic() - began)
+
+    async def _until_healthy(self, began: float) -> None:
+        told = began
+        async with httpx.AsyncClient(base_url=self.program.root, timeout=5.0, trust_env=False) as client:
+            while not await _healthy(client):
+                await asyncio.sleep(_POLL_SECONDS)
+                now = time.monotonic()
+                if now - told >= _PROGRESS_SECONDS:
+                    told = now
+                    _LOG.info("%s is loading for %.0f s: %s", self._name, now - began, self._output.latest)
+
+
+async def _healthy(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/health")).is_success
+    except httpx.HTTPError:
+        return False

@@ -1,1 +1,0 @@
-"""The runtime of programs in which the model itself chooses what to do next."""

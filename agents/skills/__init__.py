@@ -1,1 +1,0 @@
-"""Tools for which the model itself is asked."""

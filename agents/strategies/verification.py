@@ -1,0 +1,121 @@
+"""The direct answer and the one that was found: which of the two is returned, and on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agents.core.question import Answer, Evidence, StopReason
+from agents.core.run import Run
+from agents.engines.base import Picture
+from agents.evidence.base import Findings
+from agents.parsing.answers import Sample, sample_from_probabilities
+from agents.parsing.confidence import normalise
+from agents.prompts import agentic, questions
+from tools.video.sampling import Span, spread, uniform, widen
+
+_MIN_SECONDS = 2.0  # seconds; a shorter range that an answer rests on is widened to it before it is looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a challenge has brought: an answer, if any, what it rests on, and why no more was looked for.
+
+    `belief`: its probability by a fresh look at that evidence, if there was one already.
+    """
+
+    answer: Sample | None
+    findings: Findings
+    stopped: StopReason = "complete"
+    belief: float | None = None
+
+
+async def look_first(run: Run, frames: int, fps: float = 0.0, tokens: int = 0) -> tuple[Picture, ...]:
+    """The first look, evenly over the film: `frames` at most, `fps` a second, within `tokens`, if these are not 0."""
+    dense = round(run.span.length * fps) if fps else frames
+    room = tokens // run.scene().ladder[0][1] if tokens else frames
+    return await run.look(uniform(run.span, max(1, min(frames, dense, room))))
+
+
+async def answer_directly(run: Run, pictures: Sequence[Picture]) -> Sample:
+    """The direct answer, which stays a candidate, and is what comes back if nothing better does."""
+    direct = await run.choose(pictures)
+    run.propose(direct.value, direct.confidence, shares=direct.probabilities, confidences=direct.probabilities)
+    return direct
+
+
+def is_confident(direct: Sample, enough: float) -> bool:
+    """Whether a direct answer is so probable that no search is worth it. With `enough` 1 it never is."""
+    return enough < 1 and direct.confidence is not None and direct.confidence >= enough
+
+
+async def verify_challenge(run: Run, direct: Sample, challenge: Challenge, *, support: float, frames: int) -> Answer:
+    """The answer found, if it is the direct one, or if a fresh look at its evidence supports it; else the direct one.
+
+    `support`: the least P(yes) of that look, `frames`: how many it shows at most.
+    """
+    found, findings, stopped = challenge.answer, challenge.findings, challenge.stopped
+    if found is None or found.value is None:
+        return run.propose(direct.value, direct.confidence, shares=direct.probabilities, stopped=stopped)
+    evidence = findings.evidence()
+    if found.value == direct.value:
+        known = [each for each in (direct.confidence, found.confidence) if each is not None]
+        return run.propose(found.value, max(known, default=None), evidence=evidence, stopped=stopped)
+    belief = challenge.belief
+    if belief is None:
+        belief = await _support(run, found.value, findings, frames)
+    if direct.value is None:
+        return run.propose(found.value, belief, evidence=evidence, stopped=stopped)
+    if belief is None or belief < support:
+        run.note("kept the direct answer: the evidence does not support the other", other=found.value, belief=belief)
+        return _pick_answer(run, direct.value, direct.confidence, found.value, belief, (), stopped)
+    return _pick_answer(run, found.value, belief, direct.value, direct.confidence, evidence, stopped)
+
+
+async def answer_from_evidence(run: Run, challenge: Challenge, frames: int) -> Challenge:
+    """The question once more, asked of the evidence alone: that answer, which was seen, replaces one that was read.
+
+    Without evidence, or without probabilities, nothing changes.
+    """
+    if challenge.answer is None or not challenge.findings.spans:
+        return challenge
+    shares = await run.weigh(await _evidence(run, challenge.findings, frames), known=challenge.findings.spoken)
+    if shares is None:
+        return challenge
+    seen = sample_from_probabilities(shares, run.question)
+    return replace(challenge, answer=seen, belief=seen.confidence)
+
+
+async def _support(run: Run, value: str, findings: Findings, frames: int) -> float | None:
+    """P(yes) that an answer is right, from a fresh look at the seconds it rests on; None without any."""
+    if not findings.spans:
+        return None
+    pictures = await _evidence(run, findings, frames)
+    question = questions.verify(run.question, run.show(value))
+    return await run.judge(pictures, agentic.with_facts(findings.spoken, question))
+
+
+async def _evidence(run: Run, findings: Findings, frames: int) -> tuple[Picture, ...]:
+    """What the seconds show that an answer rests on: the parts that were enlarged there, else frames."""
+    spans = tuple(widen(_inside(span, run.span), _MIN_SECONDS, run.span) for span in findings.spans)
+    return findings.closer or await run.look(spread(spans, frames))
+
+
+def _inside(span: Span, whole: Span) -> Span:
+    start = whole.clamp(span.start)
+    return Span(min(start, whole.end - 1e-3), max(whole.clamp(span.end), min(start, whole.end - 1e-3) + 1e-3))
+
+
+def _pick_answer(
+    run: Run,
+    value: str,
+    confidence: float | None,
+    other: str,
+    doubt: float | None,
+    evidence: tuple[Evidence, ...],
+    stopped: StopReason,
+) -> Answer:
+    weights = {value: confidence if confidence else 0.5, other: doubt or 0.0}
+    confidences = {other: doubt} if doubt is not None else {}
+    shares = normalise(weights)
+    return run.propose(value, confidence, shares=shares, confidences=confidences, evidence=evidence, stopped=stopped)

@@ -1,0 +1,143 @@
+"""Sampling preferences of a client, applied to whichever strategy answers; what cannot be honoured is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any, Self
+
+from agents.core.budget import Budget
+from agents.strategies.base import Strategy
+from app.answers.schemas import AnswerRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A value for a parameter. `word` is what the client calls it.
+
+    `deep`: also for the strategies that this one tries. `least`: the strategy's own value may be higher.
+    `usual`: not having the parameter already means this value.
+    """
+
+    field: str
+    value: float
+    word: str
+    deep: bool = False
+    least: bool = False
+    most: bool = False
+    usual: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingPreferences:
+    """Frames, frames a second, how tokens are drawn, and the longest reply of the model in tokens.
+
+    `pictures`: so many were given one by one, and should all be shown.
+    """
+
+    frames: int | None = None
+    fps: float | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    reply_tokens: int | None = None
+    pictures: int | None = None
+
+    def over(self, seconds: float) -> list[Preference]:
+        """The wishes for a film of this length."""
+        wishes = []
+        counts = [] if self.frames is None else [self.frames]
+        if self.fps is not None:
+            counts.append(max(1, ceil(self.fps * seconds)))
+        if counts:  # as vLLM reads them: both are upper bounds
+            word = "fps" if self.frames is None else "num_frames"
+            wishes.append(Preference("frames", min(counts), word))
+        elif self.pictures is not None:
+            wishes.append(Preference("frames", self.pictures, "pictures", deep=True, least=True))
+        if self.temperature is not None:
+            wishes.append(Preference("temperature", self.temperature, "temperature", deep=True, usual=0.0))
+        if self.top_p is not None:
+            wishes.append(Preference("top_p", self.top_p, "top_p", deep=True, usual=1.0))
+        if self.reply_tokens is not None:
+            wishes.append(Preference("max_tokens", self.reply_tokens, "max_completion_tokens", deep=True, most=True))
+        return wishes
+
+
+def apply_preferences(
+    strategy: Strategy, given: Iterable[str], wishes: Iterable[Preference]
+) -> tuple[Strategy, list[str]]:
+    """The strategy as wished, and in words what was not possible. Parameters that were `given` stay."""
+    kept, notes = frozenset(given), []
+    for wish in wishes:
+        if wish.field in kept:
+            if getattr(strategy, wish.field) != wish.value and not wish.least:
+                notes.append(f"{wish.word}: the strategy was given its own {wish.field}")
+            continue
+        changed = _apply(strategy, wish, "strategies" in kept)
+        if changed is None and wish.value != wish.usual and not (wish.least or wish.most):
+            notes.append(f"{wish.word}: {strategy.name} has no {wish.field}")
+        strategy = changed or strategy
+        if wish.field == "temperature" and wish.value == 0 and _is_sampled(strategy):
+            notes.append(f"{wish.word}: at 0 {strategy.name} draws the same from the same frames again and again")
+        if (held := getattr(strategy, wish.field, wish.value)) != wish.value and not (wish.least or wish.most):
+            notes.append(f"{wish.word}: {strategy.name} takes {held:g}, not {wish.value:g}")
+    return strategy, notes
+
+
+def _is_sampled(strategy: Strategy) -> bool:
+    """Whether it lives on samples that differ."""
+    return hasattr(strategy, "temperature") and getattr(strategy, "samples", 1) > 1
+
+
+def _apply(strategy: Strategy, wish: Preference, own: bool) -> Strategy | None:
+    """The strategy with the wish as near as its bounds allow; None if it has no place for it.
+
+    `own`: the stages are as the caller wrote them, so that what they say stays.
+    """
+    if wish.field in type(strategy).model_fields:
+        return _with(strategy, {wish.field: _clamp(strategy, wish)})
+    stages = getattr(strategy, "strategies", ()) if wish.deep else ()
+    changed = [None if own and wish.field in each.model_fields_set else _apply(each, wish, own) for each in stages]
+    if not any(changed):
+        return None
+    return _with(strategy, {"strategies": tuple(new or old for new, old in zip(changed, stages, strict=True))})
+
+
+def _with(strategy: Strategy, fields: dict[str, Any]) -> Strategy:
+    return type(strategy).model_validate({**dict(strategy), **fields})
+
+
+def _clamp(strategy: Strategy, wish: Preference) -> float:
+    """The value within the parameter's bounds, and no less or more than it was where that is meant."""
+    schema = type(strategy).model_json_schema()
+    shape = schema.get("properties") or schema["$defs"][type(strategy).__name__]["properties"]
+    low, high = (shape[wish.field].get(bound, wish.value) for bound in ("minimum", "maximum"))
+    now = getattr(strategy, wish.field)
+    wanted = max(wish.value, now) if wish.least else min(wish.value, now) if wish.most else wish.value
+    value = min(max(wanted, low), high)
+    return int(value) if isinstance(now, int) else value
+
+
+def _answer_text(answer: str, _: str | None) -> str:
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSpec:
+    """A request with wishes that hold where its strategy has a place for them.
+
+    `write` makes what the caller reads of an answer and its option letter. `notes` say in words what of the client's
+    own request could not be put into it; they become part of the report.
+    """
+
+    request: AnswerRequest
+    wishes: SamplingPreferences = SamplingPreferences()
+    notes: tuple[str, ...] = ()
+    write: Callable[[str, str | None], str] = _answer_text
+
+    def within(self, seconds: float | None) -> Self:
+        """The same in no more than so many seconds."""
+        if seconds is None:
+            return self
+        budget = self.request.budget.capped(Budget(seconds=seconds))
+        return replace(self, request=self.request.model_copy(update={"budget": budget}))

@@ -1,0 +1,191 @@
+"""A cache of fetched videos, so that the next question about one does not fetch it again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from app.fetch.client import FetchClient, ResourceVersion
+from app.fetch.policy import TargetUrl, decode_data_url
+from app.files.upload import SpooledFile, UploadSpool
+
+_LOG = logging.getLogger("secondlook.fetch")
+_MAX_COPIES = 256
+"""Each keeps its file open."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchCacheLimits:
+    """`bytes` of all copies, or whatever is held just now; seconds that a copy is `fresh`, so that its server is not
+    even asked whether it has changed; seconds that an unused one is `kept`; `data_bytes` of one data: URL."""
+
+    bytes: int
+    fresh: float
+    kept: float
+    data_bytes: int
+
+
+class _Key(NamedTuple):
+    """Nobody finds what another tenant has fetched. `name` is a URL, or what the caller calls its content."""
+
+    tenant: str
+    name: str
+    named: bool
+
+
+@dataclass(slots=True)
+class _Copy:
+    """A video on our disk; it goes when it is dropped and nobody holds it."""
+
+    part: SpooledFile
+    version: ResourceVersion
+    closing: ExitStack
+    checked: float
+    used: float
+    holders: int = 0
+    dropped: bool = False
+
+    def drop(self) -> None:
+        """No longer to be found."""
+        self.dropped = True
+        self.settle()
+
+    def settle(self) -> None:
+        """Remove the file if its time has come."""
+        if self.dropped and not self.holders:
+            self.closing.close()
+
+
+@dataclass(slots=True)
+class _Download:
+    """What several requests may wait for at once; it ends when the last one has left."""
+
+    task: asyncio.Task[_Copy]
+    waiting: int = 0
+
+
+class FetchCache:
+    """Lends out videos of the internet as files."""
+
+    def __init__(
+        self,
+        origin: FetchClient,
+        incoming: UploadSpool,
+        keeping: FetchCacheLimits,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._origin = origin
+        self._incoming = incoming
+        self._keeping = keeping
+        self._clock = clock
+        self._copies: OrderedDict[_Key, _Copy] = OrderedDict()
+        self._downloads: dict[_Key, _Download] = {}
+
+    @asynccontextmanager
+    async def hold(self, url: str, tenant: str, uuid: str | None = None) -> AsyncIterator[Path]:
+        """The content of a URL as a file, until it is let go.
+
+        With a `uuid` the caller vouches that all URLs it gives with it have the same content. Raises BadRequest,
+        Forbidden, TooLarge, CannotFetch, StorageFull.
+        """
+        if url[:5].lower() == "data:":
+            async with self._written_out(url) as path:
+                yield path
+            return
+        key = _Key(tenant, url if uuid is None else uuid, uuid is not None)
+        copy = await self._copy(key, url)
+        copy.holders += 1
+        try:
+            yield copy.part.path
+        finally:
+            copy.holders -= 1
+            copy.used = self._clock()
+            copy.settle()
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Remove copies that nobody has used for long, and of the others the oldest until the rest fits."""
+        idle = {k: c for k, c in self._copies.items() if not c.holders and k not in self._downloads}
+        size = sum(copy.part.size for copy in self._copies.values())
+        for key, copy in idle.items():
+            full = size > self._keeping.bytes or len(self._copies) > _MAX_COPIES
+            if full or self._clock() - copy.used > self._keeping.kept:
+                size -= copy.part.size
+                self._copies.pop(key).drop()
+
+    async def sweep(self) -> None:
+        """`tidy`, and remove what processes that died have left."""
+        self.tidy()
+        await asyncio.to_thread(self._incoming.sweep)
+
+    async def close(self) -> None:
+        """End all downloads and remove all copies."""
+        tasks = [download.task for download in self._downloads.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._copies:
+            self._copies.popitem()[1].drop()
+        await self._origin.close()
+
+    @asynccontextmanager
+    async def _written_out(self, url: str) -> AsyncIterator[Path]:
+        with self._incoming.part() as part:
+            await asyncio.to_thread(lambda: part.write(decode_data_url(url, self._keeping.data_bytes)))
+            await asyncio.to_thread(part.finish)
+            yield part.path
+
+    async def _copy(self, key: _Key, url: str) -> _Copy:
+        """A copy that may be used now, the same for all who ask at the same time."""
+        copy = self._copies.get(key)
+        if copy is None or not (key.named or self._clock() - copy.checked <= self._keeping.fresh):
+            copy = await self._shared(key, url)
+        if self._copies.get(key) is copy:
+            self._copies.move_to_end(key)
+        return copy
+
+    async def _shared(self, key: _Key, url: str) -> _Copy:
+        download = self._downloads.get(key)
+        if download is None:
+            download = self._downloads[key] = _Download(asyncio.ensure_future(self._download(key, url)))
+        download.waiting += 1
+        try:
+            return await asyncio.shield(download.task)
+        finally:
+            download.waiting -= 1
+            if not download.waiting:
+                del self._downloads[key]
+                download.task.cancel()
+
+    async def _download(self, key: _Key, url: str) -> _Copy:
+        old, closing = self._copies.get(key), ExitStack()
+        part = closing.enter_context(self._incoming.part())
+
+        async def write(chunk: bytes) -> None:
+            await asyncio.to_thread(part.write, chunk)
+
+        try:
+            version = await self._origin.fetch(url, write, old.version if old else None)
+            await asyncio.to_thread(part.finish)
+        except BaseException:
+            closing.close()
+            raise
+        now = self._clock()
+        if version is None and old is not None:
+            closing.close()
+            old.checked = now
+            return old
+        assert version is not None
+        _LOG.info("fetched %d bytes from %s", part.size, TargetUrl.parse(version.url).host)
+        if old is not None:
+            old.drop()
+        self._copies[key] = _Copy(part, version, closing, checked=now, used=now)
+        self.tidy()
+        return self._copies[key]

@@ -1,0 +1,249 @@
+"""Receives an upload: the multipart body, the tenant's quota, and the file on disk that it is written to."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedMediaType
+from app.files.disk import check_free_space, raising_storage_full
+
+
+class SpooledFile:
+    """A file of our own naming that is being written, with its size in bytes and, once finished, its sha256."""
+
+    def __init__(self, path: Path, file: FileIO, spare: int) -> None:
+        self.path = path
+        self.size = 0
+        self._file = file
+        self._spare = spare
+        self._digest = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of what was written, in hex."""
+        return self._digest.hexdigest()
+
+    def write(self, chunk: bytes) -> None:
+        """Append; blocks. Raises StorageFull."""
+        with raising_storage_full():
+            check_free_space(self.path.parent, self._spare + len(chunk))
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        self._digest.update(chunk)
+        self.size += len(chunk)
+
+    def finish(self) -> None:
+        """Return when everything that was written lasts; blocks. Raises StorageFull."""
+        with raising_storage_full():
+            os.fsync(self._file.fileno())
+
+
+class UploadSpool:
+    """Hands out files to write and removes what is not moved away. `spare` bytes of the disk are left free.
+
+    Each file is locked by its writer, so whatever is not locked was left by a process that died.
+    """
+
+    def __init__(self, folder: Path, spare: int) -> None:
+        self._folder = folder
+        self._spare = spare
+
+    @contextmanager
+    def part(self) -> Iterator[SpooledFile]:
+        """A file to write, gone at the end unless it was moved away. Raises StorageFull."""
+        with raising_storage_full():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_free_space(self._folder, self._spare)
+            handle, path = self._claimed()
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                yield SpooledFile(path, file, self._spare)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _claimed(self) -> tuple[int, Path]:
+        """A new file, locked. One that was swept before it was locked is made anew."""
+        while True:
+            handle, name = tempfile.mkstemp(suffix=".part", dir=self._folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return handle, Path(name)
+            os.close(handle)
+
+    def sweep(self) -> None:
+        """Remove what processes that died have left; blocks."""
+        for path in self._folder.glob("*.part"):
+            with suppress(FileNotFoundError), path.open("rb") as file, suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+
+class QuotaWriter:
+    """Gives its bytes to a part. `room`: bytes that the tenant may still store, all its arriving files together.
+
+    `on_their_way` counts these by tenant; leave when the file is stored or given up.
+    """
+
+    def __init__(
+        self, part: SpooledFile, tenant: str, room: int | None, largest: int, on_their_way: Counter[str]
+    ) -> None:
+        self.part = part
+        self._tenant = tenant
+        self._room = room
+        self._largest = largest
+        self._on_their_way = on_their_way
+        self._counted = 0
+
+    def expect(self, size: int) -> None:
+        """Raise TooLarge if so many bytes more would be too many."""
+        if self._counted + size > self._largest:
+            raise TooLarge(f"The video is larger than {self._largest} bytes, the most that can be uploaded.")
+        if self._room is not None and self._on_their_way[self._tenant] + size > self._room:
+            raise storage_quota_error(self._room)
+
+    def write(self, chunk: bytes) -> None:
+        """Append; blocks. Raises TooLarge, StorageFull."""
+        self.expect(len(chunk))
+        self._counted += len(chunk)
+        self._on_their_way[self._tenant] += len(chunk)
+        self.part.write(chunk)
+
+    def leave(self) -> None:
+        """It is no longer on its way."""
+        self._on_their_way[self._tenant] -= self._counted
+        self._counted = 0
+
+
+def storage_quota_error(room: int) -> TooLarge:
+    """Why a file is not taken that a larger quota would let in."""
+    return TooLarge(
+        f"Only {room} bytes are left of what this key's tenant may store. Delete files, or wait until some expire.",
+        code="storage_quota_exceeded",
+    )
+
+
+class MultipartUpload:
+    """Give it the body piece by piece, get the pieces of the part named `file`. Raises BadRequest, WrongType.
+
+    `spare` is how many bytes all the rest of the body may have, `known` what parts it may have. At the end,
+    `filename` is the client's name for the file, and `fields` has the other parts as text.
+    """
+
+    def __init__(self, content_type: str, spare: int, known: Collection[str]) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise UnsupportedMediaType('Send the video as multipart/form-data, in a part named "file".')
+        self.filename = ""
+        self._found = False
+        self._ended = False
+        self._name = ""
+        self._spare = spare
+        self._known = frozenset(known)
+        self._pieces: list[bytes] = []
+        self._texts: dict[str, bytearray] = {}
+        self._header = (bytearray(), bytearray())
+        self._disposition = b""
+        try:
+            self._parser = MultipartParser(options[b"boundary"], self._callbacks())  # type: ignore[arg-type]
+        except FormParserError as error:
+            raise _invalid_multipart(error) from None
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The parts beside the file."""
+        return {name: bytes(text).decode("utf-8", "replace") for name, text in self._texts.items()}
+
+    async def read(self, body: AsyncIterator[bytes], patience: float) -> AsyncIterator[bytes]:
+        """The file in a body, piece by piece. Raises TooSlow after so many seconds without any."""
+        while True:
+            try:
+                async with asyncio.timeout(patience):
+                    chunk = await anext(body)
+            except StopAsyncIteration:
+                break
+            except TimeoutError:
+                raise RequestTimeout(f"Nothing of the upload arrived for {patience:g} s.") from None
+            if piece := self.feed(chunk):
+                yield piece
+        self._check_whole()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The bytes of the file in this piece of the body."""
+        self._pieces = []
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise _invalid_multipart(error) from None
+        inside = b"".join(self._pieces)
+        self._spare -= len(chunk) - len(inside)
+        if self._spare < 0:
+            raise TooLarge("The fields beside the file are too large.")
+        return inside
+
+    def _check_whole(self) -> None:
+        """Raise BadRequest if there was no file, or half of one."""
+        if not self._found:
+            raise BadRequest('file: There is no part named "file".', param="file", code="missing_field")
+        if not self._ended:
+            raise BadRequest("The upload broke off before its end.", param="file", code="incomplete_upload")
+
+    def _callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._on_part,
+            "on_header_field": lambda data, start, end: self._header[0].extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._header[1].extend(data[start:end]),
+            "on_header_end": self._on_header,
+            "on_headers_finished": self._on_headers,
+            "on_part_data": self._on_data,
+            "on_end": self._on_end,
+        }
+
+    def _on_part(self) -> None:
+        self._disposition = b""
+
+    def _on_header(self) -> None:
+        name, value = self._header
+        if name.lower() == b"content-disposition":
+            self._disposition = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _on_headers(self) -> None:
+        options = parse_options_header(self._disposition)[1]
+        self._name = options.get(b"name", b"").decode("utf-8", "replace")
+        if self._name == "file":
+            if self._found:
+                raise BadRequest("Send one file at a time.", param="file")
+            self._found = True
+            self.filename = options.get(b"filename", b"").decode("utf-8", "replace")
+        elif self._name not in self._known:
+            raise BadRequest(f"{self._name}: There is no such field.", param=self._name, code="unknown_field")
+        elif self._name in self._texts:
+            raise BadRequest(f"{self._name}: Send this field once.", param=self._name)
+        else:
+            self._texts[self._name] = bytearray()
+
+    def _on_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == "file":
+            self._pieces.append(data[start:end])
+        else:
+            self._texts[self._name] += data[start:end]
+
+    def _on_end(self) -> None:
+        self._ended = True
+
+
+def _invalid_multipart(error: FormParserError) -> BadRequest:
+    return BadRequest(f"The multipart body cannot be read: {error}", code="invalid_multipart")

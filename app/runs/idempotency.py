@@ -1,0 +1,146 @@
+"""Recognises requests that were sent before, by idempotency key or as a client's retry."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Annotated
+
+from fastapi import Header, Request
+
+from app.db.session import Database
+from app.errors import Conflict
+from app.runs import repository
+from app.runs.run import ActiveRun, RunRegistry
+from app.runs.schemas import FINAL_STATUSES
+
+_RETRY_HEADER, _TIMEOUT_HEADER = "x-stainless-retry-count", "x-stainless-read-timeout"
+"""What OpenAI's clients tell of themselves: how often they have sent this before, and when they give up."""
+_ANSWER_BY = 0.95
+"""Part of the client's patience after which the best answer so far is sent."""
+_TIMED_OUT_AFTER = 0.9
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(max_length=255, pattern=r"^[!-~]+$", description="The same key and body: the same run, done once."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """`digest` of the body, where it may have to be known again. `patience`: seconds until the client gives up."""
+
+    request_id: str = ""
+    background: bool = False
+    streamed: bool = False
+    idempotency_key: str | None = None
+    digest: str | None = None
+    retry: bool = False
+    patience: float | None = None
+    began: float = field(default_factory=monotonic)
+
+    @classmethod
+    async def of(
+        cls, request: Request, key: str | None, *, background: bool = False, streamed: bool = False
+    ) -> RequestContext:
+        """Read what the headers of a request say. The body must have been read."""
+        count = request.headers.get(_RETRY_HEADER, "")
+        body = await request.body() if key or count else None
+        return cls(
+            request_id=request.state.request_id,
+            background=background,
+            streamed=streamed,
+            idempotency_key=key,
+            digest=await asyncio.to_thread(_digest, body) if body is not None else None,
+            retry=count.isdecimal() and int(count) > 0,
+            patience=_seconds(request.headers.get(_TIMEOUT_HEADER)),
+            began=request.state.began,
+        )
+
+    @property
+    def deadline(self) -> float | None:
+        """When the answer must be sent to be heard, by the monotonic clock. Who hears a stream goes on waiting."""
+        if self.background or self.streamed or self.patience is None:
+            return None
+        return self.began + self.patience * _ANSWER_BY
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether a client that is gone has lost its patience, and so will ask again, rather than its interest."""
+        return self.patience is not None and monotonic() - self.began >= self.patience * _TIMED_OUT_AFTER
+
+    def quiet(self, usual: float) -> float:
+        """Seconds of silence after which a stream should send something, so that the client does not give up."""
+        return usual if self.patience is None else min(usual, self.patience / 2)
+
+
+def _digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < 1e6 else None
+
+
+class DuplicateFinder:
+    """Finds the run that a request has had already."""
+
+    def __init__(self, records: Database, live: RunRegistry) -> None:
+        self._records = records
+        self._live = live
+
+    async def find(self, live: ActiveRun, ticket: RequestContext) -> ActiveRun | None:
+        """The run that a new one would only repeat; None if there is none.
+
+        A run under way, or just over, is itself. One of the past is what becomes of `live`: over if it was completed,
+        else about to begin again. Raises Clash.
+        """
+        if ticket.idempotency_key is not None:
+            return await self._named(live, ticket.idempotency_key)
+        twin = self._live.twin(live.caller.tenant, live.job.endpoint, ticket.digest) if ticket.retry else None
+        return None if twin is None or twin.stopping else twin
+
+    async def _named(self, live: ActiveRun, key: str) -> ActiveRun | None:
+        tenant = live.caller.tenant
+        if (former := self._live.keyed(tenant, key)) and former.stopping:
+            await former.ending()
+        if (former := self._live.keyed(tenant, key)) is None:
+            record = await self._records.read(lambda session: repository.find_run_by_key(session, tenant, key))
+            if record is not None:
+                _check_same_request(live, record.endpoint, record.digest)
+                await self._revive(live, record.id)
+            if (former := self._live.keyed(tenant, key)) is None:
+                return None if record is None else live
+        _check_same_request(live, former.job.endpoint, former.digest)
+        return former
+
+    async def _revive(self, live: ActiveRun, run_id: str) -> None:
+        """Let a new run be the former one."""
+        record, told = await self._records.read(
+            lambda session: (
+                repository.find_run(session, live.caller.tenant, run_id),
+                repository.select_events(session, run_id),
+            )
+        )
+        if record is None:
+            raise Conflict("The run of this Idempotency-Key was deleted just now.")
+        if record.status not in FINAL_STATUSES:
+            if self._live.get(live.caller.tenant, run_id) is not None:  # begun again here meanwhile
+                return
+            raise Conflict("This request is being answered by another process.", code="run_elsewhere")
+        live.id, live.created_at = record.id, record.created_at
+        if record.status == "completed":
+            live.restore(repository.run_events(told), record.response or {})
+        else:
+            live.first = told[-1].seq + 1 if told else 1
+
+
+def _check_same_request(live: ActiveRun, endpoint: str, digest: str | None) -> None:
+    if (endpoint, digest) != (live.job.endpoint, live.digest):
+        raise Conflict("This Idempotency-Key was sent with another request.", code="idempotency_key_reused")

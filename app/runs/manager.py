@@ -1,0 +1,287 @@
+"""Starts, resumes, cancels and finishes runs. Every request becomes a run here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic
+from typing import Any
+
+from fastapi import Request
+from sqlalchemy.exc import IntegrityError
+
+from agents.core.trace import Event, InfoEvent, OnDelta
+from app.access.caller import Caller
+from app.access.quotas import DailyQuota
+from app.answers.response import new_run_id, round_floats
+from app.answers.service import AnswerService
+from app.db.session import Database, DatabaseFull, DatabaseUnavailable
+from app.errors import Conflict, ErrorDetail, RunCancelled, ShuttingDown
+from app.middleware import describe_error
+from app.runs import repository
+from app.runs.idempotency import DuplicateFinder, RequestContext
+from app.runs.queue import FairQueue
+from app.runs.run import ActiveRun, Job, JobContext, RunRegistry
+from app.runs.schemas import FINAL_STATUSES, RunStatus
+from app.runs.writer import Write, WriteQueue
+from app.settings import Settings
+from app.sse import cancel_on_disconnect
+from app.telemetry.observers import RunObserver
+
+
+class RunEventSink:
+    """What a run's job speaks to."""
+
+    def __init__(self, live: ActiveRun, book: WriteQueue, watcher: RunObserver) -> None:
+        self._live = live
+        self._book = book
+        self._watcher = watcher
+
+    def tell(self, event: Event, choice: int) -> None:
+        """An event: it is kept."""
+        self._book.put(repository.insert_event(self._live.id, self._live.tell(event, choice)))
+        self._watcher.told(self._live, event, choice)
+
+    def reader(self, choice: int) -> OnDelta | None:
+        """Who sees what is being written; nobody where nobody can be expected to. Nothing of it is kept."""
+        if not (self._live.streamed or self._live.background):
+            return None
+        return lambda delta: self._live.hear(delta, choice)
+
+
+_LOG = logging.getLogger("secondlook")
+_DAY = 24 * 3600.0
+_TURNS_TO_ANSWER = 2
+"""Turns of the event loop until who waits for a run has sent its answer on. What a client sends back comes later."""
+_MIN_SECONDS = 0.001
+"""Seconds for a run whose client has all but given up: enough to say so."""
+
+
+class RunManager:
+    """Begins runs, one for each question however often it is sent, and brings each to an end that is written down.
+
+    `answers` gives the path to answers, or raises NotReady.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        records: Database,
+        gate: FairQueue,
+        answers: Callable[[], AnswerService],
+        watcher: RunObserver,
+    ) -> None:
+        self.live = RunRegistry()
+        self.book = WriteQueue(records, settings.persist_seconds)
+        self._repeats = DuplicateFinder(records, self.live)
+        self._settings = settings
+        self._records = records
+        self._gate = gate
+        self._allowance = DailyQuota(records)
+        self._answers = answers
+        self._watcher = watcher
+
+    async def open(self) -> None:
+        """Mark what the last process left unfinished, and begin to work."""
+        left = await self._records.write(lambda session: repository.interrupt_runs(session, self._settings.instance))
+        if left:
+            _LOG.warning("%d runs were interrupted by the end of the last process; they can be resumed", left)
+        self.book.open()
+
+    async def close(self, seconds: float) -> None:
+        """Take no more, let those at work end within so many seconds, interrupt the rest, write everything down."""
+        self._gate.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._gate.idle()
+        await self.interrupt()
+        await self.book.close()
+
+    async def interrupt(self) -> None:
+        """End the runs at work now; they can be resumed. Whoever waits for one is told."""
+        tasks = [live.task for live in self.live if live.task]
+        for live in self.live:
+            self._stop(live, "interrupted", ShuttingDown())
+        await asyncio.gather(self.book.flush(), *tasks, return_exceptions=True)
+
+    async def sweep(self) -> None:
+        """Forget the runs whose time is over."""
+        seconds = self._settings.run_days * _DAY
+        await self._records.write(lambda session: repository.delete_old_runs(session, seconds))
+        await self._allowance.sweep()
+
+    async def start(self, job: Job, caller: Caller, ticket: RequestContext) -> ActiveRun:
+        """The run for a request: a new one, or that of the same request sent before. It may be over already.
+
+        Raises what is wrong with the request, Busy, NotReady, Draining, Clash; RecordsDown and RecordsFull where
+        it must not be begun without being written down.
+        """
+        job.check(self._answers())
+        live = ActiveRun(
+            new_run_id(),
+            job,
+            caller,
+            ticket.request_id,
+            background=ticket.background,
+            streamed=ticket.streamed,
+            digest=ticket.digest,
+            idempotency_key=ticket.idempotency_key,
+            deadline=ticket.deadline,
+        )
+        former = await self._repeats.find(live, ticket)
+        if former is live and not live.over:
+            return await self.resume(live)
+        if former is not None:
+            return former
+        model = self._answers().model
+        await self._begin(
+            live,
+            repository.insert_run(
+                live, instance=self._settings.instance, model=model, kept_bytes=self._settings.kept_bytes
+            ),
+        )
+        return live
+
+    async def resume(self, run: ActiveRun) -> ActiveRun:
+        """Begin a run again from its beginning: the same request, the same seed. Raises Clash if somebody has."""
+        run.job.check(self._answers())
+        if self.live.get(run.caller.tenant, run.id) is not None:
+            raise Conflict("This run has been begun again already.", code="not_resumable")
+        await self._begin(run, repository.restart_run(run, instance=self._settings.instance))
+        return run
+
+    @contextmanager
+    def awaited(self, live: ActiveRun, ticket: RequestContext) -> Iterator[None]:
+        """A client waits for a run meanwhile. When the last one leaves, the run ends, unless a retry is expected."""
+        try:
+            with live.watched():
+                yield
+        except asyncio.CancelledError:
+            raise  # the server stops: `close` decides what becomes of the run
+        except BaseException:
+            self._left(live, ticket)
+            raise
+        self._left(live, ticket)
+
+    async def cancel(self, live: ActiveRun) -> None:
+        """End a run now, and wait until that is written down."""
+        self._stop(live, "cancelled", RunCancelled("This run was cancelled."))
+        if live.task is not None:
+            await asyncio.gather(live.task, return_exceptions=True)
+
+    async def _begin(self, live: ActiveRun, change: Write) -> None:
+        """Set a run going. What has to last before anything is done for it, lasts when this returns."""
+        self.live.add(live)
+        live.task = asyncio.create_task(self._work(live))
+        await asyncio.sleep(0)  # now it stands in the queue, or was turned away
+        try:
+            if live.error is not None:
+                raise live.error
+            if live.promised:
+                await self._records.write(change)
+            else:
+                self.book.put(change)
+        except BaseException as error:
+            self._stop(live, "cancelled", error)
+            self._drop(live)
+            if isinstance(error, IntegrityError):
+                raise Conflict("The same request is being answered by another process.") from None
+            raise
+        live.recorded.set()
+
+    async def _work(self, live: ActiveRun) -> None:
+        status: RunStatus = "completed"
+        telling, came = RunEventSink(live, self.book, self._watcher), monotonic()
+        try:
+            patience = math.inf if live.background else None
+            async with self._gate.enter(live.caller, patience):
+                await live.recorded.wait()
+                live.caller = await self._allowance.left(live.caller, self.live.tokens_of(live.caller.key))
+                live.status = "running"
+                self._watcher.begun(live, monotonic() - came)
+                self.book.put(repository.start_run(live.id))
+                if live.first > 1:
+                    telling.tell(InfoEvent(text="The run begins again."), 0)
+                response = await live.job.perform(self._answers(), self._place(live), telling)
+            live.response = round_floats(response.model_dump(mode="json"))
+        except asyncio.CancelledError:
+            status = live.stopping or "interrupted"
+        except ShuttingDown as error:
+            status, live.error = "interrupted", error
+        except Exception as error:
+            status, live.error = "failed", error
+            if live.background:
+                describe_error(error, live.request_id)
+        await self._end(live, status)
+
+    async def _end(self, live: ActiveRun, status: RunStatus) -> None:
+        """Write the end down, then tell it. A plain answer is told at once: its client has it and needs no record."""
+        live.status = status
+        told = status == "completed" and not live.promised
+        if told:
+            live.end(status)
+            for _ in range(_TURNS_TO_ANSWER):
+                await asyncio.sleep(0)
+        self._watcher.ended(live, status, None if live.error is None else ErrorDetail.of(live.error).row.code)
+        if live.recorded.is_set():
+            await self._record_end(live, status, hurry=not told)
+        if not told:
+            live.end(status)
+        self._drop(live)
+
+    async def _record_end(self, live: ActiveRun, status: RunStatus, *, hurry: bool) -> None:
+        """Until this is written, the run counts as at work. An answer that cannot be written is still an answer."""
+        self.book.put(self._allowance.charge(live.caller.key, live.tokens))
+        error = None if live.error is None else ErrorDetail.of(live.error).body["error"]
+        self.book.put(repository.finish_run(live, status, error))
+        try:
+            await self.book.flush(hurry=hurry)
+        except (DatabaseUnavailable, DatabaseFull) as error_:
+            _LOG.error("the end of %s is not written down yet: %s", live.id, error_)
+
+    def _drop(self, live: ActiveRun) -> None:
+        self.live.remove(live)
+        if live.status == "completed":
+            asyncio.get_running_loop().call_later(self._settings.retry_grace_seconds, self.live.forget, live)
+        else:
+            self.live.forget(live)
+
+    def _stop(self, live: ActiveRun, status: RunStatus, error: BaseException) -> None:
+        if live.status not in FINAL_STATUSES and live.task is not None:
+            live.stopping = live.stopping or status
+            live.error = live.error or error
+            live.task.cancel()
+
+    def _left(self, live: ActiveRun, ticket: RequestContext) -> None:
+        if live.background or live.over or live.watchers:
+            return
+        if ticket.timed_out:
+            grace = self._settings.retry_grace_seconds
+            asyncio.get_running_loop().call_later(grace, self._abandon, live)
+        else:
+            self._abandon(live)
+
+    def _abandon(self, live: ActiveRun) -> None:
+        if not live.watchers:
+            self._stop(live, "cancelled", RunCancelled("The client left before its answer was ready."))
+
+    def _place(self, live: ActiveRun) -> JobContext:
+        seconds = None if live.deadline is None else max(_MIN_SECONDS, live.deadline - monotonic())
+        return JobContext(live.caller, live.id, live.created_at, seconds)
+
+
+RUN_ID_HEADER = {"x-run-id": {"description": "Id of the run, for /v1/runs/{id}.", "schema": {"type": "string"}}}
+"""What the API's description says of a header that every answer has."""
+
+
+async def wait_for_response(
+    runs: RunManager, live: ActiveRun, ticket: RequestContext, request: Request
+) -> dict[str, Any]:
+    """The response of a run as it goes over the wire. Raises what the run raises, and Gone if the client leaves."""
+    with runs.awaited(live, ticket):
+        await asyncio.sleep(0)  # the run goes first, so that its model works while we prepare to wait
+        await cancel_on_disconnect(request.receive, live.ending())
+    return live.outcome()

@@ -1,0 +1,131 @@
+"""Logging: the formats, as text or JSON lines, and one line for every request and every run.
+
+Lines about requests and runs carry `fields`. No line has a key, a question, an answer, or a URL's query in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging import Formatter, LogRecord
+from time import time
+from typing import Any, Literal
+
+from uvicorn.logging import DefaultFormatter
+
+from agents.core.trace import Event, ModelEvent
+from app.runs.run import ActiveRun
+from app.runs.schemas import RunStatus
+from app.telemetry.observers import FinishedRequest, report_of, strategy_of
+
+LogFormat = Literal["text", "json"]
+
+
+def log_config(form: LogFormat) -> dict[str, Any]:
+    """Settings for `logging.config`: everything goes to stderr. Requests have our own lines, not uvicorn's."""
+    to_stderr = {"handlers": ["stderr"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"()": TextFormatter, "fmt": "%(levelprefix)s %(message)s"},
+            "json": {"()": JsonFormatter},
+        },
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form, "stream": "ext://sys.stderr"}},
+        "loggers": {
+            "secondlook": {**to_stderr, "level": "INFO"},
+            "uvicorn": {**to_stderr, "level": "INFO"},
+            "uvicorn.access": {"handlers": [], "propagate": False},
+        },
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+    }
+
+
+class TextFormatter(DefaultFormatter):
+    """uvicorn's lines, with the fields after them."""
+
+    def formatMessage(self, record: LogRecord) -> str:
+        """The line."""
+        fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
+        return f"{super().formatMessage(record)} {fields}".rstrip()
+
+
+class JsonFormatter(Formatter):
+    """One object a line: time (UTC), level, logger, message, the fields, and the traceback of an exception."""
+
+    def format(self, record: LogRecord) -> str:
+        """The line."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": at, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        line.update(_fields(record))
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _fields(record: LogRecord) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(record, "fields", {})
+    return found
+
+
+_REQUESTS = logging.getLogger("secondlook.requests")
+_RUNS = logging.getLogger("secondlook.runs")
+_PROBE_ROUTES = frozenset({"/health", "/ready", "/metrics"})
+"""Asked by machines every few seconds: worth a line only when they are refused, or it breaks."""
+_EXPECTED_STATUSES = (200, 503)
+
+
+class AccessLog:
+    """Writes who asked for what and what became of it, never what was said."""
+
+    def answered(self, request: FinishedRequest) -> None:
+        """A request: by its route, since paths are whatever clients write."""
+        quiet = request.route in _PROBE_ROUTES and request.status in _EXPECTED_STATUSES
+        _write(
+            _REQUESTS,
+            logging.DEBUG if quiet else logging.INFO,
+            "request",
+            request_id=request.request_id,
+            method=request.method if request.method.isalpha() and len(request.method) <= 8 else "other",
+            route=request.route or "unmatched",
+            status=request.status,
+            ms=round(request.seconds * 1000, 1),
+            tenant=request.tenant,
+            run_id=request.run_id,
+            error=request.error,
+        )
+
+    def begun(self, live: ActiveRun, waited: float) -> None:
+        """Nothing: the end says all."""
+
+    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+        """Nothing: the trace says it."""
+
+    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+        """A run."""
+        calls = [told.event for told in live.events if isinstance(told.event, ModelEvent)]
+        _write(
+            _RUNS,
+            logging.INFO,
+            "run",
+            request_id=live.request_id,
+            run_id=live.id,
+            tenant=live.caller.tenant,
+            key=live.caller.key,
+            strategy=strategy_of(live),
+            status=status,
+            stopped=report_of(live).get("stopped"),
+            ms=round((time() - live.created_at) * 1000, 1),
+            calls=len(calls),
+            frames=sum(len(call.times) for call in calls),
+            prompt_tokens=sum(call.prompt_tokens for call in calls),
+            completion_tokens=sum(call.completion_tokens for call in calls),
+            error=error,
+        )
+
+
+def _write(log: logging.Logger, level: int, message: str, **fields: Any) -> None:
+    if log.isEnabledFor(level):
+        log.log(level, message, extra={"fields": {name: value for name, value in fields.items() if value is not None}})

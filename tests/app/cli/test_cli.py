@@ -1,0 +1,202 @@
+"""The command line: the same path, the same wire format, words for people."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from agents.engines.scripted import ScriptedEngine
+from agents.presets import Catalogue, strategy_tables
+from app.answers.schemas import AnswerResponse
+from app.cli.cli import cli
+from app.settings import Settings
+from tests.app.conftest import COLOURS, body, over_asgi
+
+ROOT = Path(__file__).parents[3]
+OPTIONS = [word for colour in COLOURS for word in ("--option", colour)]
+
+
+def run(*line: str) -> Result:
+    """The outcome of a command that must succeed."""
+    result = CliRunner().invoke(cli, line)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def ask(film: Path, *more: str) -> Result:
+    return run("ask", str(film), "Which colour is seen?", *OPTIONS, "--engine", "scripted:B", *more)
+
+
+def test_the_answer_comes_first_and_says_what_it_took(film: Path) -> None:
+    result = ask(film, "--strategy", "direct")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "B. green"
+    assert any("confidence" in line and "100%" in line for line in lines)
+    assert any("32 frames" in line for line in lines)
+    assert result.stderr == ""
+
+
+def test_json_is_what_the_service_sends(settings: Settings, film: Path) -> None:
+    line = ("--strategy", "direct", "--set", "frames=5", "--seed", "3", "--frames", "9", "--start", "8", "--json")
+    mine = json.loads(ask(film, *line).stdout)
+    AnswerResponse.model_validate(mine)
+    engine = ScriptedEngine(lambda _prompt, _sampling, _n: [{"A": 0, "B": 1, "C": 0, "D": 0}])
+    strategy = {"name": "direct", "frames": 5}
+    request = body(film, strategy=strategy, seed=3, budget={"frames": 9}, start=8)
+
+    async def over_http() -> dict[str, Any]:
+        async with over_asgi(settings, engine) as client:
+            answer: dict[str, Any] = (await client.post("/v1/answers", json=request)).json()
+            return answer
+
+    theirs = asyncio.run(over_http())
+    for each in (mine, theirs):
+        del each["id"], each["report"]["seconds"], each["report"]["prompt_tokens"]
+    assert mine == theirs
+
+
+def test_a_trace_is_told_on_stderr_alone(film: Path) -> None:
+    result = ask(film, "--trace", "--json")
+    json.loads(result.stdout)
+    told = [line.split("s  ", 1)[1] for line in result.stderr.splitlines()]
+    assert told[0] == "direct …"
+    assert told[1].startswith("looked at 8 frames from")
+    assert told[2].startswith("asked (choose) with 8 frames")
+    assert told[-1] == "stopped: confident"
+
+
+def test_settings_come_from_the_environment(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDLOOK_STRATEGY", "direct")
+    monkeypatch.setenv("SECONDLOOK_MAX_FRAMES", "3")
+    report = json.loads(ask(film, "--json").stdout)["report"]
+    assert (report["strategy"]["name"], report["frames_viewed"]) == ("direct", 3)
+
+
+def test_a_bad_setting_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDLOOK_MAX_RUNS", "many")
+    result = CliRunner().invoke(cli, ["ask", str(film), "?"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "max_runs" in result.stderr
+
+
+@pytest.mark.parametrize("engine", ["nonsense:", "transformers:"])
+def test_an_engine_that_cannot_be_opened_has_its_own_exit_code(film: Path, engine: str) -> None:
+    result = CliRunner().invoke(cli, ["ask", str(film), "Why?", "--engine", engine])
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert engine in result.stderr
+
+
+def test_a_parameter_needs_a_value(film: Path) -> None:
+    result = CliRunner().invoke(cli, ["ask", str(film), "Why?", "--set", "frames"])
+    assert result.exit_code == 2
+    assert "KEY=VALUE" in result.stderr
+
+
+@pytest.mark.anyio
+async def test_strategies_are_those_of_the_service(settings: Settings, engine: ScriptedEngine) -> None:
+    mine = json.loads(run("strategies", "--json").stdout)
+    async with over_asgi(settings, engine) as client:
+        theirs = (await client.get("/v1/strategies")).json()
+    for card in [*mine["data"], *theirs["data"]]:
+        del card["fits"]
+    assert mine == theirs
+    listed = run("strategies").stdout
+    assert all(card["name"] in listed for card in mine["data"])
+
+
+def test_the_tables_of_readme() -> None:
+    assert run("strategies", "--markdown").stdout == strategy_tables(Catalogue.load()) + "\n"
+
+
+def test_one_strategy_in_full() -> None:
+    shown = run("strategies", "self_consistency").stdout
+    assert all(word in shown for word in ("samples", "diversity", "1…64", "2203.11171"))
+    assert "preset of sparse_to_dense" in run("strategies", "video_rts").stdout
+    unknown = CliRunner().invoke(cli, ["strategies", "gues"])
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+
+
+def test_the_demo_compares_strategies_with_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    film = tmp_path / "kept.mp4"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    monkeypatch.setattr("app.cli.demo.which", lambda _: None)
+    shown = run("demo", "--engine", "scripted:A", "--questions", "2", "--keep", str(film)).stdout
+    for strategy in ("direct", "self_consistency", "sparse_to_dense", "until_confident", "auto"):
+        rows = re.findall(rf"^ *{strategy} ", shown, re.MULTILINE)
+        assert len(rows) == 3  # once for each question and once in the totals
+    assert shown.count(" of 2 ") == 5
+    assert "truth" in shown
+    assert film.stat().st_size > 0
+    assert "Ask it yourself: .venv/bin/secondlook ask " in shown, "what is told can be typed as it stands"
+
+
+def test_the_demo_without_torch_says_how_to_get_it(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    line = [sys.executable, "-m", "app", "demo", "--questions", "1"]
+    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert 'pip install "secondlook[local]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def served(folder: Path, **settings: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[Any]]]:
+    """`python -m app serve` on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
+    line = [sys.executable, "-m", "app", "serve", "--port", str(port), "--engine", "scripted:A"]
+    with (
+        subprocess.Popen(line, env=environment, cwd=folder, stderr=subprocess.DEVNULL) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not _ready(client):
+                time.sleep(0.05)
+            yield client, process
+        finally:
+            process.kill()
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/ready").status_code == 200
+    except httpx.ConnectError:
+        return False
+
+
+def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, film: Path) -> None:
+    limits = {"SECONDLOOK_VIDEO_DIR": str(film.parent), "SECONDLOOK_DRAIN_SECONDS": "1"}
+    with served(tmp_path, **limits) as (client, process):
+        assert client.post("/v1/answers", json=body(film)).json()["answer"] == "red"
+        address = (client.base_url.host, client.base_url.port or 0)
+        with socket.create_connection(address) as endless:
+            head = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=cut\r\n"
+            part = '--cut\r\nContent-Disposition: form-data; name="file"\r\n\r\nfirst bytes'
+            endless.sendall(f"{head}content-length: 1000\r\n\r\n{part}".encode())
+            while not list(tmp_path.glob("data/incoming/*")):
+                time.sleep(0.01)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
+        assert 0.5 < time.monotonic() - began < 30
+    assert list(tmp_path.glob("data/incoming/*")) == []

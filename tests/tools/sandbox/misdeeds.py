@@ -1,0 +1,151 @@
+"""What a decoder under a hostile film's control might do, as tasks for a worker."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.sandbox.protocol import WorkerMessage
+
+
+@dataclass(frozen=True)
+class Misdeed:
+    """A task that does something and reports it."""
+
+    most: int = 1 << 16
+
+    def do(self, file: Path) -> WorkerMessage:
+        """Report that it went well."""
+        os.lseek(int(file.name), 0, os.SEEK_SET)
+        self.perpetrate()
+        return WorkerMessage(self.says())
+
+    def says(self) -> bytes:
+        """The report."""
+        return b"done"
+
+    def read(self, message: WorkerMessage) -> str:
+        """What the worker reports."""
+        return bytes(message.text).decode()
+
+    def perpetrate(self) -> None:
+        """The deed; nothing, in the honest case."""
+
+
+class Honest(Misdeed):
+    """Does nothing."""
+
+
+class Crash(Misdeed):
+    """Reads where there is no memory."""
+
+    def perpetrate(self) -> None:
+        ctypes.string_at(1)
+
+
+class Vanish(Misdeed):
+    """Ends without a word."""
+
+    def perpetrate(self) -> None:
+        os._exit(0)
+
+
+class Spin(Misdeed):
+    """Uses processor time for ever."""
+
+    def perpetrate(self) -> None:
+        while True:
+            pass
+
+
+class Sleep(Misdeed):
+    """Waits for ever, using no processor time."""
+
+    def perpetrate(self) -> None:
+        time.sleep(1000)
+
+
+class Hog(Misdeed):
+    """Takes all memory that it can get."""
+
+    def perpetrate(self) -> None:
+        held = []
+        while True:
+            held.append(bytearray(16 << 20))
+
+
+class Phone(Misdeed):
+    """Opens a connection."""
+
+    def perpetrate(self) -> None:
+        with socket.socket() as line:
+            line.connect(("127.0.0.1", 9))
+
+
+class Peek(Misdeed):
+    """Opens another file."""
+
+    def perpetrate(self) -> None:
+        Path("/etc/passwd").read_bytes()
+
+
+class Scribble(Misdeed):
+    """Writes a file."""
+
+    def perpetrate(self) -> None:
+        Path("/tmp/secondlook-was-here").write_bytes(b"?")
+
+
+class Overwrite(Misdeed):
+    """Writes into the film that it was given."""
+
+    def do(self, file: Path) -> WorkerMessage:
+        """Report that it went well."""
+        os.pwrite(int(file.name), b"?", 0)
+        return WorkerMessage(b"done")
+
+
+class Start(Misdeed):
+    """Starts a process."""
+
+    def perpetrate(self) -> None:
+        if os.fork() == 0:
+            os._exit(0)
+
+
+class Shoot(Misdeed):
+    """Signals another process."""
+
+    def perpetrate(self) -> None:
+        os.kill(1, 0)
+
+
+class Execute(Misdeed):
+    """Makes memory executable, as injected code would have to."""
+
+    def perpetrate(self) -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        library.mmap.restype = ctypes.c_void_p
+        place = library.mmap(None, ctypes.c_size_t(4096), 0x7, 0x22, -1, ctypes.c_long(0))
+        if place == ctypes.c_void_p(-1).value:
+            raise OSError(ctypes.get_errno(), "mmap")
+
+
+class Flood(Misdeed):
+    """Sends more than was agreed."""
+
+    def says(self) -> bytes:
+        """A large answer."""
+        return b"x" * (self.most + 1)
+
+
+class Lie(Misdeed):
+    """Answers what cannot be read."""
+
+    def read(self, message: WorkerMessage) -> str:
+        """Refuse it, as a real task's `read` does with nonsense."""
+        raise ValueError(message.text)

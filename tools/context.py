@@ -1,0 +1,81 @@
+"""What a tool may look at: one film, or a part of it, with what is known of it in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from tools.index.index import Index
+from tools.video.frame import Frame
+from tools.video.sampling import SampleWindow, Span
+from tools.video.source import VideoSource
+
+
+@dataclass(frozen=True, slots=True)
+class ViewLimits:
+    """How much one tool call may show or find.
+
+    `frames`: most frames, evenly spread at `fps` frames a second (0: always as many as allowed). `tokens`: most
+    tokens for them (0: no limit). `least`: shortest range in seconds; shorter ones are widened. `over`: whether a
+    larger wish is made smaller or refused. `hits`: lines found where the call names no number. `weak`: score below
+    which a hit is marked as weak. `part`: hits below this part of the best score are left out. `speech`: whether a
+    search tells what is said in the clips that it finds. `facts`: most lines that one call returns.
+    """
+
+    frames: int = 16
+    fps: float = 2.0
+    tokens: int = 0
+    least: float = 1.0
+    over: Literal["shrink", "refuse"] = "shrink"
+    hits: int = 8
+    weak: float = 0.3
+    part: float = 0.0
+    speech: bool = False
+    facts: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizedText:
+    """A line of writing in a picture: what it says, how sure the reader is in [0, 1]."""
+
+    text: str
+    score: float
+
+
+class TextReader(Protocol):
+    """Reads writing in pictures. Blocks."""
+
+    def read(self, frame: Frame) -> Sequence[RecognizedText]:
+        """All lines of writing, from top to bottom."""
+
+
+class Detector(Protocol):
+    """Finds things by their names in pictures. Blocks."""
+
+    def find(self, frame: Frame, targets: Sequence[str]) -> dict[str, int]:
+        """How many of each target are seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """A film and its index. `ladder`: sides in pixels at which frames can be shown, and their tokens, largest first.
+
+    `level`: seconds of the finest clips of the index. `reader` and `detector` are extras: None where not installed.
+    """
+
+    footage: VideoSource
+    span: Span
+    index: Index
+    limits: ViewLimits = ViewLimits()
+    ladder: tuple[tuple[int, int], ...] = ((448, 256),)
+    level: float = 10.0
+    reader: TextReader | None = None
+    detector: Detector | None = None
+
+    def frames(self, moments: Sequence[SampleWindow], side: int) -> tuple[Frame, ...]:
+        """Frames for these moments. Blocks. Raises BadVideo."""
+        return self.footage.look(moments, side).frames
+
+    @property
+    def indexed(self) -> bool:
+        """Whether anything is known of this part of the film in words."""
+        return bool(self.index.lines(self.span))

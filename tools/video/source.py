@@ -1,0 +1,48 @@
+"""Whatever can be looked at: a film in a file, or pictures that were given one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Event
+from typing import Protocol
+
+from tools.video.frame import Frame
+from tools.video.sampling import SampleWindow, Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameBatch:
+    """One frame per moment, in the order of the moments; shorter only where `degraded` says why."""
+
+    frames: tuple[Frame, ...]
+    degraded: tuple[str, ...] = ()
+
+
+class VideoSource(Protocol):
+    """Give it moments, get frames. `id` names the content, `span` is all there is, in seconds."""
+
+    @property
+    def id(self) -> str:
+        """The sha256 of the content in hex."""
+
+    @property
+    def span(self) -> Span:
+        """From the first second to the end."""
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+
+    def second(self, rank: int) -> float:
+        """When the n-th picture, from 0, is shown."""
+
+    def held(self, span: Span) -> int:
+        """How many pictures begin within a span, at least one."""
+
+    def recall(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
+        """What `look` would find, if all of it is at hand; else None. Does not block."""
+
+    def look(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
+        """Frames for these moments, longest side at most `side` pixels, never enlarged.
+
+        Raises ValueError for a side below 1, BadVideo if nothing can be seen, and Stopped soon after `stop` is set.
+        """
