@@ -75,16 +75,16 @@ class PrefixCache:
         self.checkpoint.forget_offsets()
         model = self.checkpoint.model
         cache = DynamicCache(config=model.config)
-        output = model(**self.checkpoint.on_device(inputs), past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits, output.past_key_values
+        output = model(**self.checkpoint.on_device(inputs), cache=cache, use_cache=True, logits_to_keep=1)
+        return output.logits, output.cache
 
     def _continue(self, known: _CachedPrompt, ids: tuple[int, ...], shared: int) -> tuple[Tensor, Any]:
         self.checkpoint.offsets = known.offsets
         cache = _shallow_copy(known.cache)
         cache.crop(shared - len(known.ids))
         rest = torch.tensor([ids[shared:]], device=self.checkpoint.device)
-        output = self.checkpoint.model(input_ids=rest, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits, output.past_key_values
+        output = self.checkpoint.model(input_ids=rest, cache=cache, use_cache=True, logits_to_keep=1)
+        return output.logits, output.cache
 
     def _recall(self, ids: tuple[int, ...], keys: tuple[str, ...]) -> tuple[_CachedPrompt | None, int]:
         """The remembered prompt that shares most with this one, and how many tokens to take from it."""
@@ -211,7 +211,7 @@ def generate_replies(
 
 def forward(checkpoint: Checkpoint, tokens: Tensor, cache: Any) -> Tensor:
     """Logits in float32 after every one of the tokens (rows, length), which are added to the cache."""
-    output = checkpoint.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    output = checkpoint.model(input_ids=tokens, cache=cache, use_cache=True)
     logits: Tensor = output.logits.float()
     return logits
 
