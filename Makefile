@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 VLLM_PYTHON ?= python3
 BIN := $(VENV)/bin
+# `make LOCK=` installs the newest versions that pyproject.toml allows. The variables reach the build of the package too.
+LOCK ?= lock.txt
+LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
+INSTALL = $(LOCKED) $(BIN)/pip install --quiet --disable-pip-version-check
 SEEDS ?=
 QUESTIONS ?= 500
 FILMS ?= 30
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-clients test-faults test-vllm check bench-decode bench-index bench-engine bench-gpu scaling clean
+.PHONY: help demo test test-newest test-clients test-faults test-vllm check lock bench-decode bench-index bench-engine bench-gpu scaling clean
 
 help:  ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +22,10 @@ demo: $(VENV)/.demo  ## Make a film, ask it questions with five strategies, show
 
 test: $(VENV)/.dev  ## The fast suite: no network, no GPU
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-newest:  ## The fast suite with the newest versions that pyproject.toml allows, in .venv-newest
+	@rm -rf .venv-newest
+	@$(MAKE) --no-print-directory test VENV=.venv-newest LOCK=
 
 test-clients: $(VENV)/.dev  ## Other people's clients, unmodified, against a real service (each in .venv-clients)
 	@$(BIN)/python -m tests.clients.install
@@ -34,6 +42,9 @@ check: $(VENV)/.dev  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+lock: .venv-lock/bin/uv  ## Pin the newest versions that fit: lock.txt, and those of vLLM and the clients
+	@PATH="$(CURDIR)/.venv-lock/bin:$$PATH" $(PYTHON) -m tests.lock
 
 bench-decode: $(VENV)/.dev  ## Decoding against OpenCV, decord and per-frame seeking, side by side
 	@$(BIN)/python -m tests.bench.decode
@@ -58,12 +69,16 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Second Look needs Python 3.11 or newer")'
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+.venv-lock/bin/uv:
+	@$(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/pip install --quiet --disable-pip-version-check "uv==0.13.*"
+
+$(VENV)/.demo: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[local]"
+	@$(INSTALL) -e ".[local]"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "Installing into $(VENV) (a few minutes the first time) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[local,decord,dev]"
+	@$(INSTALL) -e ".[local,decord,dev]"
 	@touch $@

@@ -9,6 +9,15 @@ import numpy as np
 import pytest
 
 FILM_SECONDS = 64.0
+# Seconds that a test may take, setting up included, where it is more than the default.
+_SLOW = {"clients": 900, "faults": 600, "gpu": 1800, "vllm": 1800}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of slow suites more time."""
+    for item in items:
+        if more := [seconds for name, seconds in _SLOW.items() if item.get_closest_marker(name)]:
+            item.add_marker(pytest.mark.timeout(max(more)))
 
 
 @pytest.fixture(scope="session")

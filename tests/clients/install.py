@@ -1,6 +1,6 @@
 """Install clients, each into an environment of its own, once: python -m tests.clients.install [NAME …]
 
-Their versions are those that were seen to work; raise them here.
+Their versions are those that were seen to work: ranges here, exact ones in `locks`, which `make lock` writes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,6 @@ class Client:
     wanted: tuple[str, ...]
     alone: tuple[str, ...] = ()
 
-    @property
-    def recipe(self) -> str:
-        """Changes when the environment must be made anew."""
-        return sha256("\n".join((*self.wanted, "", *self.alone)).encode()).hexdigest()
-
 
 CLIENTS: Mapping[str, Client] = {
     "openai-1": Client(("openai==1.*", _PYTEST)),
@@ -61,23 +56,34 @@ def python(name: str) -> Path:
     return FOLDER / name / "bin" / "python"
 
 
+def lock(name: str) -> Path:
+    """The exact versions for a client's environment."""
+    return Path(__file__).parent / "locks" / f"{name}.txt"
+
+
 def ensure(name: str) -> Path:
     """Install a client unless it is there, complete and just as this file says; its interpreter."""
-    client, stamp = CLIENTS[name], FOLDER / name / ".installed"
-    if not stamp.exists() or stamp.read_text() != client.recipe:
+    stamp, recipe = FOLDER / name / ".installed", _recipe(name)
+    if not stamp.exists() or stamp.read_text() != recipe:
         print(f"Installing {name} ...", end=" ", flush=True)
         began = perf_counter()
-        _install(name, client)
-        stamp.write_text(client.recipe)
+        _install(name, CLIENTS[name])
+        stamp.write_text(recipe)
         print(f"{perf_counter() - began:.0f} s", flush=True)
     return python(name)
+
+
+def _recipe(name: str) -> str:
+    """Changes when the environment must be made anew."""
+    client = CLIENTS[name]
+    return sha256("\n".join((*client.wanted, "", *client.alone, lock(name).read_text("utf-8"))).encode()).hexdigest()
 
 
 def _install(name: str, client: Client) -> None:
     if not python(name).exists():
         venv.create(FOLDER / name, with_pip=False)
     pip = [sys.executable, "-m", "pip", "--python", str(python(name)), "-qq", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, *client.wanted], check=True)
+    subprocess.run([*pip, "--constraint", str(lock(name)), *client.wanted], check=True)
     if client.alone:
         subprocess.run([*pip, "--no-deps", *client.alone], check=True)
 

@@ -43,7 +43,18 @@ def test_torch_is_in_the_demo_only() -> None:
 def test_torch_comes_from_an_index_that_the_builder_names() -> None:
     assert value("build-demo", "ARG") == 'TORCH_INDEX=""'
     (pin,) = [each for each in PROJECT["optional-dependencies"]["local"] if each.startswith("torch==")]
-    assert f'--index-url "$TORCH_INDEX" "{pin}"' in value("build-demo", "RUN")
+    assert f'--no-deps --index-url "$TORCH_INDEX" "{pin}"' in value("build-demo", "RUN")
+
+
+def test_all_that_is_installed_is_locked() -> None:
+    lock = f"{value('build', 'WORKDIR')}/lock.txt"
+    assert value("build", "ENV").split() == [f"PIP_CONSTRAINT={lock}", f"PIP_BUILD_CONSTRAINT={lock}"]
+    assert value("build-demo", "FROM").startswith("build ")
+    copied, installed = (
+        next(at for at, (_, rest) in enumerate(stages()["build"]) if word in rest)
+        for word in ("lock.txt README", " install ")
+    )
+    assert copied < installed
 
 
 def test_nothing_is_left_of_building() -> None:

