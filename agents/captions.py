@@ -47,7 +47,7 @@ class CaptionConfig:
     fps: float = 1.0
     frames: int = 16
     tokens: int = 128
-    at_once: int = 4
+    concurrency: int = 4
     kept: int = 4096
 
     def count(self, clip: VideoClip) -> int:
@@ -89,7 +89,7 @@ class CaptionText(NamedTuple):
 class CaptionSource(Protocol):
     """Looks and speaks for whoever pays: a run, or the building of an index."""
 
-    async def look(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
+    async def load(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         """Decode frames. Raises BadVideo."""
 
     async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> CaptionText:
@@ -177,7 +177,7 @@ class Captions:
 
         After a failure no clip is begun, but those that are paid for already are finished; then it is raised.
         """
-        workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(self.how.at_once)]
+        workers = [asyncio.ensure_future(self._worker(todo)) for _ in range(self.how.concurrency)]
         try:
             results = await asyncio.gather(*workers, return_exceptions=True)
         finally:
@@ -193,7 +193,7 @@ class Captions:
         done = 0
         while todo:
             clip = todo.popleft()
-            if await asyncio.to_thread(self.index.claim, clip):
+            if await asyncio.to_thread(self.index.lease, clip):
                 try:
                     await self._caption(clip)
                 except BaseException:
@@ -223,7 +223,7 @@ class Captions:
     async def _describe(self, clip: VideoClip) -> CaptionText:
         sampling = Sampling(max_tokens=self.how.tokens)
         if clip.level == self.levels[0]:
-            pictures = await self._eyes.look(uniform(clip.span, self.how.count(clip)))
+            pictures = await self._eyes.load(uniform(clip.span, self.how.count(clip)))
             words = await self._eyes.describe(pictures, DESCRIBE, sampling, "caption")
         else:
             finer = self.levels[self.levels.index(clip.level) - 1]
@@ -248,12 +248,12 @@ class Captioner:
         self._ledger = ledger
         self._metered = MeteredEngine(engine, meter, ledger, trace)
 
-    async def look(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
+    async def load(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         """Decode frames off the event loop, in order of time. Raises BadVideo."""
         began, side = perf_counter(), self._engine.side
         seen = await load_frames(self._video, moments, side)
         self._ledger.seconds["decode"] += perf_counter() - began
-        self._ledger.degrade(*seen.degraded)
+        self._ledger.add_degradation(*seen.degraded)
         frames = {frame.time: frame for frame in seen.frames}
         return tuple(Picture(frames[time], f"{self._video.id}:{time:.6f}:{side}") for time in sorted(frames))
 
@@ -268,9 +268,9 @@ class Captioner:
             "completion_tokens": float(generation.completion_tokens),
             "seconds": perf_counter() - began,
         }
-        self._ledger.caption(cost)
+        self._ledger.record_caption(cost)
         return CaptionText(generation.replies[0].text, cost)
 
     def degrade(self, reason: str) -> None:
         """Tell whoever pays what could not be done as it should be."""
-        self._ledger.degrade(reason)
+        self._ledger.add_degradation(reason)

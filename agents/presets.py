@@ -128,7 +128,7 @@ def _preset_links(catalogue: Catalogue, program: str, fidelity: Fidelity) -> str
 
 def strategy_summary(name: str) -> str:
     """First paragraph of a program's documentation: the idea in one sentence."""
-    return " ".join(STRATEGIES[name].manual().split("\n\n")[0].split())
+    return " ".join(STRATEGIES[name].documentation().split("\n\n")[0].split())
 
 
 def _parameter_list(name: str) -> str:

@@ -84,9 +84,9 @@ class Profile(_Part):
     video: Price | None = None
     frames: Annotated[int, Field(ge=1)] = 64
     side: Annotated[int, Field(ge=16)] = 448
-    least_side: Annotated[int, Field(ge=16)] = 448
+    min_side: Annotated[int, Field(ge=16)] = 448
     label: str = ""
-    manner: AnswerFormat = "letter"
+    answer_format: AnswerFormat = "letter"
     context: int | None = Field(default=None, ge=256)
     processor: dict[str, Any] = {}
     tool_parser: str | None = None
@@ -115,8 +115,8 @@ class Profile(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.least_side > self.side:
-            raise ValueError("least_side is larger than side")
+        if self.min_side > self.side:
+            raise ValueError("min_side is larger than side")
         if self.packing == "video" and self.video is None:
             raise ValueError("to be shown as a video, frames need a price in a video")
         return self

@@ -44,12 +44,12 @@ def _card(catalogue: Catalogue, name: str, offers: frozenset[Capability] | None)
     strategy = catalogue.resolve(name)
     program = STRATEGIES[strategy.name]
     preset = catalogue.presets.get(name)
-    needs = strategy.requires()
+    needs = strategy.required_capabilities()
     return StrategyCard(
         name=name,
         program=strategy.name,
         summary=preset.summary if preset else strategy_summary(name),
-        description=program.manual(),
+        description=program.documentation(),
         papers=_papers(program, preset),
         fidelity=preset.fidelity if preset else None,
         needs=sorted(needs),

@@ -26,7 +26,7 @@ class _CallerSecurity(_KeySecurity):
     async def __call__(self, request: Request, needed: SecurityScopes) -> Caller:
         caller: Caller = request.state.caller
         for scope in ALL_SCOPES & set(needed.scopes):
-            caller.must(scope)
+            caller.require(scope)
         return caller
 
 
@@ -36,7 +36,7 @@ class _MetricsSecurity(_KeySecurity):
     async def __call__(self, request: Request) -> None:
         caller: Caller | None = getattr(request.state, "caller", None)
         if caller is not None:
-            caller.must("metrics")
+            caller.require("metrics")
 
 
 _caller = _CallerSecurity()

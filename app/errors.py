@@ -125,7 +125,7 @@ class ErrorSpec(NamedTuple):
     status: int
     type: str
     code: str
-    exit: int
+    exit_code: int
 
 
 ERROR_SPECS: Mapping[type[Exception], ErrorSpec] = {
@@ -175,17 +175,17 @@ _VALIDATION_MESSAGES = {
 class ErrorDetail:
     """An error as callers see it, over HTTP or on a terminal."""
 
-    row: ErrorSpec
+    spec: ErrorSpec
     message: str
     param: str | None = None
     code: str | None = None
     headers: Mapping[str, str] | None = None
 
     @classmethod
-    def of(cls, error: BaseException) -> ErrorDetail:
+    def from_exception(cls, error: BaseException) -> ErrorDetail:
         """What to tell the caller. What is not in the table is our bug, and its words stay here."""
         if isinstance(error, ValidationError | RequestValidationError):
-            return cls.of(validation_error(error.errors()))
+            return cls.from_exception(validation_error(error.errors()))
         if isinstance(error, HTTPException):
             return cls._of_http(error)
         row = next((ERROR_SPECS[kind] for kind in type(error).__mro__ if kind in ERROR_SPECS), INTERNAL_ERROR)
@@ -213,8 +213,8 @@ class ErrorDetail:
     @property
     def body(self) -> dict[str, Any]:
         """The error object of the wire."""
-        code = self.code or self.row.code
-        error = {"message": self.message, "type": self.row.type, "param": self.param, "code": code}
+        code = self.code or self.spec.code
+        error = {"message": self.message, "type": self.spec.type, "param": self.param, "code": code}
         return {"error": error}
 
 

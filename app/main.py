@@ -53,7 +53,7 @@ def create_app(settings: Settings, engine: Engine | None = None, tracing: Tracin
         lifespan=lifespan,
         middleware=[
             *spans,
-            Middleware(RequestIdMiddleware, tell=service.telemetry.over),
+            Middleware(RequestIdMiddleware, on_end=service.telemetry.on_request_end),
             Middleware(
                 AuthMiddleware,
                 keys=service.keys,
@@ -75,9 +75,9 @@ def create_app(settings: Settings, engine: Engine | None = None, tracing: Tracin
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    failure = note_error_code(request.scope, ErrorDetail.of(error))
-    response = JSONResponse(failure.body, failure.row.status, failure.headers)
-    if failure.row.status == 405:
+    failure = note_error_code(request.scope, ErrorDetail.from_exception(error))
+    response = JSONResponse(failure.body, failure.spec.status, failure.headers)
+    if failure.spec.status == 405:
         response.headers["allow"] = ", ".join(_allowed_methods(request))
     return response
 

@@ -28,15 +28,15 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 def describe_error(error: BaseException, request_id: str) -> ErrorDetail:
     """What to tell the client about an exception; our own bugs go to the log, here and only here."""
-    failure = ErrorDetail.of(error)
-    if failure.row is INTERNAL_ERROR:
+    failure = ErrorDetail.from_exception(error)
+    if failure.spec is INTERNAL_ERROR:
         _LOG.error("unexpected error in request %s", request_id, exc_info=error)
     return failure
 
 
 def note_error_code(scope: Scope, failure: ErrorDetail) -> ErrorDetail:
     """The same failure, remembered as what became of a request."""
-    scope["state"]["error"] = failure.row.code
+    scope["state"]["error"] = failure.spec.code
     return failure
 
 
@@ -46,9 +46,9 @@ class RequestIdMiddleware:
     `tell` hears of each request when it is over: its scope, status, seconds, and the id of its run if there is one.
     """
 
-    def __init__(self, app: ASGIApp, tell: OnRequestEnd | None = None) -> None:
+    def __init__(self, app: ASGIApp, on_end: OnRequestEnd | None = None) -> None:
         self._app = app
-        self._tell = tell
+        self._tell = on_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,7 +74,7 @@ class RequestIdMiddleware:
             if status:
                 raise
             failure = note_error_code(scope, describe_error(error, request_id))
-            response = JSONResponse(failure.body, failure.row.status, failure.headers)
+            response = JSONResponse(failure.body, failure.spec.status, failure.headers)
             await response(scope, receive, tagged)
         finally:
             if self._tell is not None:
@@ -146,10 +146,10 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in self._public:
-            caller = await self._keys.caller(_bearer_token(Headers(scope=scope).get("authorization")))
+            caller = await self._keys.authenticate(_bearer_token(Headers(scope=scope).get("authorization")))
             if caller.key == LOCAL.key:
                 _check_local(scope)
-            self._rate.count(caller)
+            self._rate.check(caller)
             scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
 

@@ -41,7 +41,7 @@ public = APIRouter(responses=ERROR_RESPONSE)
 @router.get("/v1/strategies", responses=error_responses(503))
 def strategies(at: ServiceDep) -> StrategyList:
     """All strategies by name: what each does, whose idea it is, and its parameters."""
-    return StrategyList(data=strategy_cards(at.catalogue, at.engine.offers))
+    return StrategyList(data=strategy_cards(at.catalogue, at.engine.capabilities))
 
 
 @public.get("/health", response_model_exclude_none=True)
@@ -53,5 +53,5 @@ def health() -> Health:
 @public.get("/ready", responses=error_responses(503))
 def ready(at: ServiceDep) -> Health:
     """Whether questions can be answered."""
-    at.gate.check_open()
+    at.queue.check_open()
     return Health(status="ready", model=at.engine.model)

@@ -55,7 +55,7 @@ class Server(uvicorn.Server):
     async def _wind_down(self) -> bool:
         """Whether it is time to end; the first time, let no run in any more."""
         self._signalled_at = self._signalled_at or monotonic()
-        gate, waited = self._service.gate, monotonic() - self._signalled_at
+        gate, waited = self._service.queue, monotonic() - self._signalled_at
         gate.close()
         left = self._settings.drain_seconds - waited if self._signals == 1 else 0.0
         if left > 0 and (gate.running or waited < self._settings.notice_seconds):

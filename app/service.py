@@ -75,22 +75,24 @@ class Service:
         self.catalogue = Catalogue.load()
         for name in (settings.strategy, settings.open_strategy):
             self.catalogue.resolve(name)
-        self.records = Database(settings.records_url)
+        self.database = Database(settings.records_url)
         secret = settings.api_key.get_secret_value() if settings.api_key else None
-        self.keys = KeyStore(self.records, settings.quota, secret, trust=settings.key_seconds)
+        self.keys = KeyStore(self.database, settings.quota, secret, cache_seconds=settings.key_seconds)
         self.decoder = make_decoder(settings)
         self._extras = Extras.of(settings)
-        self.library = _file_store(settings, self.records)
-        self.fetched = _fetch_cache(settings)
-        self.videos = VideoLoader(settings, self.decoder, self.library, self.fetched)
-        self.gate = FairQueue(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
+        self.files = _file_store(settings, self.database)
+        self.fetch_cache = _fetch_cache(settings)
+        self.videos = VideoLoader(settings, self.decoder, self.files, self.fetch_cache)
+        self.queue = FairQueue(settings.max_runs, settings.max_waiting, settings.max_wait_seconds)
         self._indexes = IndexManager(settings)
-        self._builds = BuildQueue(settings, self._indexes, self.videos, self.records, lambda: self.engine)
+        self._builds = BuildQueue(settings, self._indexes, self.videos, self.database, lambda: self.engine)
         self.indexes = IndexService(self._indexes, self._builds, self.videos, lambda: self.engine)
         self.telemetry = _telemetry(self)
-        self.runs = RunManager(settings, self.records, self.gate, lambda: self.answers, self.telemetry.watchers)
+        self.runs = RunManager(settings, self.database, self.queue, lambda: self.answers, self.telemetry.observers)
         kinds: list[type[Job]] = [AnswerJob, ChatJob]
-        self.history = RunReader(self.records, self.runs.book, self.runs.live, {kind.endpoint: kind for kind in kinds})
+        self.history = RunReader(
+            self.database, self.runs.writes, self.runs.active, {kind.endpoint: kind for kind in kinds}
+        )
         self.started = int(time.time())
         self._engine = engine
         self._problem: str | None = None
@@ -114,9 +116,9 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Open the records; load the engine in the background, unless one was given, and close it at the end."""
-        await asyncio.to_thread(self.records.open)
-        often = run_periodically(self.settings.sweep_seconds, self.library.sweep, self.runs.sweep, self.fetched.sweep)
-        seldom = run_periodically(_TIDY_SECONDS, self.library.tidy, lambda: self._indexes.sweep(self.library))
+        await asyncio.to_thread(self.database.open)
+        often = run_periodically(self.settings.sweep_seconds, self.files.sweep, self.runs.sweep, self.fetch_cache.sweep)
+        seldom = run_periodically(_TIDY_SECONDS, self.files.remove_orphans, lambda: self._indexes.sweep(self.files))
         tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, seldom)]
         try:
             async with decoder_running(self.decoder, self.settings), self._at_work():
@@ -125,9 +127,9 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.fetched.close()
+            await self.fetch_cache.close()
             await self._indexes.aclose()
-            await asyncio.to_thread(self.records.close)
+            await asyncio.to_thread(self.database.close)
             if self.tracing is not None:
                 await asyncio.to_thread(self.tracing.close)
 
@@ -166,7 +168,7 @@ class Service:
 
 def _telemetry(service: Service) -> Telemetry:
     """What can be read of a service at any time."""
-    gate, cache, decoder = service.gate, service.videos.cache, service.decoder
+    gate, cache, decoder = service.queue, service.videos.cache, service.decoder
     gauges = {
         "runs_running": ("Runs at work.", lambda: gate.running),
         "runs_waiting": ("Runs in the queue.", lambda: gate.waiting),
@@ -177,10 +179,10 @@ def _telemetry(service: Service) -> Telemetry:
         "frames_cached": ("Frames found in the cache.", lambda: cache.hits),
         "decoders_lost": (
             "Decoding processes that crashed or took too much time or memory.",
-            lambda: decoder.struck if isinstance(decoder, Sandbox) else 0,
+            lambda: decoder.workers_lost if isinstance(decoder, Sandbox) else 0,
         ),
     }
-    return Telemetry(service.records, gauges, counters, service.tracing)
+    return Telemetry(service.database, gauges, counters, service.tracing)
 
 
 def _file_store(settings: Settings, records: Database) -> FileStore:
@@ -201,8 +203,8 @@ def _fetch_cache(settings: Settings) -> FetchCache:
     )
     keeping = FetchCacheLimits(
         bytes=settings.fetch_cache_bytes,
-        fresh=settings.fetch_fresh_seconds,
-        kept=settings.fetch_kept_seconds,
+        fresh_seconds=settings.fetch_fresh_seconds,
+        kept_seconds=settings.fetch_kept_seconds,
         data_bytes=settings.max_data_bytes,
     )
     return FetchCache(

@@ -165,6 +165,6 @@ class Settings(BaseSettings):
             max_seconds=self.max_video_seconds,
             max_pixels=self.max_video_pixels,
             max_frames=self.max_video_frames,
-            max_work=self.max_video_work,
-            max_look_seconds=self.max_look_seconds,
+            max_decoded_pixels=self.max_video_work,
+            max_decode_seconds=self.max_look_seconds,
         )

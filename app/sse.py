@@ -52,16 +52,16 @@ class EventStreamResponse(Response):
     def __init__(
         self,
         frames: AsyncGenerator[bytes | None],
-        broken: Callable[[dict[str, Any]], bytes],
+        encode_error: Callable[[dict[str, Any]], bytes],
         *,
-        watch: AbstractContextManager[None] | None = None,
+        watching: AbstractContextManager[None] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no", **(headers or {})})
         del self.headers["content-length"]
         self._frames = frames
-        self._broken = broken
-        self._watch = watch or nullcontext()
+        self._broken = encode_error
+        self._watch = watching or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(ClientDisconnected), self._watch:

@@ -84,13 +84,13 @@ class VideoLoader:
         self._library = library
         self._fetched = fetched
         self.cache = FrameCache(settings.cache_bytes)
-        self._pictures = PictureLoader(settings, decoder, self.cache, fetched.hold if fetched else None)
+        self._pictures = PictureLoader(settings, decoder, self.cache, fetched.open if fetched else None)
         self._known: OrderedDict[tuple[Path, tuple[int, int]], Video] = OrderedDict()
         self._lock = Lock()
 
     async def probe(self, path: Path) -> VideoMetadata:
         """Facts about the film in a file that is not kept yet. Raises BadVideo."""
-        return (await _open_while_awaited(self._read, path)).info
+        return (await _open_while_awaited(self._read, path)).metadata
 
     @asynccontextmanager
     async def open(self, source: VideoInput, caller: Caller) -> AsyncIterator[VideoSource]:
@@ -111,7 +111,7 @@ class VideoLoader:
         elif self._library is None:
             raise NotFound("There are no uploaded files here.", param="video")
         else:
-            async with self._library.hold(source.file, caller) as path:
+            async with self._library.open(source.file, caller) as path:
                 yield path
 
     @asynccontextmanager
@@ -123,7 +123,7 @@ class VideoLoader:
         else:
             async with AsyncExitStack() as stack:
                 try:
-                    path = await stack.enter_async_context(self._fetched.hold(url, caller.tenant, uuid))
+                    path = await stack.enter_async_context(self._fetched.open(url, caller.tenant, uuid))
                 except ApiError as refusal:
                     refusal.param = refusal.param or "video.url"
                     raise

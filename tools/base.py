@@ -92,7 +92,7 @@ class Observation(_Frozen):
     cost: ToolCost = ToolCost()
     warnings: tuple[str, ...] = ()
     error: ToolFailure | None = None
-    exhibit: FrameRequest | None = Field(default=None, exclude=True)
+    frame_request: FrameRequest | None = Field(default=None, exclude=True)
 
     @property
     def ok(self) -> bool:
@@ -134,7 +134,7 @@ class BaseTool(BaseModel):
     name: str
 
     @classmethod
-    def manual(cls) -> str:
+    def docs(cls) -> str:
         """What it does, in one line for the model."""
         return cleandoc(cls.__doc__ or "").splitlines()[0]
 
@@ -172,7 +172,7 @@ def clamp_range(scene: ToolContext, start: float | None, end: float | None) -> C
         first, last = last, first
         said.append("swapped")
     if _are_frame_numbers(scene, first, last):
-        first, last = scene.footage.second(int(first)), scene.footage.second(int(last))
+        first, last = scene.video.time_of(int(first)), scene.video.time_of(int(last))
         said.append("frame_numbers_converted")
     if first >= whole.end:
         raise ToolError(
@@ -183,7 +183,7 @@ def clamp_range(scene: ToolContext, start: float | None, end: float | None) -> C
     clamped = Span(whole.clamp(first), max(whole.clamp(last), whole.clamp(first) + 1e-6))
     if (first, last) != (clamped.start, clamped.end) and last != first:
         said.append("clamped")
-    span = widen(clamped, scene.limits.least, whole)
+    span = widen(clamped, scene.limits.min_seconds, whole)
     if span != clamped:
         said.append("widened")
     return ClampedRange(span, tuple(said))
@@ -192,4 +192,4 @@ def clamp_range(scene: ToolContext, start: float | None, end: float | None) -> C
 def _are_frame_numbers(scene: ToolContext, first: float, last: float) -> bool:
     """Whether these are frame numbers: whole, beyond the film's seconds, within its frames."""
     whole = first == int(first) and last == int(last)
-    return whole and scene.span.end * 1.05 < last <= scene.footage.count - 1 and first >= 0
+    return whole and scene.span.end * 1.05 < last <= scene.video.count - 1 and first >= 0

@@ -24,13 +24,13 @@ class ViewLimits:
     frames: int = 16
     fps: float = 2.0
     tokens: int = 0
-    least: float = 1.0
-    over: Literal["shrink", "refuse"] = "shrink"
+    min_seconds: float = 1.0
+    on_excess: Literal["shrink", "refuse"] = "shrink"
     hits: int = 8
-    weak: float = 0.3
-    part: float = 0.0
-    speech: bool = False
-    facts: int = 300
+    weak_score: float = 0.3
+    min_relative_score: float = 0.0
+    include_speech: bool = False
+    max_facts: int = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,18 @@ class ToolContext:
     `level`: seconds of the finest clips of the index. `reader` and `detector` are extras: None where not installed.
     """
 
-    footage: VideoSource
+    video: VideoSource
     span: Span
     index: Index
     limits: ViewLimits = ViewLimits()
-    ladder: tuple[tuple[int, int], ...] = ((448, 256),)
+    frame_sizes: tuple[tuple[int, int], ...] = ((448, 256),)
     level: float = 10.0
-    reader: TextReader | None = None
+    text_reader: TextReader | None = None
     detector: Detector | None = None
 
     def frames(self, moments: Sequence[SampleWindow], side: int) -> tuple[Frame, ...]:
         """Frames for these moments. Blocks. Raises BadVideo."""
-        return self.footage.look(moments, side).frames
+        return self.video.get_frames(moments, side).frames
 
     @property
     def indexed(self) -> bool:

@@ -45,6 +45,6 @@ class CommitteeStage(BaseModel):
 
     do: str
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         """Do it. Raises BudgetExceeded, EngineError, BadVideo."""
         raise NotImplementedError

@@ -50,9 +50,9 @@ class Ground(CommitteeStage):
     fps: float = Field(1.0, gt=0, le=30, description="Frames a second of the look.")
     frames: int = Field(150, ge=1, le=1024, description="Most frames of the look.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
-        roles = await run.fill(GroundingDecision, committee.roles(run.asked), purpose="roles")
+        roles = await run.ask_structured(GroundingDecision, committee.roles(run.question_text), purpose="roles")
         if roles is not None and not roles.ground:
             return
         query = roles.query if roles and roles.query.strip() else run.question.text
@@ -64,7 +64,7 @@ class Ground(CommitteeStage):
         run = table.run
         count = max(1, min(self.frames, round(run.span.length * self.fps)))
         pictures = await run.look(uniform(run.span, count))
-        told = await run.fill(GroundedSpans, committee.ground(query), pictures, purpose="ground")
+        told = await run.ask_structured(GroundedSpans, committee.ground(query), pictures, purpose="ground")
         ends = [(run.span.clamp(each.start), run.span.clamp(each.end)) for each in told.spans] if told else []
         return [Span(start, end) for start, end in ends if start < end][: self.spans]
 
@@ -76,9 +76,9 @@ class Rank(CommitteeStage):
     fps: float = Field(2.0, gt=0, le=30, description="Frames a second.")
     frames: int = Field(64, ge=1, le=1024, description="Most frames of one span.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
-        beliefs = await run.together(self._believe(table, span) for span in table.spans)
+        beliefs = await run.gather(self._believe(table, span) for span in table.spans)
         ranked = sorted(zip(beliefs, table.spans, strict=True), key=lambda pair: -pair[0])
         run.note("spans by how likely each is the one", scores=[round(belief, 4) for belief, _ in ranked])
         table.spans = [span for _, span in ranked]
@@ -95,7 +95,7 @@ class Rank(CommitteeStage):
         after = [each for each in pictures if each.time >= span.end]
         parts: tuple[str | Picture, ...] = (*before, starts, *inside, ends, *after, f"\n{below}")
         prompt = compose_prompt((), "", run.opening)
-        known = await run.decide((*prompt[:-1], replace(prompt[-1], parts=parts)))
+        known = await run.yes_probability_of((*prompt[:-1], replace(prompt[-1], parts=parts)))
         return 1 / (1 + exp(1 - 2 * (0.5 if known is None else known)))
 
 
@@ -108,15 +108,15 @@ class AnswerSpan(CommitteeStage):
     frames: int = Field(32, ge=1, le=1024, description="Most frames.")
     lines: int = Field(100, ge=0, le=1000, description="Most subtitles.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
         span = widen(table.spans[0], self.least, run.span) if table.spans else run.span
         pictures = await run.look(uniform(span, max(1, min(self.frames, round(span.length * self.fps)))))
         spoken = (await run.captions.lines(span, sources=("subtitle",)))[: self.lines]
         facts = [_fact(line) for line in spoken]
-        text = common.with_facts(facts, f"{run.asked}\n{run.instruction}")
-        table.answer = await run.conclude(compose_prompt(pictures, text, run.opening))
-        run.ledger.read(facts)
+        text = common.with_facts(facts, f"{run.question_text}\n{run.instruction}")
+        table.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
+        run.usage.record_facts(facts)
         table.findings.facts += facts
         table.findings.cited = (span,)
 

@@ -37,8 +37,8 @@ class Panel(CommitteeStage):
     temperature: float = Field(0.7, ge=0, le=2, description="Heat of each answer.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reasoning, in tokens.")
 
-    async def sit(self, table: CommitteeState) -> None:
-        sat = await table.run.together(self._member(table.run, member) for member in self.members)
+    async def run(self, table: CommitteeState) -> None:
+        sat = await table.run.gather(self._member(table.run, member) for member in self.members)
         for _, described in sat:  # in their order, not in that in which they were ready
             for result in described:
                 table.findings.add(result)
@@ -58,9 +58,9 @@ class Panel(CommitteeStage):
             read = await _described(run, committee.LOOK_FOR[member].format(run.question.text))
         facts = [fact for result in read for fact in result.observation.data]
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, think=True)
-        text = f"{common.weigh_evidence(run.asked, facts)}\n{run.thinking}"
-        reply = await run.converse(compose_prompt(pictures, text, run.opening), sampling, f"member {member}")
-        return Opinion(member, run.read(reply), reply.text), read
+        text = f"{common.weigh_evidence(run.question_text, facts)}\n{run.thinking_instruction}"
+        reply = await run.send(compose_prompt(pictures, text, run.opening), sampling, f"member {member}")
+        return Opinion(member, run.parse(reply), reply.text), read
 
 
 class Organise(CommitteeStage):
@@ -68,16 +68,16 @@ class Organise(CommitteeStage):
 
     do: Literal["organise"] = "organise"
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
-        said = [(each.by, each.reasons or each.said.words) for each in table.opinions]
-        text = f"{committee.opinions(run.asked, said, table.findings.known)}\n{run.instruction}"
-        table.answer = await run.conclude(compose_prompt((), text, run.opening))
+        said = [(each.by, each.reasons or each.said.display) for each in table.opinions]
+        text = f"{committee.opinions(run.question_text, said, table.findings.known)}\n{run.instruction}"
+        table.answer = await run.choose_after(compose_prompt((), text, run.opening))
 
 
 async def _described(run: Run, instruction: str) -> Sequence[ToolResult]:
     """Descriptions of equal parts of the film, made with an eye on something."""
-    cut = await run.use(Segment(start=run.span.start, end=run.span.end, parts=_PARTS), run.scene())
-    scene = run.scene(ViewLimits(frames=_IMAGES, fps=0.0))
+    cut = await run.call_tool(Segment(start=run.span.start, end=run.span.end, parts=_PARTS), run.tool_context())
+    scene = run.tool_context(ViewLimits(frames=_IMAGES, fps=0.0))
     tools = [Caption(start=part.start, end=part.end, instruction=instruction) for part in cut.observation.data]
-    return await run.together(run.use(tool, scene) for tool in tools)
+    return await run.gather(run.call_tool(tool, scene) for tool in tools)

@@ -62,9 +62,9 @@ class Consult(CommitteeStage):
     do: Literal["consult"] = "consult"
     threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
-        request = await run.fill(HelperRequest, committee.consult(run.asked), purpose="consult")
+        request = await run.ask_structured(HelperRequest, committee.consult(run.question_text), purpose="consult")
         if request is not None:
             query = request.query if request.query.strip() else run.question.text
             await look_up(table, request.helpers, query, self.threshold)
@@ -76,12 +76,12 @@ class Draft(CommitteeStage):
     do: Literal["draft"] = "draft"
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
         pictures = await run.look(uniform(run.span, self.frames))
-        text = f"{common.weigh_evidence(run.asked, table.findings.known)}\n{run.instruction}"
-        table.answer = await run.conclude(compose_prompt(pictures, text, run.opening))
-        table.opinions.append(Opinion("draft", table.answer, table.answer.words))
+        text = f"{common.weigh_evidence(run.question_text, table.findings.known)}\n{run.instruction}"
+        table.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
+        table.opinions.append(Opinion("draft", table.answer, table.answer.display))
 
 
 class Critic(CommitteeStage):
@@ -91,10 +91,10 @@ class Critic(CommitteeStage):
     most: int = Field(3, ge=1, le=8, description="Most questions.")
     threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
-        text = committee.criticise(run.asked, _drafted(table), table.findings.known)
-        asked = await run.fill(OpenQuestions, text, purpose="critic")
+        text = committee.criticise(run.question_text, _drafted(table), table.findings.known)
+        asked = await run.ask_structured(OpenQuestions, text, purpose="critic")
         for question in [each for each in asked.questions if each.strip()][: self.most] if asked else ():
             await look_up(table, ("captions", "subtitles"), question, self.threshold)
 
@@ -104,10 +104,12 @@ class Evaluate(CommitteeStage):
 
     do: Literal["evaluate"] = "evaluate"
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
-        scores = await run.fill(
-            AnswerScores, committee.evaluate(run.asked, _drafted(table), table.findings.known), purpose="evaluate"
+        scores = await run.ask_structured(
+            AnswerScores,
+            committee.evaluate(run.question_text, _drafted(table), table.findings.known),
+            purpose="evaluate",
         )
         if scores is not None:
             marks = scores.model_dump()
@@ -123,10 +125,10 @@ class Revise(CommitteeStage):
     neutral: float = Field(0.7, ge=0, le=1, description="Confidence that the neutral stance must reach.")
     aggressive: float = Field(0.8, ge=0, le=1, description="Confidence that the aggressive stance must reach.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
         stances: tuple[Stance, ...] = ("conservative", "neutral", "aggressive")
-        found = await run.together(self._revise(table, stance) for stance in stances)
+        found = await run.gather(self._revise(table, stance) for stance in stances)
         said = [each for each in found if each is not None]
         if not said:
             return
@@ -140,11 +142,11 @@ class Revise(CommitteeStage):
 
     async def _revise(self, table: CommitteeState, stance: Stance) -> Opinion | None:
         run = table.run
-        text = committee.revise(run.asked, stance, _drafted(table), table.marks, table.findings.known)
-        told = await run.fill(Revision, text, purpose=stance)
+        text = committee.revise(run.question_text, stance, _drafted(table), table.marks, table.findings.known)
+        told = await run.ask_structured(Revision, text, purpose=stance)
         if told is None:
             return None
-        said = run.read(Reply(f"Answer: {told.answer}"))
+        said = run.parse(Reply(f"Answer: {told.answer}"))
         return None if said.value is None else Opinion(stance, said, told.reasoning, told.confidence)
 
 
@@ -158,15 +160,15 @@ async def look_up(table: CommitteeState, helpers: Sequence[Helper], query: str, 
         else:
             tools.append(SearchClips(query=query) if helper == "captions" else SearchSubtitles(query=query))
     for tool in tools:
-        result = await run.use(tool, run.scene())
+        result = await run.call_tool(tool, run.tool_context())
         kept = tuple(fact for fact in result.observation.data if (fact.score or 0.0) >= threshold)
         table.findings.add(result.keeping(kept))
 
 
 async def _fused(run: Run, said: Sequence[Opinion], known: Sequence[Fact]) -> Sample:
-    text = committee.opinions(run.asked, [(each.by, each.reasons) for each in said], known)
-    return await run.conclude(compose_prompt((), f"{text}\n{run.instruction}", run.opening))
+    text = committee.opinions(run.question_text, [(each.by, each.reasons) for each in said], known)
+    return await run.choose_after(compose_prompt((), f"{text}\n{run.instruction}", run.opening))
 
 
 def _drafted(table: CommitteeState) -> str:
-    return table.answer.words if table.answer else "none"
+    return table.answer.display if table.answer else "none"

@@ -65,35 +65,35 @@ class Testify(CommitteeStage):
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
     targets: int = Field(4, ge=1, le=5, description="Most things to look for.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
         pictures = await run.look(uniform(run.span, self.frames))
-        await run.together(
-            (self._answer(table, pictures), self._scenes(table, pictures), self._detect(table, pictures))
-        )
+        await run.gather((self._answer(table, pictures), self._scenes(table, pictures), self._detect(table, pictures)))
 
     async def _answer(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
         run = table.run
-        text = f"{run.asked}\n{run.instruction}"
-        table.answer = await run.conclude(compose_prompt(pictures, text, run.opening))
-        table.opinions.append(Opinion("answer", table.answer, table.answer.words))
+        text = f"{run.question_text}\n{run.instruction}"
+        table.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
+        table.opinions.append(Opinion("answer", table.answer, table.answer.display))
 
     async def _scenes(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
         run = table.run
-        told = await run.fill(WitnessedScenes, committee.SCENES, pictures, purpose="scenes")
+        told = await run.ask_structured(WitnessedScenes, committee.SCENES, pictures, purpose="scenes")
         for each in told.scenes if told else ():
             if run.span.start <= each.start < min(each.end, run.span.end):
                 table.findings.facts.append(Fact(start=each.start, end=run.span.clamp(each.end), text=each.text))
 
     async def _detect(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
-        run, scene = table.run, table.run.scene()
-        told = await run.fill(DetectionTargets, committee.targets(run.asked), pictures, purpose="targets")
+        run, scene = table.run, table.run.tool_context()
+        told = await run.ask_structured(
+            DetectionTargets, committee.targets(run.question_text), pictures, purpose="targets"
+        )
         if told is None or not told.targets:
             return
         if scene.detector is None:
-            run.ledger.degrade("no detector is installed: things were not looked for by name")
+            run.usage.add_degradation("no detector is installed: things were not looked for by name")
             return
-        table.findings.add(await run.use(Detect(targets=told.targets[: self.targets]), scene))
+        table.findings.add(await run.call_tool(Detect(targets=told.targets[: self.targets]), scene))
 
 
 class Compare(CommitteeStage):
@@ -102,17 +102,19 @@ class Compare(CommitteeStage):
     do: Literal["compare"] = "compare"
     questions: int = Field(3, ge=1, le=8, description="Most questions that are asked again.")
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run, known = table.run, table.findings.known
-        drafted = table.answer.words if table.answer else "none"
-        seen = await run.fill(Comparison, committee.compare(run.asked, drafted, known), purpose="compare")
+        drafted = table.answer.display if table.answer else "none"
+        seen = await run.ask_structured(
+            Comparison, committee.compare(run.question_text, drafted, known), purpose="compare"
+        )
         if seen is None or not seen.disagree:
             return
-        text = committee.doubts(run.asked, drafted, seen.reasoning, known)
-        told = await run.fill(Doubts, text, purpose="doubts")
+        text = committee.doubts(run.question_text, drafted, seen.reasoning, known)
+        told = await run.ask_structured(Doubts, text, purpose="doubts")
         asked = [d for d in told.doubts if d.question.strip()][: self.questions] if told else []
         tools = [Ask(start=each.start, end=each.end, question=each.question) for each in asked]
-        for result in await run.together(run.use(tool, run.scene()) for tool in tools):
+        for result in await run.gather(run.call_tool(tool, run.tool_context()) for tool in tools):
             table.findings.add(result)
 
 
@@ -121,8 +123,8 @@ class Conclude(CommitteeStage):
 
     do: Literal["conclude"] = "conclude"
 
-    async def sit(self, table: CommitteeState) -> None:
+    async def run(self, table: CommitteeState) -> None:
         run = table.run
         said = [(each.by, each.reasons) for each in table.opinions]
-        text = f"{committee.opinions(run.asked, said, table.findings.known)}\n{run.instruction}"
-        table.answer = await run.conclude(compose_prompt((), text, run.opening))
+        text = f"{committee.opinions(run.question_text, said, table.findings.known)}\n{run.instruction}"
+        table.answer = await run.choose_after(compose_prompt((), text, run.opening))

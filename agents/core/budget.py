@@ -79,7 +79,7 @@ class BudgetMeter:
         own = float("inf") if limit is None else limit - spent
         return own if self._purse is None or resource != "tokens" else min(own, self._purse.left)
 
-    def charge(self, cost: CallCost) -> None:
+    def reserve(self, cost: CallCost) -> None:
         """Reserve a cost before the work. Raises BudgetExceeded, and then takes nothing."""
         for resource in ("frames", "tokens", "calls"):
             wanted, left = getattr(cost, resource), self.left(resource)

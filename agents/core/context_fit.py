@@ -56,7 +56,7 @@ async def fit_prompt(engine: Engine, prompt: Prompt, sampling: Sampling) -> Fitt
 
     Its words are counted only when the upper bound, one token a byte, does not fit. Raises TooLong, EngineError.
     """
-    wanted, most = len(pictures_of(prompt)), engine.most_pictures
+    wanted, most = len(pictures_of(prompt)), engine.max_pictures
     if most is None or wanted <= most:
         return await _fit(engine, prompt, sampling)
     fitted = await _fit(engine, _thinned(prompt, most), sampling)
@@ -81,7 +81,7 @@ async def _too_small(engine: Engine, prompt: Prompt, sampling: Sampling) -> _Roo
 
 def _shrunk(engine: Engine, prompt: Prompt, fits: Callable[[Prompt], bool]) -> FittedPrompt:
     wanted = len(pictures_of(prompt))
-    sizes = frame_sides(engine.side, engine.least_side)
+    sizes = frame_sides(engine.side, engine.min_side)
     for size in sizes:
         if fits(smaller := _resized(prompt, size)):
             return FittedPrompt(smaller, (_smaller(size, sizes[0]),))

@@ -18,11 +18,11 @@ from tools.video.source import FrameBatch, VideoSource
 
 async def load_frames(footage: VideoSource, moments: Sequence[SampleWindow], side: int) -> FrameBatch:
     """Frames, decoded in a thread unless they are at hand; when this is cancelled, decoding stops. Raises BadVideo."""
-    if (known := footage.recall(moments, side)) is not None:
+    if (known := footage.get_cached_frames(moments, side)) is not None:
         return known
     stop = Event()
     try:
-        return await asyncio.to_thread(footage.look, moments, side, stop)
+        return await asyncio.to_thread(footage.get_frames, moments, side, stop)
     finally:
         stop.set()
 
@@ -41,7 +41,7 @@ class FrameLoader:
         self._pictures: dict[SampleWindow, Picture] = {}
         self.latest: tuple[Picture, ...] = ()
 
-    async def look(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
+    async def load(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         """Pictures of these moments, in order of time. Raises BadVideo."""
         began = perf_counter()
         missing = [moment for moment in dict.fromkeys(moments) if moment not in self._pictures]
@@ -55,13 +55,13 @@ class FrameLoader:
         self.latest = pictures
         return pictures
 
-    async def closer(self, moments: Sequence[SampleWindow], box: Box) -> tuple[Picture, ...]:
+    async def load_crop(self, moments: Sequence[SampleWindow], box: Box) -> tuple[Picture, ...]:
         """One part of some pictures, decoded as large as it takes to fill a frame. Raises BadVideo."""
         began = perf_counter()
         left, top, right, bottom = box
         side = min(_LARGEST_SIDE, round(self._side / max(right - left, bottom - top)))
         seen = await load_frames(self._video, moments, side)
-        self._ledger.degrade(*seen.degraded)
+        self._ledger.add_degradation(*seen.degraded)
         name = "-".join(map(repr, box))  # exactly: a key is never that of other pixels
         parts = (frame.cropped(left, top, right, bottom).resized(self._side) for frame in seen.frames)
         pictures = tuple(Picture(part, f"{self._video.id}:{part.time:.6f}:{self._side}:{name}") for part in parts)
@@ -75,7 +75,7 @@ class FrameLoader:
 
     async def _decode(self, moments: Sequence[SampleWindow]) -> None:
         seen = await load_frames(self._video, moments, self._side)
-        self._ledger.degrade(*seen.degraded)
+        self._ledger.add_degradation(*seen.degraded)
         whole = len(seen.frames) == len(moments)
         for index, frame in enumerate(seen.frames):
             # Of a damaged film some moments bring no frame: then each frame belongs to the moment nearest to it.

@@ -123,32 +123,32 @@ class MeteredEngine:
         self, fitted: FittedPrompt, sampling: Sampling, n: int, purpose: str, settled: StablePrefix | None
     ) -> Generation:
         reserved = self._price(fitted.prompt, sampling, n)
-        self._meter.charge(reserved)
+        self._meter.reserve(reserved)
         pictures = pictures_of(fitted.prompt)
-        view, call = self._ledger.show(pictures), self._trace.call()
+        view, call = self._ledger.record_frames(pictures), self._trace.call()
         began = perf_counter()
         try:
-            with self._heard(call, sampling, n, purpose, settled) as hear:
+            with self._reply_stream(call, sampling, n, purpose, settled) as hear:
                 generation = await self._engine.generate(fitted.prompt, sampling, n, hear)
         except PromptTooLong:  # refused unread
             self._meter.settle(reserved, CallCost())
-            self._ledger.withdraw(view)
+            self._ledger.remove_frames(view)
             raise
-        self._ledger.degrade(*fitted.degraded)
+        self._ledger.add_degradation(*fitted.degraded)
         seconds = perf_counter() - began
         tokens = generation.prompt_tokens + generation.completion_tokens
         self._meter.settle(reserved, replace(reserved, tokens=tokens))
-        self._ledger.bill(generation, seconds)
+        self._ledger.record_generation(generation, seconds)
         self._trace.add(_model_event(call, view.times, generation, purpose, seconds))
         return generation
 
-    def _heard(
+    def _reply_stream(
         self, call: int, sampling: Sampling, n: int, purpose: str, settled: StablePrefix | None
     ) -> AbstractContextManager[OnText | None]:
         """Where the reply goes while it is written, if it can be told and somebody reads along."""
-        if "stream" not in self._engine.offers or not sampling.streams(n):
+        if "stream" not in self._engine.capabilities or not sampling.streams(n):
             return nullcontext()
-        return self._trace.draft(call, purpose, settled)
+        return self._trace.reply_stream(call, purpose, settled)
 
     def affords(self, prompt: Prompt, sampling: Sampling, times: int) -> bool:
         """Whether the budget has room for so many calls like this one."""
@@ -181,7 +181,7 @@ class MeteredEngine:
 
     def _tell(self, words: str, fitted: int, wanted: int) -> None:
         if fitted < wanted:
-            self._ledger.degrade("budget: " + words.format(fitted, wanted))
+            self._ledger.add_degradation("budget: " + words.format(fitted, wanted))
 
 
 def _frame_sizes(prompt: Prompt) -> list[tuple[int, int]]:
@@ -218,7 +218,7 @@ class ModelClient:
     ) -> None:
         self.question = question
         self.opening = opening_prompt(question)
-        self.ledger = ledger
+        self.usage = ledger
         self.trace = trace
         self.random = Random(seed)
         self._seed = seed
@@ -240,25 +240,25 @@ class ModelClient:
 
         What is `final` is the answer whatever it says, so an open answer may be shown as it is written.
         """
-        text = questions.ask(self.question, style, self._engine.manner)
+        text = questions.ask(self.question, style, self._engine.answer_format)
         if self.question.kind == "open" and style == "think":  # what strategies allow is for the thinking alone
-            sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.length)
+            sampling = replace(sampling, max_tokens=sampling.max_tokens + self.question.max_tokens)
         sampling = replace(sampling, think=style == "think")
         known = partial(stable_answer, style=style) if final and self.question.kind == "open" else None
         generation = await self._generate(pictures, text, sampling, n, style, known)
-        return [self.read(reply, style) for reply in generation.replies]
+        return [self.parse(reply, style) for reply in generation.replies]
 
     async def choose(self, pictures: Sequence[Picture], rotation: int = 0, *, final: bool = False) -> Sample:
         """Answer directly, by option probabilities where the options can be listed, else greedily. `final`: see `ask`.
 
         `rotation` shows the options rotated by so many places; the value returned is that of the original order.
         """
-        probabilities = await self.weigh(pictures, rotation)
+        probabilities = await self.choice_probabilities(pictures, rotation)
         if probabilities is None:
-            return (await self.ask(pictures, Sampling(max_tokens=self.question.length), final=final))[0]
+            return (await self.ask(pictures, Sampling(max_tokens=self.question.max_tokens), final=final))[0]
         return sample_from_probabilities(probabilities, self.question)
 
-    async def weigh(
+    async def choice_probabilities(
         self, pictures: Sequence[Picture], rotation: int = 0, known: Sequence[Fact] = ()
     ) -> dict[str, float] | None:
         """Probability of every value of the question; None if they cannot be listed or the engine does not say.
@@ -266,70 +266,70 @@ class ModelClient:
         `known` is told beside the pictures, as data.
         """
         values = self.question.values
-        if not values or "choices" not in self._engine.offers:
+        if not values or "choices" not in self._engine.capabilities:
             return None
         shown, original = self.question.rotated(rotation)
         words = self._worded(shown)
-        text = agentic.with_facts(known, questions.ask(shown, "direct", self._engine.manner))
+        text = agentic.with_facts(known, questions.ask(shown, "direct", self._engine.answer_format))
         chances = await self._choose_one(pictures, text, words, "choose")
         return chances and {original[value]: chances[word] for value, word in zip(values, words, strict=True)}
 
     async def verify(self, pictures: Sequence[Picture], value: str) -> float:
         """P(yes) of a fresh question whether a proposed answer is right; one half if the engine cannot say."""
-        text = questions.verify(self.question, self.show(value))
+        text = questions.verify(self.question, self.display(value))
         known = await self._choose_one(pictures, text, ("yes", "no"), "verify")
         if known is None:
-            self.ledger.degrade("the engine gave no probability for a verdict, which counts as undecided")
+            self.usage.add_degradation("the engine gave no probability for a verdict, which counts as undecided")
         return 0.5 if known is None else known["yes"]
 
-    async def judge(self, pictures: Sequence[Picture], text: str) -> float | None:
+    async def yes_probability(self, pictures: Sequence[Picture], text: str) -> float | None:
         """P(yes) of a question in any words about some pictures; see `decide`."""
-        return await self.decide(compose_prompt(pictures, text, self.opening))
+        return await self.yes_probability_of(compose_prompt(pictures, text, self.opening))
 
-    async def decide(self, prompt: Prompt) -> float | None:
+    async def yes_probability_of(self, prompt: Prompt) -> float | None:
         """P(yes) at the end of a prompt: 1 or 0 if the engine only writes, None if it writes neither."""
-        sampling = Sampling(max_tokens=1 if "choices" in self.offers else 8, choices=("yes", "no"))
-        reply = await self.converse(prompt, sampling, "verify")
+        sampling = Sampling(max_tokens=1 if "choices" in self.capabilities else 8, choices=("yes", "no"))
+        reply = await self.send(prompt, sampling, "verify")
         if reply.probabilities is not None:
             return normalise({each: reply.probabilities.get(each, 0.0) for each in sampling.choices})["yes"]
         said = read_value(Question(text="?", kind="yesno"), reply.text)
         return None if said is None else float(said == "yes")
 
     @property
-    def offers(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """What the engine can do beyond text."""
-        return self._engine.offers
+        return self._engine.capabilities
 
     @property
-    def small(self) -> bool:
+    def answers_in_words(self) -> bool:
         """Whether the model is so small that it states its choice in the options' words."""
-        return self._engine.manner == "text"
+        return self._engine.answer_format == "text"
 
     @property
-    def asked(self) -> str:
+    def question_text(self) -> str:
         """The question and its options, in words."""
         return questions.statement(self.question)
 
     @property
     def instruction(self) -> str:
         """How to answer at once."""
-        return questions.instruction(self.question.kind, "direct", self._engine.manner)
+        return questions.instruction(self.question.kind, "direct", self._engine.answer_format)
 
     @property
-    def thinking(self) -> str:
+    def thinking_instruction(self) -> str:
         """How to answer after thinking."""
-        return questions.instruction(self.question.kind, "think", self._engine.manner)
+        return questions.instruction(self.question.kind, "think", self._engine.answer_format)
 
     @property
-    def final(self) -> str:
+    def answer_description(self) -> str:
         """What an answer consists of, in words."""
-        return questions.final(self.question.kind, self._engine.manner)
+        return questions.final(self.question.kind, self._engine.answer_format)
 
-    def read(self, reply: Reply, style: questions.AnswerStyle = "think") -> Sample:
+    def parse(self, reply: Reply, style: questions.AnswerStyle = "think") -> Sample:
         """A reply in any conversation, read as an answer to the question."""
         said = parse_sample(self.question, reply, style)
         if said.value is not None:
-            self._words.setdefault(said.value, said.words)
+            self._words.setdefault(said.value, said.display)
         return said
 
     def capped(self, sampling: Sampling) -> Sampling:
@@ -343,11 +343,11 @@ class ModelClient:
         """Whether the model can read a prompt and write a reply. Raises EngineError."""
         return await prompt_fits(self._engine, prompt, sampling)
 
-    async def say(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Reply:
+    async def ask_freely(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> Reply:
         """Ask something in any words about some pictures and draw one reply."""
-        return await self.converse(compose_prompt(pictures, text, self.opening), sampling, purpose)
+        return await self.send(compose_prompt(pictures, text, self.opening), sampling, purpose)
 
-    async def converse(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
+    async def send(self, prompt: Prompt, sampling: Sampling, purpose: str) -> Reply:
         """Send a whole conversation and draw one reply. `opening` belongs before it."""
         sampling = self.capped(sampling)
         seeded = replace(
@@ -355,27 +355,25 @@ class ModelClient:
         )
         return (await self._metered.send(prompt, seeded, 1, purpose=purpose)).replies[0]
 
-    async def conclude(self, prompt: Prompt) -> Sample:
+    async def choose_after(self, prompt: Prompt) -> Sample:
         """The answer at the end of a conversation whose last words ask for it, read as that of `choose`."""
         values, words = self.question.values, self._worded(self.question)
-        listed = bool(values) and "choices" in self._engine.offers
-        sampling = Sampling(max_tokens=1, choices=words) if listed else Sampling(max_tokens=self.question.length)
-        reply = await self.converse(prompt, sampling, "conclude")
+        listed = bool(values) and "choices" in self._engine.capabilities
+        sampling = Sampling(max_tokens=1, choices=words) if listed else Sampling(max_tokens=self.question.max_tokens)
+        reply = await self.send(prompt, sampling, "conclude")
         if listed and reply.probabilities is not None:
             known = normalise({v: reply.probabilities.get(w, 0.0) for v, w in zip(values, words, strict=True)})
             return sample_from_probabilities(known, self.question)
-        return self.read(reply)
+        return self.parse(reply)
 
-    async def fill(
+    async def ask_structured(
         self, slots: type[S], text: str, pictures: Sequence[Picture] = (), *, purpose: str, max_tokens: int = 512
     ) -> S | None:
         """Ask for slots to be filled, a second time with some heat; None if the model does not fill them."""
-        schema = slots.wire() if "schema" in self._engine.offers else None
-        prompt = compose_prompt(pictures, text if schema else f"{text}\n{slots.shape()}", self.opening)
+        schema = slots.response_schema() if "schema" in self._engine.capabilities else None
+        prompt = compose_prompt(pictures, text if schema else f"{text}\n{slots.as_example()}", self.opening)
         for heat in (0.0, _REPAIR_TEMPERATURE):
-            reply = await self.converse(
-                prompt, Sampling(temperature=heat, max_tokens=max_tokens, schema=schema), purpose
-            )
+            reply = await self.send(prompt, Sampling(temperature=heat, max_tokens=max_tokens, schema=schema), purpose)
             if reply.finish != "length" and (filled := parse_structured(slots, reply.text)) is not None:
                 return filled
         self.trace.add(InfoEvent(text=f"the model did not fill the slots of: {purpose}"))
@@ -385,10 +383,10 @@ class ModelClient:
         """Whether the budget has room for so many calls like this one."""
         return self._metered.affords(prompt, sampling, times)
 
-    def show(self, value: str) -> str:
+    def display(self, value: str) -> str:
         """The words a person reads for a value."""
         written = self.question.kind in ("text", "open")
-        return self._words.get(value, value) if written else self.question.show(value)
+        return self._words.get(value, value) if written else self.question.display(value)
 
     async def _choose_one(
         self, pictures: Sequence[Picture], text: str, choices: tuple[str, ...], purpose: str
@@ -409,7 +407,7 @@ class ModelClient:
         known: StablePrefix | None = None,
     ) -> Generation:
         seeded = replace(sampling, seed=self._seed_of(purpose, sampling.temperature, (text,), pictures))
-        shrink = self.ledger.calls == 0  # a first answer, however small, is worth more than none
+        shrink = self.usage.calls == 0  # a first answer, however small, is worth more than none
         return await self._metered.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink, settled=known)
 
     def _seed_of(self, purpose: str, temperature: float, texts: tuple[str, ...], pictures: Sequence[Picture]) -> int:
@@ -423,4 +421,4 @@ class ModelClient:
 
     def _worded(self, question: Question) -> tuple[str, ...]:
         """The question's values in the words in which the model chooses among them."""
-        return question.options if self._engine.manner == "text" and question.options else question.values
+        return question.options if self._engine.answer_format == "text" and question.options else question.values

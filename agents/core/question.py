@@ -44,7 +44,7 @@ class Question(BaseModel):
     kind: QuestionKind = "text"
     instructions: str = ""
     history: tuple[HistoryTurn, ...] = ()
-    length: int = Field(default=32, ge=1)
+    max_tokens: int = Field(default=32, ge=1)
 
     @model_validator(mode="after")
     def _options_belong_to_choice(self) -> Self:
@@ -71,7 +71,7 @@ class Question(BaseModel):
         shown = self.model_copy(update={"options": options[by:] + options[:by]})
         return shown, dict(zip(values, values[by:] + values[:by], strict=True))
 
-    def show(self, value: str) -> str:
+    def display(self, value: str) -> str:
         """The words a person reads for a value: the option's text, or the value itself."""
         return self.options[self.letters.index(value)] if self.kind == "choice" else value
 

@@ -55,7 +55,7 @@ class Run(ModelClient):
     ) -> None:
         self.span = span or video.span
         self.budget = budget or Budget()
-        self.best: Answer | None = None
+        self.best_answer: Answer | None = None
         trace, ledger, meter = Trace(listener, follower), RunUsage(), BudgetMeter(self.budget, purse)
         self._meter = meter
         metered = MeteredEngine(engine, meter, ledger, trace, opening_prompt(question))
@@ -64,48 +64,48 @@ class Run(ModelClient):
         self._captioning = captioning
         self._extras = (reader, detector)
         self._video = video
-        self._viewer = FrameLoader(video, engine.side, self.ledger, self.trace)
+        self._viewer = FrameLoader(video, engine.side, self.usage, self.trace)
 
     @cached_property
     def captions(self) -> Captions:
         """What is known of the film in words, and the means to know more."""
-        eyes = Captioner(self._video, self._engine, self._meter, self.ledger, self.trace)
+        eyes = Captioner(self._video, self._engine, self._meter, self.usage, self.trace)
         return Captions(self._index(), eyes, self._captioning)
 
     async def look(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         """Decode frames off the event loop, each once, in order of time. Raises BadVideo."""
-        return await self._viewer.look(moments)
+        return await self._viewer.load(moments)
 
     @property
-    def seen(self) -> tuple[Picture, ...]:
+    def last_pictures(self) -> tuple[Picture, ...]:
         """The pictures of the last look."""
         return self._viewer.latest
 
-    def scene(self, limits: ViewLimits | None = None) -> ToolContext:
+    def tool_context(self, limits: ViewLimits | None = None) -> ToolContext:
         """What tools may look at."""
-        sides = frame_sides(self._engine.side, self._engine.least_side)
+        sides = frame_sides(self._engine.side, self._engine.min_side)
         sizes = tuple((side, self._engine.frame_tokens(side)) for side in sides)
         known = self.captions
         return ToolContext(
             self._video, self.span, known.index, limits or ViewLimits(), sizes, known.levels[0], *self._extras
         )
 
-    async def use(self, tool: BaseTool, scene: ToolContext) -> ToolResult:
+    async def call_tool(self, tool: BaseTool, scene: ToolContext) -> ToolResult:
         """Apply a tool, and bring the pictures that it wants shown. What goes wrong is part of the result."""
         result = await run_tool(tool, self, scene)
-        self.ledger.tool_calls += 1
-        self.ledger.read(result.observation.data)
+        self.usage.tool_calls += 1
+        self.usage.record_facts(result.observation.data)
         self.trace.add(tool_event(result))
         return result
 
-    async def reveal(self, exhibit: FrameRequest) -> tuple[Picture, ...]:
+    async def load_exhibit(self, exhibit: FrameRequest) -> tuple[Picture, ...]:
         """The pictures that a tool wants shown. Raises BadVideo."""
         if exhibit.box is not None:
-            return await self._viewer.closer(exhibit.moments, exhibit.box)
+            return await self._viewer.load_crop(exhibit.moments, exhibit.box)
         pictures = await self.look(exhibit.moments)
         return pictures if exhibit.side is None else tuple(each.resized(exhibit.side) for each in pictures)
 
-    async def together(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    async def gather(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         """Await several asks at once. The first failure cancels the rest and is raised as it is."""
         tasks = [asyncio.ensure_future(each) for each in asks]
         try:
@@ -115,18 +115,18 @@ class Run(ModelClient):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def affordable(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    async def gather_affordable(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         """Await several asks at once and leave out those that the budget has no room for.
 
         Raises BudgetExceeded if there is room for none.
         """
-        results = await self.together(_or_limit(each) for each in asks)
+        results = await self.gather(_or_limit(each) for each in asks)
         made = [result for result in results if not isinstance(result, BudgetExceeded)]
         limits = [result for result in results if isinstance(result, BudgetExceeded)]
         if limits and not made:
             raise limits[0]
         if limits:
-            self.ledger.degrade(f"budget: {limits[0]}")
+            self.usage.add_degradation(f"budget: {limits[0]}")
         return made
 
     def propose(
@@ -152,9 +152,9 @@ class Run(ModelClient):
             evidence=evidence,
             stopped="unreadable" if value is None else stopped,
         )
-        if value is not None or self.best is None:
-            self.best = answer
-        self.trace.add(AnswerEvent(answer=None if value is None else self.show(value), confidence=confidence))
+        if value is not None or self.best_answer is None:
+            self.best_answer = answer
+        self.trace.add(AnswerEvent(answer=None if value is None else self.display(value), confidence=confidence))
         return answer
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class Run(ModelClient):
     @contextmanager
     def round(self, name: str) -> Iterator[None]:
         """Mark a round of looking and asking in the trace."""
-        self.ledger.rounds += 1
+        self.usage.rounds += 1
         self.trace.add(SpanBeginEvent(span=name))
         try:
             yield
@@ -177,7 +177,7 @@ class Run(ModelClient):
 
     def _candidate(self, value: str, share: float, confidence: float | None) -> Candidate:
         option = value if self.question.kind == "choice" else None
-        return Candidate(answer=self.show(value), option=option, share=share, confidence=confidence)
+        return Candidate(answer=self.display(value), option=option, share=share, confidence=confidence)
 
 
 async def _or_limit(ask: Coroutine[Any, Any, T]) -> T | BudgetExceeded:

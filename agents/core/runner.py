@@ -34,7 +34,7 @@ class RunOutcome:
 
 def check_engine(strategy: Strategy, engine: Engine) -> None:
     """Raise UnfitEngine if the engine lacks what the strategy needs."""
-    if missing := strategy.requires() - engine.offers:
+    if missing := strategy.required_capabilities() - engine.capabilities:
         lacks = " and ".join(sorted(missing))
         raise UnfitEngine(f"{strategy.name} needs {lacks}, which {engine.model} does not offer.")
 
@@ -49,18 +49,18 @@ async def run_strategy(strategy: Strategy, run: Run) -> RunOutcome:
             answer = await strategy.answer(run)
         stopped = answer.stopped
     except (BudgetExceeded, TimeoutError) as limit:
-        answer, stopped = run.best or Answer(value=None), "budget"
-        run.ledger.degrade(f"budget: {limit}" if str(limit) else "budget: out of seconds")
+        answer, stopped = run.best_answer or Answer(value=None), "budget"
+        run.usage.add_degradation(f"budget: {limit}" if str(limit) else "budget: out of seconds")
     except (EngineError, PromptTooLong) as error:
-        if run.best is None:
+        if run.best_answer is None:
             raise
         failed = isinstance(error, EngineError)
-        answer, stopped = run.best, "engine" if failed else "budget"
-        run.ledger.degrade(f"{'engine' if failed else 'context'}: {error}")
+        answer, stopped = run.best_answer, "engine" if failed else "budget"
+        run.usage.add_degradation(f"{'engine' if failed else 'context'}: {error}")
     finally:
         run.close()
     if answer.value is None and stopped == "unreadable":
-        run.ledger.degrade("no reply of the model could be read as an answer")
+        run.usage.add_degradation("no reply of the model could be read as an answer")
     run.trace.add(StopEvent(reason=stopped))
     return RunOutcome(answer, stopped, strategy.model_dump(mode="json"))
 
@@ -79,12 +79,12 @@ async def restate_as_json(
     place for them. Otherwise the model is asked, with the frames of its last look and up to `max_tokens` to write.
     """
     if not schema.whole:
-        run.ledger.degrade("json_schema: regular expressions in it are not checked")
+        run.usage.add_degradation("json_schema: regular expressions in it are not checked")
     found = _wrap_answer(run, answer, words, schema)
     if found is None and (found := await _write_json(run, words, schema, max_tokens)) is None:
         found = await _checked({"answer": words}, schema)  # any object will do for a schema that only asks for one
     if found is None:
-        run.ledger.degrade("json_schema: the answer could not be stated in it")
+        run.usage.add_degradation("json_schema: the answer could not be stated in it")
     return found
 
 
@@ -94,7 +94,7 @@ def _wrap_answer(run: Run, answer: Answer, words: str, schema: AnswerSchema) -> 
     wanted = schema.source.get("required", list(fields))
     if len(wanted) != 1 or wanted[0] not in fields or len(fields) != 1 or answer.value is None:
         return None
-    ways: list[Any] = [words, run.show(answer.value), answer.value]
+    ways: list[Any] = [words, run.display(answer.value), answer.value]
     if run.question.kind == "yesno":
         ways.append(answer.value == "yes")
     if run.question.kind == "number":
@@ -104,15 +104,15 @@ def _wrap_answer(run: Run, answer: Answer, words: str, schema: AnswerSchema) -> 
 
 
 async def _write_json(run: Run, words: str, schema: AnswerSchema, max_tokens: int) -> dict[str, Any] | None:
-    held = "schema" in run.offers
+    held = "schema" in run.capabilities
     text = restate(run.question, words, json.dumps(schema.source, ensure_ascii=False))
     for heat in _TEMPERATURES:
         sampling = Sampling(temperature=heat, max_tokens=max_tokens, schema=schema.source if held else None)
         try:
             async with asyncio.timeout(_seconds_left(run)):
-                reply = await run.say(run.seen, text, sampling, "form")
+                reply = await run.ask_freely(run.last_pictures, text, sampling, "form")
         except (BudgetExceeded, TimeoutError, EngineError, PromptTooLong) as problem:
-            run.ledger.degrade(f"json_schema: {problem or 'out of seconds'}")
+            run.usage.add_degradation(f"json_schema: {problem or 'out of seconds'}")
             return None
         if (found := await _checked(parse_json_object(reply.text), schema)) is not None:
             return found

@@ -71,7 +71,7 @@ async def _apply(tool: BaseTool, run: Run, scene: ToolContext) -> tuple[Observat
         observation = await asyncio.to_thread(tool.apply, scene)
     else:
         raise TypeError(f"{tool.name} cannot be applied")
-    pictures = () if observation.exhibit is None else await run.reveal(observation.exhibit)
+    pictures = () if observation.frame_request is None else await run.load_exhibit(observation.frame_request)
     return observation, pictures
 
 
@@ -91,7 +91,7 @@ def tool_event(result: ToolResult) -> ToolEvent:
 
 
 def _usage_so_far(run: Run) -> tuple[int, int, int]:
-    ledger = run.ledger
+    ledger = run.usage
     return ledger.calls, ledger.frames_viewed, ledger.prompt_tokens + ledger.completion_tokens
 
 

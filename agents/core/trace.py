@@ -42,7 +42,7 @@ class ReplyStream:
         self._settled = settled
         self._reply = self._answer = ""
 
-    def hear(self, piece: str) -> None:
+    def on_text(self, piece: str) -> None:
         """Pass on the next piece of the reply."""
         if not piece:
             return
@@ -169,14 +169,14 @@ class Trace:
         return self._calls
 
     @contextmanager
-    def draft(self, call: int, purpose: str, settled: StablePrefix | None = None) -> Iterator[OnText | None]:
+    def reply_stream(self, call: int, purpose: str, settled: StablePrefix | None = None) -> Iterator[OnText | None]:
         """Where the words of a call go while it is made; None if nobody reads them, or another's are being read."""
         if self._reader is None or self._shown is not None:
             yield None
             return
         self._shown = call
         try:
-            yield ReplyStream(call, purpose, self._reader, settled).hear
+            yield ReplyStream(call, purpose, self._reader, settled).on_text
         finally:
             self._shown = None
 

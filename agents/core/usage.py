@@ -53,18 +53,18 @@ class RunUsage:
         """Different frames among those shown."""
         return len({key for view in self._views for key in view.keys})
 
-    def show(self, pictures: Sequence[Picture]) -> ShownFrames:
+    def record_frames(self, pictures: Sequence[Picture]) -> ShownFrames:
         """Record that a call shows these pictures. It counts when it is made, whatever becomes of it."""
         times = tuple(round(picture.time, 3) for picture in pictures)
         view = ShownFrames(times, tuple(picture.key for picture in pictures))
         self._views.append(view)
         return view
 
-    def withdraw(self, view: ShownFrames) -> None:
+    def remove_frames(self, view: ShownFrames) -> None:
         """The call was refused unread: the model saw nothing."""
         self._views.remove(view)
 
-    def bill(self, generation: Generation, seconds: float) -> None:
+    def record_generation(self, generation: Generation, seconds: float) -> None:
         """Record what a call brought and cost."""
         self.paths += len(generation.replies)
         self.prompt_tokens += generation.prompt_tokens
@@ -72,15 +72,15 @@ class RunUsage:
         self.completion_tokens += generation.completion_tokens
         self.seconds["model"] += seconds
 
-    def caption(self, cost: Mapping[str, float]) -> None:
+    def record_caption(self, cost: Mapping[str, float]) -> None:
         """Record that some of what was billed went into a caption."""
         for name, amount in cost.items():
             self.captions[name] = self.captions.get(name, 0.0) + amount
 
-    def read(self, facts: Iterable[Fact]) -> None:
+    def record_facts(self, facts: Iterable[Fact]) -> None:
         """Record where words come from that were read."""
         self.subtitles = self.subtitles or any(fact.origin == "subtitle" for fact in facts)
 
-    def degrade(self, *reasons: str) -> None:
+    def add_degradation(self, *reasons: str) -> None:
         """Record what could not be honoured, in words for the caller, each once."""
         self.degraded.extend(reason for reason in reasons if reason not in self.degraded)

@@ -16,7 +16,7 @@ RequestFailure = Literal["retried", "failed"]
 class RequestObserver(Protocol):
     """Watches requests to a model server."""
 
-    def mishap(self, kind: RequestFailure) -> None:
+    def request_failed(self, kind: RequestFailure) -> None:
         """Something went wrong."""
 
     def headers(self) -> Mapping[str, str]:
@@ -26,7 +26,7 @@ class RequestObserver(Protocol):
 class NullObserver:
     """Nobody watches."""
 
-    def mishap(self, kind: RequestFailure) -> None:
+    def request_failed(self, kind: RequestFailure) -> None:
         """Not noted."""
 
     def headers(self) -> Mapping[str, str]:
@@ -170,7 +170,7 @@ class Sampling:
     think: bool = False
 
     @property
-    def needs(self) -> frozenset[Capability]:
+    def required_capabilities(self) -> frozenset[Capability]:
         """What an engine must offer for this. Choices are no need: without them the reply is read as free text."""
         wants: dict[Capability, bool] = {
             "schema": self.schema is not None,
@@ -225,11 +225,11 @@ class Engine(Protocol):
         """Name of the model, as reported to callers."""
 
     @property
-    def offers(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """What this engine can do beyond text."""
 
     @property
-    def manner(self) -> AnswerFormat:
+    def answer_format(self) -> AnswerFormat:
         """How the model states its choice among options: nearly all by letter, very small ones in words."""
 
     @property
@@ -237,7 +237,7 @@ class Engine(Protocol):
         """Longest side, in pixels, at which frames should be sent."""
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Longest side, in pixels, below which the model no longer recognises much, or nothing is saved."""
 
     @property
@@ -249,7 +249,7 @@ class Engine(Protocol):
         """The most tokens that it reads and writes in one call; None if unknown."""
 
     @property
-    def most_pictures(self) -> int | None:
+    def max_pictures(self) -> int | None:
         """The most pictures that it takes in one prompt; None if unknown, or as many as fit into its context."""
 
     @property
@@ -265,13 +265,13 @@ class Engine(Protocol):
     async def count(self, text: str) -> int:
         """Tokens of a text, or an upper bound where the engine cannot count. Raises EngineError."""
 
-    def scoped(self, tenant: str) -> Engine:
+    def for_tenant(self, tenant: str) -> Engine:
         """The same engine for one tenant: nothing that it caches is shared with another's. Close only the original."""
 
     async def probe(self) -> None:
         """Find out what the engine offers, where that has to be asked: until then it may say nothing. EngineError."""
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         """Draw n replies to one prompt, which is read once.
 
         With `hear`, an engine that offers to stream tells a reply that can be (`Sampling.streams`) as it is written:

@@ -59,15 +59,15 @@ class ScriptedEngine:
     """
 
     script: Script
-    offers: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
+    capabilities: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
     model: str = "scripted"
-    manner: AnswerFormat = "letter"
+    answer_format: AnswerFormat = "letter"
     side: int = 64
     tokens_per_frame: int = 16
-    least_side: int = 64
+    min_side: int = 64
     frames: int | None = None
     context: int | None = None
-    most_pictures: int | None = None
+    max_pictures: int | None = None
     problem: str | None = None
     pause: float = 0.0
     word_pause: float = 0.0
@@ -78,7 +78,7 @@ class ScriptedEngine:
     def __post_init__(self) -> None:
         self._lines = iter(()) if callable(self.script) else iter(self.script)
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         self.calls.append(RecordedCall(prompt, sampling, n))
         try:
             await asyncio.sleep(self.pause)
@@ -87,8 +87,8 @@ class ScriptedEngine:
             raise
         lines = self.script(prompt, sampling, n) if callable(self.script) else self._next(n)
         replies = tuple(_reply(line) for line in lines)
-        if hear is not None and sampling.streams(n):
-            await self._tell(replies[0].text, hear)
+        if on_text is not None and sampling.streams(n):
+            await self._tell(replies[0].text, on_text)
         written = sum(len(part.encode()) for message in prompt for part in message.parts if isinstance(part, str))
         return Generation(
             replies=replies,
@@ -120,7 +120,7 @@ class ScriptedEngine:
         """One token a byte."""
         return len(text.encode())
 
-    def scoped(self, tenant: str) -> ScriptedEngine:
+    def for_tenant(self, tenant: str) -> ScriptedEngine:
         """The same engine; `tenants` records for whom."""
         self.tenants.append(tenant)
         return self

@@ -61,8 +61,8 @@ async def attempt_answer(run: Run, findings: Findings, gate: SufficiencyTest, th
 
 async def force_answer(run: Run, findings: Findings) -> Sample:
     """The answer that must be given now, from all evidence."""
-    text = f"{agentic.weigh_evidence(run.asked, findings.known)}\n{run.instruction}"
-    return await run.conclude(compose_prompt((), text, run.opening))
+    text = f"{agentic.weigh_evidence(run.question_text, findings.known)}\n{run.instruction}"
+    return await run.choose_after(compose_prompt((), text, run.opening))
 
 
 async def _probable(run: Run, findings: Findings, threshold: float) -> Attempt:
@@ -70,27 +70,29 @@ async def _probable(run: Run, findings: Findings, threshold: float) -> Attempt:
     said = await force_answer(run, findings)
     sure = said.confidence is not None and said.confidence >= threshold
     ranked = sorted(said.probabilities or {}, key=lambda each: -(said.probabilities or {})[each])[:2]
-    doubt = f"It is open whether it is {' or '.join(run.show(each) for each in ranked)}." if len(ranked) > 1 else ""
+    doubt = f"It is open whether it is {' or '.join(run.display(each) for each in ranked)}." if len(ranked) > 1 else ""
     return Attempt(said, sure, doubt)
 
 
 async def _reflected(run: Run, findings: Findings, threshold: float) -> Attempt:
     """Enough is what the model calls sufficient, with a confidence that reaches the threshold."""
-    seen = await run.fill(Reflection, agentic.reflect(run.asked, findings.known), purpose="reflect")
+    seen = await run.ask_structured(Reflection, agentic.reflect(run.question_text, findings.known), purpose="reflect")
     if seen is None:
         return Attempt()
-    said = run.read(Reply(f"Answer: {seen.answer}"))
+    said = run.parse(Reply(f"Answer: {seen.answer}"))
     enough = seen.sufficient and seen.confidence >= threshold and said.value is not None
     return Attempt(said, enough, seen.missing)
 
 
 async def _graded(run: Run, findings: Findings, _: float) -> Attempt:
     """Enough is an answer that a separate call gives the highest grade. What cannot be read is the lowest."""
-    given = await run.fill(ReasonedAnswer, agentic.weigh_evidence(run.asked, findings.known), purpose="attempt")
+    given = await run.ask_structured(
+        ReasonedAnswer, agentic.weigh_evidence(run.question_text, findings.known), purpose="attempt"
+    )
     if given is None:
         return Attempt()
-    said = run.read(Reply(f"Answer: {given.answer}"))
-    grade = await run.fill(
-        Grade, agentic.grade(run.asked, findings.known, given.reasoning, given.answer), purpose="grade"
+    said = run.parse(Reply(f"Answer: {given.answer}"))
+    grade = await run.ask_structured(
+        Grade, agentic.grade(run.question_text, findings.known, given.reasoning, given.answer), purpose="grade"
     )
     return Attempt(said, grade is not None and grade.confidence == _TOP_GRADE and said.value is not None)

@@ -71,15 +71,15 @@ class _Observing(GatheringSession):
 
     async def more(self, missing: str) -> None:
         run, known = self.run, self.findings.known
-        text = agentic.plan_look(run.asked, run.span, known, missing)
-        plan = await run.fill(LookPlan, text, purpose="plan")
+        text = agentic.plan_look(run.question_text, run.span, known, missing)
+        plan = await run.ask_structured(LookPlan, text, purpose="plan")
         step = plan.steps[0] if plan else LookStep(query="", mode="uniform", fps=0.5, detail="low")
         ranges = _ranges(step, run.span)
         most = self._how.low if step.detail == "low" else self._how.medium
         limits = ViewLimits(frames=most, fps=min(max(step.fps, _SLOWEST), _FASTEST))
-        question = run.asked if not step.query else f"{run.asked}\n{step.query}"
+        question = run.question_text if not step.query else f"{run.question_text}\n{step.query}"
         tool = InformedAsk(ranges=ranges, question=question, detail=_DETAIL[step.detail], known=known)
-        self.findings.add(await run.use(tool, run.scene(limits)))
+        self.findings.add(await run.call_tool(tool, run.tool_context(limits)))
 
 
 def _ranges(step: LookStep, whole: Span) -> tuple[tuple[float, float], ...]:

@@ -15,7 +15,7 @@ from agents.prompts import agentic
 from tools.context import ViewLimits
 from tools.video.sampling import Span
 
-_ONE = ViewLimits(frames=1, least=0.01)
+_ONE = ViewLimits(frames=1, min_seconds=0.01)
 _LEAST = 2.0  # seconds; in a shorter gap there is nothing to search
 
 
@@ -58,8 +58,8 @@ class _Picking(GatheringSession):
 
     async def more(self, missing: str) -> None:
         gaps = [Span(a, b) for a, b in pairwise(self._seen) if b - a > 1e-3]
-        text = agentic.choose_frames(self.run.asked, gaps, self.findings.known, missing)
-        choice = await self.run.fill(MissingFrames, text, purpose="choose")
+        text = agentic.choose_frames(self.run.question_text, gaps, self.findings.known, missing)
+        choice = await self.run.ask_structured(MissingFrames, text, purpose="choose")
         longest = max(range(len(gaps)), key=lambda number: gaps[number].length)
         wanted = choice.frames if choice else (MissingFrame(segment=longest + 1, description=""),)
         inside = [each for each in wanted if 1 <= each.segment <= len(gaps)][: self._how.most]
@@ -76,9 +76,9 @@ class _Picking(GatheringSession):
 
     async def _describe(self, seconds: list[float]) -> None:
         new = sorted({round(second, 2) for second in seconds} - set(self._seen))
-        scene, look = self.run.scene(_ONE), agentic.FRAME_CAPTION
+        scene, look = self.run.tool_context(_ONE), agentic.FRAME_CAPTION
         tools = [Caption(start=second, end=second, instruction=look) for second in new]
-        for result in await self.run.together(self.run.use(tool, scene) for tool in tools):
+        for result in await self.run.gather(self.run.call_tool(tool, scene) for tool in tools):
             self.findings.add(result)
         self._seen = sorted({*self._seen, *new})
 

@@ -70,15 +70,15 @@ class _Recaptioning(GatheringSession):
     async def begin(self) -> None:
         whole = self.run.span
         tool = Caption(start=whole.start, end=whole.end, level=self._how.coarse)
-        self.findings.add(await self.run.use(tool, self.run.scene()))
+        self.findings.add(await self.run.call_tool(tool, self.run.tool_context()))
         if not self.findings.facts:
             known = await self.run.captions.lines(whole)
             self.findings.facts += [Fact(start=e.start, end=e.end, text=e.text, origin=e.source) for e in known]
 
     async def more(self, missing: str) -> None:
         await self._judge()
-        text = agentic.choose_period(self.run.asked, self.findings.known, self._visited, missing)
-        chosen = await self.run.fill(FocusPeriod, text, purpose="choose")
+        text = agentic.choose_period(self.run.question_text, self.findings.known, self._visited, missing)
+        chosen = await self.run.ask_structured(FocusPeriod, text, purpose="choose")
         period = self._fresh(chosen)
         self._visited.append(period)
         instruction = chosen.instruction if chosen and chosen.instruction.strip() else self.run.question.text
@@ -95,8 +95,8 @@ class _Recaptioning(GatheringSession):
         if self._judged or _ORDINAL.search(self.run.question.text.casefold()):
             return
         self._judged = True
-        place = await self.run.fill(
-            QuestionScope, agentic.judge_scope(self.run.asked, self.findings.known), purpose="judge"
+        place = await self.run.ask_structured(
+            QuestionScope, agentic.judge_scope(self.run.question_text, self.findings.known), purpose="judge"
         )
         if place is not None and place.local and place.periods:
             near = [
@@ -126,8 +126,10 @@ class _Recaptioning(GatheringSession):
         piece = ViewLimits(frames=2, fps=2.0) if short else ViewLimits(frames=20, fps=2.0)
         parts = _pieces(period, self._how.finest if short else self._how.fine)[:_PIECES]
         jobs = [(period, whole), *((part, piece) for part in parts)]
-        return await self.run.together(
-            self.run.use(Caption(start=s.start, end=s.end, instruction=instruction), self.run.scene(limits))
+        return await self.run.gather(
+            self.run.call_tool(
+                Caption(start=s.start, end=s.end, instruction=instruction), self.run.tool_context(limits)
+            )
             for s, limits in jobs
         )
 

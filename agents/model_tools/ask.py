@@ -66,9 +66,9 @@ async def ask_about(asked: Ask, run: Run, scene: ToolContext, known: Sequence[Fa
     spans = tuple(place.span for place in places)
     wanted = asked.frames or round(sum(span.length for span in spans) * (asked.fps or scene.limits.fps or 1.0))
     pictures = await run.look(spread(spans, max(1, min(wanted, scene.limits.frames))))
-    side = max(round(scene.ladder[0][0] * asked.detail), scene.ladder[-1][0])
+    side = max(round(scene.frame_sizes[0][0] * asked.detail), scene.frame_sizes[-1][0])
     shown = tuple(each.resized(side) for each in pictures)
-    text = agentic.with_facts(known, agentic.ask(asked.question, spans, slots="schema" in run.offers))
+    text = agentic.with_facts(known, agentic.ask(asked.question, spans, slots="schema" in run.capabilities))
     told = await _told(run, shown, text)
     if told is None or _REFUSAL.search(told.answer):
         raise ToolError("refused", "No answer came about this part.", "Ask in other words, or about other seconds.")
@@ -86,9 +86,9 @@ async def ask_about(asked: Ask, run: Run, scene: ToolContext, known: Sequence[Fa
 
 async def _told(run: Run, shown: Sequence[Picture], text: str) -> AskReply | None:
     """The answer in slots, where the engine can be held to them, else in plain words."""
-    if "schema" in run.offers:
-        return await run.fill(AskReply, text, shown, purpose="ask", max_tokens=_MAX_TOKENS)
-    return _read((await run.say(shown, text, Sampling(max_tokens=_MAX_TOKENS), "ask")).text)
+    if "schema" in run.capabilities:
+        return await run.ask_structured(AskReply, text, shown, purpose="ask", max_tokens=_MAX_TOKENS)
+    return _read((await run.ask_freely(shown, text, Sampling(max_tokens=_MAX_TOKENS), "ask")).text)
 
 
 def _read(text: str) -> AskReply | None:

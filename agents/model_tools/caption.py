@@ -51,7 +51,7 @@ class Caption(ModelTool):
 async def _written(run: Run, span: Span, count: int, text: str) -> str:
     """A description of a span, from so many frames. Raises ToolError if none comes."""
     pictures = await run.look(spread((span,), count))
-    words = (await run.say(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "caption")).text.strip()
+    words = (await run.ask_freely(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "caption")).text.strip()
     if not words:
         raise ToolError("empty", "No description came.", "Describe other seconds, or look at them.")
     return words

@@ -53,10 +53,10 @@ class Overview(ModelTool):
             return Observation(summary=_known(scene, len(facts)), data=tuple(facts))
         pictures = () if facts else await run.look(spread((scene.span,), scene.limits.frames))
         text = agentic.overview(self.query, facts)
-        if "schema" in run.offers:
-            told = await run.fill(OverviewReply, text, pictures, purpose="overview", max_tokens=_MAX_TOKENS)
+        if "schema" in run.capabilities:
+            told = await run.ask_structured(OverviewReply, text, pictures, purpose="overview", max_tokens=_MAX_TOKENS)
         else:
-            words = (await run.say(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "overview")).text.strip()
+            words = (await run.ask_freely(pictures, text, Sampling(max_tokens=_MAX_TOKENS), "overview")).text.strip()
             told = OverviewReply(summary=words, subjects=[], events=[]) if words else None
         data = _data(told, scene) if told is not None else tuple(even_facts(facts, _LISTED))
         said = () if told is not None else ("no_summary_lines_instead",)

@@ -33,7 +33,7 @@ class Verify(ModelTool):
         span = extended(place.span, scene.span)
         count = max(1, min(round(span.length * _FPS), scene.limits.frames, _MOST))
         pictures = await run.look(spread((span,), count))
-        known = await run.judge(pictures, agentic.statement(self.statement))
+        known = await run.yes_probability(pictures, agentic.statement(self.statement))
         if known is None:
             raise ToolError("undecided", "It could not be decided.", "Look at these seconds instead.")
         verdict = "yes" if known >= 0.5 else "no"

@@ -135,7 +135,7 @@ class Sample:
     """
 
     value: str | None
-    words: str
+    display: str
     text: str
     confidence: float | None
     margin: float | None
@@ -162,7 +162,7 @@ def sample_from_probabilities(probabilities: dict[str, float], question: Questio
     """A distribution over a question's values as one sample that states the most probable of them."""
     value = max(probabilities, key=lambda each: probabilities[each])
     sure = probabilities[value]
-    return Sample(value, question.show(value), value, sure, margin(probabilities.values()), sure, probabilities)
+    return Sample(value, question.display(value), value, sure, margin(probabilities.values()), sure, probabilities)
 
 
 def answer_tokens(reply: Reply) -> tuple[Token, ...]:

@@ -23,14 +23,14 @@ class StructuredOutput(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @classmethod
-    def wire(cls) -> dict[str, Any]:
+    def response_schema(cls) -> dict[str, Any]:
         """The JSON schema to which an engine holds a reply: every field required, nothing else allowed."""
         return strict_schema(cls.model_json_schema())
 
     @classmethod
-    def shape(cls) -> str:
+    def as_example(cls) -> str:
         """The shape in words, for engines that cannot be held to a schema."""
-        return f"Reply with JSON only: {_example_of(cls.wire())}"
+        return f"Reply with JSON only: {_example_of(cls.response_schema())}"
 
 
 def parse_structured(slots: type[S], text: str) -> S | None:

@@ -37,14 +37,14 @@ class ParsedReply:
     calls: tuple[ParsedCall, ...] = ()
     answer: str | None = None
     text: str = ""
-    cut: bool = False
+    truncated: bool = False
 
 
 def parse_reply(reply: Reply, toolbox: Toolbox, question: Question) -> ParsedReply:
     """Read a reply. Of one that was cut off nothing is read: half a call is no call."""
     text = _THOUGHT.sub("", reply.text).strip()
     if reply.finish == "length":
-        return ParsedReply(text=text, cut=True)
+        return ParsedReply(text=text, truncated=True)
     if reply.calls:
         return ParsedReply(
             tuple(ParsedCall(each.name, _arguments(each.arguments), each) for each in reply.calls), None, text

@@ -36,11 +36,13 @@ def choose_format(protocol: CallProtocol, run: Run) -> CallFormat:
     not offer is replaced by lines, and that is said.
     """
     if protocol == "auto":
-        offered: CallFormat = "native" if "tools" in run.offers else "json" if "schema" in run.offers else "lines"
-        return "terse" if run.small else offered
+        offered: CallFormat = (
+            "native" if "tools" in run.capabilities else "json" if "schema" in run.capabilities else "lines"
+        )
+        return "terse" if run.answers_in_words else offered
     needs = {"native": "tools", "json": "schema"}.get(protocol)
-    if needs is not None and needs not in run.offers:
-        run.ledger.degrade(f"the model cannot call tools by the protocol {protocol}: it calls on lines of text")
+    if needs is not None and needs not in run.capabilities:
+        run.usage.add_degradation(f"the model cannot call tools by the protocol {protocol}: it calls on lines of text")
         return "lines"
     return protocol
 
@@ -50,8 +52,8 @@ def task_prompt(run: Run, toolbox: Toolbox, turns: int, way: CallFormat) -> str:
     listed = toolbox.without("submit") if way in _LINES else toolbox
     explain = way != "terse"
     listing = "" if way == "native" else listed.listing(explain)
-    words = agentic.plan(run.asked, run.span, turns, how=_HOW[way], listing=listing, explain=explain)
-    return f'{words}\nWhen you know, write "Answer: " and {run.final}.' if way == "lines" else words
+    words = agentic.plan(run.question_text, run.span, turns, how=_HOW[way], listing=listing, explain=explain)
+    return f'{words}\nWhen you know, write "Answer: " and {run.answer_description}.' if way == "lines" else words
 
 
 class PlannerConversation:

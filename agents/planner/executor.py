@@ -75,7 +75,7 @@ class ToolExecutor:
             self._run.note(f"not carried out: {error}")
             return self._settled(ToolResult(_Unknown(name=call.name), Observation.failed(error)))
         if isinstance(tool, Submit):
-            return await self._run.use(tool, self._run.scene(self._limits))
+            return await self._run.call_tool(tool, self._run.tool_context(self._limits))
         if (before := self._repeated(tool)) is not None:
             self._repeats += 1
             self._run.note(f"not carried out: {tool.name} as before")
@@ -89,10 +89,10 @@ class ToolExecutor:
 
     async def _applied(self, tool: BaseTool) -> ToolResult:
         """Apply a tool; after a failure once more on half the frames."""
-        result = await self._within(tool, self._run.scene(self._limits))
+        result = await self._within(tool, self._run.tool_context(self._limits))
         if _code(result) in _RETRIED:
             half = replace(self._limits, frames=max(1, self._limits.frames // 2))
-            result = await self._within(_halved(tool), self._run.scene(half))
+            result = await self._within(_halved(tool), self._run.tool_context(half))
         if _code(result) in _RETRIED:
             self._failures[tool.name] = self._failures.get(tool.name, 0) + 1
         return result
@@ -100,7 +100,7 @@ class ToolExecutor:
     async def _within(self, tool: BaseTool, scene: ToolContext) -> ToolResult:
         try:
             async with asyncio.timeout(self._patience):
-                return await self._run.use(tool, scene)
+                return await self._run.call_tool(tool, scene)
         except TimeoutError:
             error = ToolError("slow", f"This took longer than {self._patience:g} s.", "Try a shorter range.")
             result = ToolResult(tool, Observation.failed(error))
@@ -133,7 +133,7 @@ class ToolExecutor:
 
     def _covers(self, seen: _Seen, tool: View) -> bool:
         try:
-            wanted = tool.apply(self._run.scene(self._limits))
+            wanted = tool.apply(self._run.tool_context(self._limits))
         except ToolError:
             return False
         pairs = zip(seen.result.observation.applied.ranges, wanted.applied.ranges, strict=False)

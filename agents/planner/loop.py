@@ -72,14 +72,14 @@ class PlannerLoop:
             self.answer = await self._concluded()
             return True
         wanted = parse_reply(reply, self.executor.offered, self._run.question)
-        self._dialogue.hear(wanted.text, () if wanted.cut else reply.calls)
+        self._dialogue.hear(wanted.text, () if wanted.truncated else reply.calls)
         if wanted.calls:
             return await self._carry_out(wanted)
         if wanted.answer is not None and not self._urge():
             self.answer = await self._final(reply)
             return True
         if wanted.answer is None:
-            self._repair(agentic.CUT_OFF if wanted.cut else agentic.CALL_OR_ANSWER)
+            self._repair(agentic.CUT_OFF if wanted.truncated else agentic.CALL_OR_ANSWER)
         return False
 
     async def _carry_out(self, wanted: ParsedReply) -> bool:
@@ -109,14 +109,14 @@ class PlannerLoop:
     async def _final(self, said: Reply) -> Sample:
         """The answer as it was given, or as it is given once more."""
         again = await self._concluded() if self._habits.reanswer else None
-        return again if again is not None and again.value is not None else self._run.read(said)
+        return again if again is not None and again.value is not None else self._run.parse(said)
 
     def _report(self, done: Sequence[tuple[ParsedCall, ToolResult]], left_out: Sequence[ParsedCall]) -> None:
         if self._habits.replace and any(result.pictures for _, result in done):
             self._dialogue.replace_first()
         alone = len(done) == 1 and isinstance(done[0][1].tool, Submit)
         hint = (agentic.UNPARSED_ANSWER if self._called else agentic.LOOK_FIRST) if alone else ""
-        after = agentic.turns_left(self._left, self._run.asked) if self._dialogue.way != "terse" else ""
+        after = agentic.turns_left(self._left, self._run.question_text) if self._dialogue.way != "terse" else ""
         self._dialogue.report(done, left_out, "\n".join(each for each in (hint, after) if each))
 
     async def _reply(self) -> Reply | None:
@@ -129,20 +129,20 @@ class PlannerLoop:
             self._early("budget: the search ended early, to leave room for an answer")
             return None
         try:
-            return await self._run.converse(self._dialogue.prompt, sampling, "plan")
+            return await self._run.send(self._dialogue.prompt, sampling, "plan")
         except PromptTooLong:
             self._early("context: the search became longer than the model reads")
             return None
 
     def _early(self, why: str) -> None:
-        self._run.ledger.degrade(why)
+        self._run.usage.add_degradation(why)
         self.stopped = "budget"
 
     async def _concluded(self) -> Sample:
         """The answer that must be given now: no tools are offered any more."""
         self._dialogue.tell(f"{agentic.LAST_TURN} {self._run.instruction}")
         await self._dialogue.evict(lambda prompt: self._run.fits(prompt, self._sampling))
-        return await self._run.conclude(self._dialogue.prompt)
+        return await self._run.choose_after(self._dialogue.prompt)
 
     def _must_end(self) -> bool:
         seconds = self._run.budget.seconds

@@ -82,7 +82,7 @@ class Toolbox:
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools for an engine that offers calls."""
-        return tuple(ToolSpec(name, tool.manual(), _parameters(tool)) for name, tool in self._tools.items())
+        return tuple(ToolSpec(name, tool.docs(), _parameters(tool)) for name, tool in self._tools.items())
 
     def schema(self) -> dict[str, Any]:
         """The schema of one call in JSON: a thought, the tool's name, its arguments."""
@@ -90,7 +90,7 @@ class Toolbox:
 
     def listing(self, explain: bool) -> str:
         """One line for each tool, in the form of a call on a line of its own."""
-        lines = (_usage(name) + (f"  {tool.manual()}" if explain else "") for name, tool in self._tools.items())
+        lines = (_usage(name) + (f"  {tool.docs()}" if explain else "") for name, tool in self._tools.items())
         return "\n".join(lines)
 
     def essential(self, name: str) -> tuple[str, ...]:

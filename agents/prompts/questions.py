@@ -30,9 +30,9 @@ def frame_label(seconds: float) -> str:
     return f"<{seconds:.1f}s>"
 
 
-def ask(question: Question, style: AnswerStyle = "direct", manner: AnswerFormat = "letter") -> str:
+def ask(question: Question, style: AnswerStyle = "direct", answer_format: AnswerFormat = "letter") -> str:
     """The question, its options if any, and how to answer it. An open question says itself how."""
-    return f"{statement(question)}\n{instruction(question.kind, style, manner)}".rstrip("\n")
+    return f"{statement(question)}\n{instruction(question.kind, style, answer_format)}".rstrip("\n")
 
 
 def verify(question: Question, answer: str) -> str:
@@ -59,13 +59,13 @@ def statement(question: Question) -> str:
     return "\n".join([f"Question: {question.text}", *(f"{letter}. {option}" for letter, option in options)])
 
 
-def instruction(kind: QuestionKind, style: AnswerStyle, manner: AnswerFormat) -> str:
+def instruction(kind: QuestionKind, style: AnswerStyle, answer_format: AnswerFormat) -> str:
     """How to answer."""
     if style == "direct":
-        return "Answer with the best option only." if kind == "choice" and manner == "text" else _DIRECT[kind]
-    return f'Think step by step: say what you see and when, then end with "Answer: " and {final(kind, manner)}.'
+        return "Answer with the best option only." if kind == "choice" and answer_format == "text" else _DIRECT[kind]
+    return f'Think step by step: say what you see and when, then end with "Answer: " and {final(kind, answer_format)}.'
 
 
-def final(kind: QuestionKind, manner: AnswerFormat) -> str:
+def final(kind: QuestionKind, answer_format: AnswerFormat) -> str:
     """What an answer consists of."""
-    return "the best option" if kind == "choice" and manner == "text" else _FINAL[kind]
+    return "the best option" if kind == "choice" and answer_format == "text" else _FINAL[kind]

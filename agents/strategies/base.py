@@ -28,7 +28,7 @@ class Strategy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    needs: ClassVar[frozenset[Capability]] = frozenset()
+    required: ClassVar[frozenset[Capability]] = frozenset()
     whole: ClassVar[bool] = False
     name: str
 
@@ -36,23 +36,23 @@ class Strategy(BaseModel):
         """Answer the run's question, proposing the best answer so far on the way."""
         raise NotImplementedError
 
-    def requires(self) -> frozenset[Capability]:
+    def required_capabilities(self) -> frozenset[Capability]:
         """What the engine must offer for this strategy with these parameters."""
-        return self.needs
+        return self.required
 
     def extras(self) -> frozenset[Extra]:
         """The tools it was told to use for which something must be installed."""
         return frozenset()
 
     @classmethod
-    def manual(cls) -> str:
+    def documentation(cls) -> str:
         """The documentation: what it does, when to use it, whose idea it is."""
         return cleandoc(cls.__doc__ or "")
 
     @classmethod
     def papers(cls) -> tuple[str, ...]:
         """arXiv numbers that the documentation cites."""
-        return tuple(_PAPER.findall(cls.manual()))
+        return tuple(_PAPER.findall(cls.documentation()))
 
 
 class AgenticStrategy(Strategy):

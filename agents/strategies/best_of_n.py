@@ -21,7 +21,7 @@ class BestOfN(Strategy):
     cannot say in words how sure they are (VideoICL, arXiv:2412.02186). Best-of-N as in Cobbe et al., arXiv:2110.14168.
     """
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"choices"})
+    required: ClassVar[frozenset[Capability]] = frozenset({"choices"})
     whole: ClassVar[bool] = True
     name: Literal["best_of_n"] = "best_of_n"
     samples: int = Field(8, ge=1, le=64, description="Answers to draw.")
@@ -39,7 +39,7 @@ class BestOfN(Strategy):
         if tally.leader is None:
             return run.propose(None)
         values = list(tally.shares)
-        beliefs = await run.together(run.verify(pictures, value) for value in values)
+        beliefs = await run.gather(run.verify(pictures, value) for value in values)
         judged = dict(zip(values, beliefs, strict=True))
         best = max(values, key=lambda value: judged[value])
         return run.propose(best, normalise(judged)[best], shares=tally.shares, confidences=judged)

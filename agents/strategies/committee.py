@@ -53,7 +53,7 @@ class Committee(AgenticStrategy):
         table = CommitteeState(run)
         for stage in self.stages:
             with run.round(stage.do):
-                await stage.sit(table)
+                await stage.run(table)
             if table.settled:
                 break
         return Challenge(table.answer, table.findings, "agreed" if table.settled else "complete")

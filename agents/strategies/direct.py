@@ -34,7 +34,7 @@ class Direct(Strategy):
         first = await run.choose(pictures, final=True)
         if len(orders) > 1:
             run.propose(first.value, first.confidence)
-        others = await run.together(run.weigh(pictures, rotation=order) for order in orders[1:])
+        others = await run.gather(run.choice_probabilities(pictures, rotation=order) for order in orders[1:])
         known = [each for each in (first.probabilities, *others) if each is not None]
         if not known:
             return run.propose(first.value, first.confidence)

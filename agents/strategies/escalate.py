@@ -37,8 +37,8 @@ class Escalate(Strategy):
     confidence: float = Field(0.97, gt=0, le=1, description="Confidence at which to stop.")
     pick: Literal["last", "surest"] = Field("last", description="Who decides when nobody is sure.")
 
-    def requires(self) -> frozenset[Capability]:
-        return frozenset[Capability]().union(*(each.requires() for each in self.strategies))
+    def required_capabilities(self) -> frozenset[Capability]:
+        return frozenset[Capability]().union(*(each.required_capabilities() for each in self.strategies))
 
     def extras(self) -> frozenset[Extra]:
         return frozenset[Extra]().union(*(each.extras() for each in self.strategies))
@@ -48,7 +48,7 @@ class Escalate(Strategy):
         for stage in self.strategies:
             with run.round(stage.name):
                 answers.append(await stage.answer(run))
-            run.best = decided = self._decide(answers)
+            run.best_answer = decided = self._decide(answers)
             if decided.confidence is not None and decided.confidence >= self.confidence:
                 return decided.model_copy(update={"stopped": "confident"})
         return decided

@@ -76,5 +76,5 @@ class Planner(AgenticStrategy):
 
     @property
     def _limits(self) -> ViewLimits:
-        looks = ViewLimits(self.view_frames, self.view_fps, self.view_tokens, over=self.over)
-        return replace(looks, hits=self.hits, part=self.part, speech=self.speech)
+        looks = ViewLimits(self.view_frames, self.view_fps, self.view_tokens, on_excess=self.over)
+        return replace(looks, hits=self.hits, min_relative_score=self.part, include_speech=self.speech)

@@ -62,8 +62,10 @@ class SelfConsistency(Strategy):
             return await run.ask(await run.look(uniform(run.span, self.frames)), sampling, size, style)
         looks = [await run.look(jittered(run.span, self.frames, run.random)) for _ in range(size)]
         if not self.think and self.diversity == "frames":
-            return await run.affordable(run.choose(pictures) for pictures in looks)
-        return [each for one in await run.affordable(run.ask(p, sampling, 1, style) for p in looks) for each in one]
+            return await run.gather_affordable(run.choose(pictures) for pictures in looks)
+        return [
+            each for one in await run.gather_affordable(run.ask(p, sampling, 1, style) for p in looks) for each in one
+        ]
 
     def _weight(self, each: Sample) -> float:
         known = {"count": 1.0, "margin": each.margin, "logprob": each.certainty}[self.weight]

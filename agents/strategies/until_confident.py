@@ -24,7 +24,7 @@ class UntilConfident(Strategy):
     averages the rounds' option probabilities instead (T3S, arXiv:2511.17945, averages logits over frame subsets).
     """
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"logprobs"})
+    required: ClassVar[frozenset[Capability]] = frozenset({"logprobs"})
     name: Literal["until_confident"] = "until_confident"
     frames: int = Field(8, ge=1, le=1024, description="Frames in the first round.")
     threshold: float = Field(0.9, gt=0, lt=1, description="Probability of the answer at which to stop.")

@@ -27,13 +27,13 @@ class Challenge:
     answer: Sample | None
     findings: Findings
     stopped: StopReason = "complete"
-    belief: float | None = None
+    support: float | None = None
 
 
 async def look_first(run: Run, frames: int, fps: float = 0.0, tokens: int = 0) -> tuple[Picture, ...]:
     """The first look, evenly over the film: `frames` at most, `fps` a second, within `tokens`, if these are not 0."""
     dense = round(run.span.length * fps) if fps else frames
-    room = tokens // run.scene().ladder[0][1] if tokens else frames
+    room = tokens // run.tool_context().frame_sizes[0][1] if tokens else frames
     return await run.look(uniform(run.span, max(1, min(frames, dense, room))))
 
 
@@ -61,7 +61,7 @@ async def verify_challenge(run: Run, direct: Sample, challenge: Challenge, *, su
     if found.value == direct.value:
         known = [each for each in (direct.confidence, found.confidence) if each is not None]
         return run.propose(found.value, max(known, default=None), evidence=evidence, stopped=stopped)
-    belief = challenge.belief
+    belief = challenge.support
     if belief is None:
         belief = await _support(run, found.value, findings, frames)
     if direct.value is None:
@@ -79,11 +79,13 @@ async def answer_from_evidence(run: Run, challenge: Challenge, frames: int) -> C
     """
     if challenge.answer is None or not challenge.findings.spans:
         return challenge
-    shares = await run.weigh(await _evidence(run, challenge.findings, frames), known=challenge.findings.spoken)
+    shares = await run.choice_probabilities(
+        await _evidence(run, challenge.findings, frames), known=challenge.findings.spoken
+    )
     if shares is None:
         return challenge
     seen = sample_from_probabilities(shares, run.question)
-    return replace(challenge, answer=seen, belief=seen.confidence)
+    return replace(challenge, answer=seen, support=seen.confidence)
 
 
 async def _support(run: Run, value: str, findings: Findings, frames: int) -> float | None:
@@ -91,8 +93,8 @@ async def _support(run: Run, value: str, findings: Findings, frames: int) -> flo
     if not findings.spans:
         return None
     pictures = await _evidence(run, findings, frames)
-    question = questions.verify(run.question, run.show(value))
-    return await run.judge(pictures, agentic.with_facts(findings.spoken, question))
+    question = questions.verify(run.question, run.display(value))
+    return await run.yes_probability(pictures, agentic.with_facts(findings.spoken, question))
 
 
 async def _evidence(run: Run, findings: Findings, frames: int) -> tuple[Picture, ...]:

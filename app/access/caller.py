@@ -54,9 +54,9 @@ class Caller:
     key: str
     scopes: frozenset[KeyScope] = ALL_SCOPES
     quota: Quota = field(default_factory=Quota)
-    purse: TokenPool | None = field(default=None, compare=False)
+    token_pool: TokenPool | None = field(default=None, compare=False)
 
-    def must(self, scope: KeyScope) -> None:
+    def require(self, scope: KeyScope) -> None:
         """Raise Forbidden unless the key has this scope."""
         if scope not in self.scopes:
             raise Forbidden(f"This key may not do that: it lacks the scope {scope!r}.", code="missing_scope")

@@ -47,19 +47,19 @@ class KeyStore:
         bootstrap: str | None = None,
         clock: Clock = time.time,
         *,
-        trust: float = 0.0,
+        cache_seconds: float = 0.0,
     ) -> None:
         self._records = records
         self._quota = quota
         self._bootstrap = bootstrap and _digest(bootstrap)
         self._clock = clock
-        self._trust = trust
+        self._trust = cache_seconds
         self._closed = bootstrap is not None
         self._opened_at = -math.inf
         self._read: dict[str, tuple[float, KeyRecord]] = {}
         self._anybody = replace(LOCAL, quota=quota.model_copy(update={"requests_per_minute": None}))
 
-    async def caller(self, secret: str | None) -> Caller:
+    async def authenticate(self, secret: str | None) -> Caller:
         """Whose key this is. Raises Unauthorized."""
         digest = _digest(secret or "")
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
@@ -84,9 +84,9 @@ class KeyStore:
         record = await self._records.read(lambda session: session.get(KeyRecord, key_id))
         return self._known(record) if record and self._live(record) else None
 
-    def exist(self) -> bool:
+    def any_exist(self) -> bool:
         """Whether there is or has been any key; blocks."""
-        return self._closed or self._records.reading(_any_key)
+        return self._closed or self._records.read_sync(_any_key)
 
     def create(
         self,
@@ -113,9 +113,9 @@ class KeyStore:
         self._changed(lambda session: session.merge(record))
         return NewKey(record, secret)
 
-    def all(self) -> list[KeyRecord]:
+    def list(self) -> list[KeyRecord]:
         """All keys, oldest first; blocks."""
-        return self._records.reading(lambda session: list(session.scalars(select(KeyRecord).order_by("created_at"))))
+        return self._records.read_sync(lambda session: list(session.scalars(select(KeyRecord).order_by("created_at"))))
 
     def rotate(self, key_id: str, grace: float) -> NewKey:
         """Give a key a new secret; the old one stays good for `grace` seconds. Blocks. Raises Missing."""
@@ -154,7 +154,7 @@ class KeyStore:
 
     def _changed(self, work: Callable[[Session], KeyRecord]) -> KeyRecord:
         """Change the records; what was read before is no longer trusted here."""
-        record = self._records.writing(work)
+        record = self._records.write_sync(work)
         self._read.clear()
         self._opened_at = -math.inf
         return record

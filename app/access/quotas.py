@@ -33,7 +33,7 @@ class RateLimiter:
         self._clock = clock
         self._full_at: dict[str, float] = {}
 
-    def count(self, caller: Caller) -> None:
+    def check(self, caller: Caller) -> None:
         """Count one request. Raises TooFast."""
         limit = caller.quota.requests_per_minute
         if limit is None:
@@ -62,7 +62,7 @@ class DailyQuota:
         self._clock = clock
         self._purses: WeakValueDictionary[tuple[str, str], TokenPool] = WeakValueDictionary()
 
-    async def left(self, caller: Caller, at_work: int) -> Caller:
+    async def admit(self, caller: Caller, at_work: int) -> Caller:
         """The caller with a purse and a quota for one run that today's limit allows, `at_work` tokens being spent.
 
         Raises Spent if nothing is left, Busy if runs at work have reserved all of it.
@@ -81,9 +81,9 @@ class DailyQuota:
         if purse.left <= 0:
             raise Busy("This key's runs at work have reserved all tokens that it has left today.")
         most = min(left, caller.quota.tokens_per_run or left)
-        return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}), purse=purse)
+        return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}), token_pool=purse)
 
-    def charge(self, key: str, tokens: int) -> AddUsage:
+    def usage(self, key: str, tokens: int) -> AddUsage:
         """What to do to the records when a run of this key has ended."""
         return AddUsage(key, _day(self._clock()), tokens)
 

@@ -22,11 +22,11 @@ class Preference:
 
     field: str
     value: float
-    word: str
-    deep: bool = False
-    least: bool = False
-    most: bool = False
-    usual: float | None = None
+    name: str
+    nested: bool = False
+    at_least: bool = False
+    at_most: bool = False
+    default: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SamplingPreferences:
     reply_tokens: int | None = None
     pictures: int | None = None
 
-    def over(self, seconds: float) -> list[Preference]:
+    def for_duration(self, seconds: float) -> list[Preference]:
         """The wishes for a film of this length."""
         wishes = []
         counts = [] if self.frames is None else [self.frames]
@@ -53,13 +53,15 @@ class SamplingPreferences:
             word = "fps" if self.frames is None else "num_frames"
             wishes.append(Preference("frames", min(counts), word))
         elif self.pictures is not None:
-            wishes.append(Preference("frames", self.pictures, "pictures", deep=True, least=True))
+            wishes.append(Preference("frames", self.pictures, "pictures", nested=True, at_least=True))
         if self.temperature is not None:
-            wishes.append(Preference("temperature", self.temperature, "temperature", deep=True, usual=0.0))
+            wishes.append(Preference("temperature", self.temperature, "temperature", nested=True, default=0.0))
         if self.top_p is not None:
-            wishes.append(Preference("top_p", self.top_p, "top_p", deep=True, usual=1.0))
+            wishes.append(Preference("top_p", self.top_p, "top_p", nested=True, default=1.0))
         if self.reply_tokens is not None:
-            wishes.append(Preference("max_tokens", self.reply_tokens, "max_completion_tokens", deep=True, most=True))
+            wishes.append(
+                Preference("max_tokens", self.reply_tokens, "max_completion_tokens", nested=True, at_most=True)
+            )
         return wishes
 
 
@@ -70,17 +72,17 @@ def apply_preferences(
     kept, notes = frozenset(given), []
     for wish in wishes:
         if wish.field in kept:
-            if getattr(strategy, wish.field) != wish.value and not wish.least:
-                notes.append(f"{wish.word}: the strategy was given its own {wish.field}")
+            if getattr(strategy, wish.field) != wish.value and not wish.at_least:
+                notes.append(f"{wish.name}: the strategy was given its own {wish.field}")
             continue
         changed = _apply(strategy, wish, "strategies" in kept)
-        if changed is None and wish.value != wish.usual and not (wish.least or wish.most):
-            notes.append(f"{wish.word}: {strategy.name} has no {wish.field}")
+        if changed is None and wish.value != wish.default and not (wish.at_least or wish.at_most):
+            notes.append(f"{wish.name}: {strategy.name} has no {wish.field}")
         strategy = changed or strategy
         if wish.field == "temperature" and wish.value == 0 and _is_sampled(strategy):
-            notes.append(f"{wish.word}: at 0 {strategy.name} draws the same from the same frames again and again")
-        if (held := getattr(strategy, wish.field, wish.value)) != wish.value and not (wish.least or wish.most):
-            notes.append(f"{wish.word}: {strategy.name} takes {held:g}, not {wish.value:g}")
+            notes.append(f"{wish.name}: at 0 {strategy.name} draws the same from the same frames again and again")
+        if (held := getattr(strategy, wish.field, wish.value)) != wish.value and not (wish.at_least or wish.at_most):
+            notes.append(f"{wish.name}: {strategy.name} takes {held:g}, not {wish.value:g}")
     return strategy, notes
 
 
@@ -96,7 +98,7 @@ def _apply(strategy: Strategy, wish: Preference, own: bool) -> Strategy | None:
     """
     if wish.field in type(strategy).model_fields:
         return _with(strategy, {wish.field: _clamp(strategy, wish)})
-    stages = getattr(strategy, "strategies", ()) if wish.deep else ()
+    stages = getattr(strategy, "strategies", ()) if wish.nested else ()
     changed = [None if own and wish.field in each.model_fields_set else _apply(each, wish, own) for each in stages]
     if not any(changed):
         return None
@@ -113,7 +115,7 @@ def _clamp(strategy: Strategy, wish: Preference) -> float:
     shape = schema.get("properties") or schema["$defs"][type(strategy).__name__]["properties"]
     low, high = (shape[wish.field].get(bound, wish.value) for bound in ("minimum", "maximum"))
     now = getattr(strategy, wish.field)
-    wanted = max(wish.value, now) if wish.least else min(wish.value, now) if wish.most else wish.value
+    wanted = max(wish.value, now) if wish.at_least else min(wish.value, now) if wish.at_most else wish.value
     value = min(max(wanted, low), high)
     return int(value) if isinstance(now, int) else value
 
@@ -131,11 +133,11 @@ class AnswerSpec:
     """
 
     request: AnswerRequest
-    wishes: SamplingPreferences = SamplingPreferences()
+    preferences: SamplingPreferences = SamplingPreferences()
     notes: tuple[str, ...] = ()
-    write: Callable[[str, str | None], str] = _answer_text
+    format_answer: Callable[[str, str | None], str] = _answer_text
 
-    def within(self, seconds: float | None) -> Self:
+    def with_timeout(self, seconds: float | None) -> Self:
         """The same in no more than so many seconds."""
         if seconds is None:
             return self

@@ -31,7 +31,7 @@ def build_response(
     answer = outcome.answer
     return AnswerResponse(
         id=run_id,
-        answer=None if answer.value is None else run.show(answer.value),
+        answer=None if answer.value is None else run.display(answer.value),
         option=answer.value if run.question.kind == "choice" else None,
         confidence=answer.confidence,
         candidates=_candidates(answer),
@@ -49,7 +49,7 @@ def _candidates(answer: Answer) -> list[AnswerCandidate]:
 def _report(
     outcome: RunOutcome, run: Run, model: str, strategy: dict[str, Any], seed: int, total: float
 ) -> AnswerReport:
-    ledger = run.ledger
+    ledger = run.usage
     return AnswerReport(
         strategy=strategy,
         model=model,

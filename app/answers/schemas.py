@@ -180,7 +180,7 @@ class AnswerRequest(_Request):
             raise ValueError(f"the end ({end:g} s) must come after the start ({start:g} s)")
         return end
 
-    def ask(self, open_tokens: int = 512) -> Question:
+    def to_question(self, open_tokens: int = 512) -> Question:
         """The question in the words of the floor below. `open_tokens`: length of an open answer, if not given."""
         kind = self.kind or ("choice" if self.options else "text")
         return Question(
@@ -189,7 +189,7 @@ class AnswerRequest(_Request):
             kind=kind,
             instructions=self.instructions,
             history=self.history,
-            length=self.max_tokens or (open_tokens if kind == "open" else _SHORT_ANSWER_TOKENS),
+            max_tokens=self.max_tokens or (open_tokens if kind == "open" else _SHORT_ANSWER_TOKENS),
         )
 
 

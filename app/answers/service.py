@@ -53,8 +53,8 @@ class AnswerService:
         self,
         order: AnswerSpec,
         caller: Caller,
-        listener: OnEvent | None = None,
-        follower: OnDelta | None = None,
+        on_event: OnEvent | None = None,
+        on_delta: OnDelta | None = None,
         *,
         run_id: str | None = None,
     ) -> AnswerResponse:
@@ -63,16 +63,18 @@ class AnswerService:
         Raises what app.errors lists.
         """
         began = perf_counter()
-        request, engine = order.request, self._engine.scoped(caller.tenant)
+        request, engine = order.request, self._engine.for_tenant(caller.tenant)
         asked = self._asked(request)
         strategy = self._strategy(asked)
         fetching = perf_counter()
         async with self._videos.open(request.video, caller) as footage:
             fetched = perf_counter() - fetching
-            run = self._run(request, caller, footage, engine, listener, follower)
-            strategy, notes = apply_preferences(strategy, asked.keys() - {"name"}, order.wishes.over(run.span.length))
-            run.ledger.seconds["fetch"] += fetched
-            run.ledger.degrade(*order.notes, *notes)
+            run = self._run(request, caller, footage, engine, on_event, on_delta)
+            strategy, notes = apply_preferences(
+                strategy, asked.keys() - {"name"}, order.preferences.for_duration(run.span.length)
+            )
+            run.usage.seconds["fetch"] += fetched
+            run.usage.add_degradation(*order.notes, *notes)
             outcome = await run_strategy(strategy, run)
             structured = await self._structured(order, run, outcome.answer)
         _note_unused_pictures(request, run)
@@ -104,7 +106,7 @@ class AnswerService:
         if request.json_schema is None or answer.value is None:
             return None
         option = answer.value if run.question.kind == "choice" else None
-        words = order.write(run.show(answer.value), option)
+        words = order.format_answer(run.display(answer.value), option)
         most = request.max_tokens or self._settings.answer_tokens
         return await restate_as_json(run, answer, words, self._schema(request.json_schema), most)
 
@@ -155,14 +157,14 @@ class AnswerService:
     ) -> Run:
         span, span_notes = _span(request, footage.span)
         budget, budget_notes = _budget(request.budget, self._settings.budget.capped(caller.quota.run))
-        question = request.ask(self._settings.answer_tokens)
+        question = request.to_question(self._settings.answer_tokens)
         run = Run(
             question,
             footage,
             engine,
             span=span,
             budget=budget,
-            purse=caller.purse,
+            purse=caller.token_pool,
             seed=request.seed,
             listener=listener,
             follower=follower,
@@ -171,7 +173,7 @@ class AnswerService:
             reader=self._extras.reader,
             detector=self._extras.detector,
         )
-        run.ledger.degrade(*span_notes, *budget_notes)
+        run.usage.add_degradation(*span_notes, *budget_notes)
         return run
 
 
@@ -202,5 +204,5 @@ def _budget(wanted: Budget, cap: Budget) -> tuple[Budget, list[str]]:
 def _note_unused_pictures(request: AnswerRequest, run: Run) -> None:
     """Pictures that a caller chose one by one are not left out in silence."""
     given = len(request.video.pictures or ())
-    if run.ledger.frames_unique < given:
-        run.ledger.degrade(f"pictures: {run.ledger.frames_unique} of the {given} given were shown to the model")
+    if run.usage.frames_unique < given:
+        run.usage.add_degradation(f"pictures: {run.usage.frames_unique} of the {given} given were shown to the model")

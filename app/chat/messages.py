@@ -21,7 +21,7 @@ _INSTRUCTING = ("system", "developer")
 class AttachedMedia:
     """A picture, film or file, where it stands in the request, and the second in the label before it, if any."""
 
-    medium: MediaPart
+    part: MediaPart
     param: str
     time: float | None = None
 
@@ -33,8 +33,8 @@ class ParsedMessages:
     instructions: str
     history: tuple[HistoryTurn, ...]
     question: str
-    shown: tuple[AttachedMedia, ...]
-    scattered: bool
+    media: tuple[AttachedMedia, ...]
+    interleaved: bool
 
 
 def parse_messages(messages: Sequence[ChatMessage]) -> ParsedMessages:
@@ -54,8 +54,8 @@ def parse_messages(messages: Sequence[ChatMessage]) -> ParsedMessages:
         instructions=_joined(told),
         history=tuple(_turn(message) for message in turns[:asked] if _text(message)),
         question=question,
-        shown=tuple(each for at, message in enumerate(messages) for each in _media_items(at, message)),
-        scattered=any(_scattered(message.content) for message in messages),
+        media=tuple(each for at, message in enumerate(messages) for each in _media_items(at, message)),
+        interleaved=any(_scattered(message.content) for message in messages),
     )
 
 
@@ -128,8 +128,8 @@ _JPEG_FRAMES = "data:video/jpeg;base64,"
 
 def video_input(conversation: ParsedMessages) -> tuple[VideoInput, list[str]]:
     """The video that the conversation is about, and in words what of its form is lost. Raises BadRequest."""
-    films = list(dict.fromkeys(_video(each) for each in conversation.shown if not _is_picture(each)))
-    stills = [each for each in conversation.shown if _is_picture(each)]
+    films = list(dict.fromkeys(_video(each) for each in conversation.media if not _is_picture(each)))
+    stills = [each for each in conversation.media if _is_picture(each)]
     if not films and not stills:
         raise BadRequest(
             "Show something: a video_url, image_url or file part in a message of the user.",
@@ -140,23 +140,23 @@ def video_input(conversation: ParsedMessages) -> tuple[VideoInput, list[str]]:
         what = "several videos" if len(films) > 1 else "a video and pictures"
         raise BadRequest(
             f"This conversation shows {what}; a question can be about one video, or about pictures.",
-            param=next(each.param for each in reversed(conversation.shown)),
+            param=next(each.param for each in reversed(conversation.media)),
             code="several_videos",
         )
     if stills:
-        return _pictures(stills, conversation.scattered)
+        return _pictures(stills, conversation.interleaved)
     return films[0], []
 
 
 def _is_picture(shown: AttachedMedia) -> bool:
-    medium = shown.medium
+    medium = shown.part
     if isinstance(medium, FilePart):
         return (medium.file.file_data or "").startswith(_IMAGE_DATA)
     return isinstance(medium, ImagePart)
 
 
 def _video(shown: AttachedMedia) -> VideoInput:
-    medium = shown.medium
+    medium = shown.part
     if isinstance(medium, FilePart):
         return _file(medium, shown.param)
     if not isinstance(medium, VideoPart) or not medium.video_url.url:
@@ -200,7 +200,7 @@ def _pictures(stills: Sequence[AttachedMedia], scattered: bool) -> tuple[VideoIn
 
 
 def _url(shown: AttachedMedia) -> str:
-    medium = shown.medium
+    medium = shown.part
     url = medium.file.file_data if isinstance(medium, FilePart) else None
     if isinstance(medium, ImagePart):
         url = medium.image_url.url

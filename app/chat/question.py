@@ -39,16 +39,16 @@ class ParsedQuestion:
     text: str
     kind: QuestionKind
     options: tuple[str, ...] = ()
-    form: ChoiceFormat = "words"
+    choice_format: ChoiceFormat = "words"
     yes_no: tuple[str, str] = ("yes", "no")
 
-    def write(self, answer: str, option: str | None) -> str:
+    def format_answer(self, answer: str, option: str | None) -> str:
         """An answer as the words asked for it."""
         if self.kind == "yesno":
             return self.yes_no[answer != "yes"]
-        if option is None or self.form == "words":
+        if option is None or self.choice_format == "words":
             return answer
-        return option if self.form == "letter" else f"{option}. {answer}"
+        return option if self.choice_format == "letter" else f"{option}. {answer}"
 
 
 def parse_question(text: str, ours: SecondLookOptions) -> ParsedQuestion:

@@ -32,8 +32,8 @@ _MAX_SEED = 2**63
 class ParsedChat:
     """What a chat request comes to."""
 
-    orders: tuple[AnswerSpec, ...]
-    asked: ParsedQuestion
+    specs: tuple[AnswerSpec, ...]
+    question: ParsedQuestion
     as_json: bool
 
 
@@ -61,7 +61,7 @@ def parse_chat(request: ChatRequest, strategy: str | None) -> ParsedChat:
         seed=(request.seed or 0) % _MAX_SEED,
     )
     wishes = _preferences(request, source)
-    orders = (AnswerSpec(_seeded(answer, number), wishes, notes, asked.write) for number in range(count))
+    orders = (AnswerSpec(_seeded(answer, number), wishes, notes, asked.format_answer) for number in range(count))
     return ParsedChat(tuple(orders), asked, as_json=answer.json_schema is not None)
 
 
@@ -139,14 +139,14 @@ class ChatJob:
 
     request: ChatRequest
     strategy: str | None
-    reading: ParsedChat = field(init=False)
+    parsed: ParsedChat = field(init=False)
     endpoint: ClassVar[str] = "/v1/chat/completions"
 
     def __post_init__(self) -> None:
         """Without a seed each request draws its own, as clients expect that ask the same several times."""
         if self.request.seed is None:
             object.__setattr__(self, "request", self.request.model_copy(update={"seed": randbelow(_RANDOM_SEEDS)}))
-        object.__setattr__(self, "reading", parse_chat(self.request, self.strategy))
+        object.__setattr__(self, "parsed", parse_chat(self.request, self.strategy))
 
     @property
     def model(self) -> str:
@@ -165,21 +165,21 @@ class ChatJob:
 
     def check(self, answers: AnswerService) -> None:
         """Raise BadStrategy or UnfitEngine."""
-        answers.check(self.reading.orders[0])
+        answers.check(self.parsed.specs[0])
 
-    async def perform(self, answers: AnswerService, place: JobContext, teller: EventSink) -> ChatCompletion:
+    async def run(self, answers: AnswerService, place: JobContext, teller: EventSink) -> ChatCompletion:
         """Answer for each choice; the first that fails ends all."""
-        heard: list[list[Event]] = [[] for _ in self.reading.orders]
+        heard: list[list[Event]] = [[] for _ in self.parsed.specs]
 
         async def take(number: int, order: AnswerSpec) -> AnswerResponse:
             def hear(event: Event) -> None:
                 heard[number].append(event)
-                teller.tell(event, number)
+                teller.on_event(event, number)
 
-            within, reader = order.within(place.seconds), teller.reader(number)
+            within, reader = order.with_timeout(place.seconds), teller.on_delta(number)
             return await answers.answer(within, place.caller, hear, reader, run_id=place.run_id)
 
-        tasks = [asyncio.ensure_future(take(number, order)) for number, order in enumerate(self.reading.orders)]
+        tasks = [asyncio.ensure_future(take(number, order)) for number, order in enumerate(self.parsed.specs)]
         try:
             found = await asyncio.gather(*tasks)
         finally:
@@ -188,8 +188,8 @@ class ChatJob:
             await asyncio.gather(*tasks, return_exceptions=True)
         return build_completion(
             [ChoiceResult(answer, events) for answer, events in zip(found, heard, strict=True)],
-            self.reading.asked,
-            as_json=self.reading.as_json,
+            self.parsed.question,
+            as_json=self.parsed.as_json,
             run_id=place.run_id,
             model=self.model,
             created=int(place.created_at),

@@ -194,7 +194,7 @@ def _content(take: ChoiceResult, form: Form, as_json: bool) -> tuple[str | None,
         if answer.structured is None:
             return None, _NO_JSON_REFUSAL
         return json.dumps(answer.structured, ensure_ascii=False), None
-    said = None if answer.answer is None else form.write(answer.answer, answer.option)
+    said = None if answer.answer is None else form.format_answer(answer.answer, answer.option)
     if said is None:
         replies = (event.replies for event in reversed(take.events) if isinstance(event, ModelEvent))
         said = next((reply.strip() for each in replies for reply in each if reply.strip()), "")

@@ -27,15 +27,17 @@ class ModelNames:
     def __init__(self, engine: Engine, catalogue: Catalogue, created: int) -> None:
         self._engine = engine
         self._created = created
-        offers = engine.offers
-        self._strategies = [name for name in catalogue.names if catalogue.resolve(name).requires() <= offers]
+        offers = engine.capabilities
+        self._strategies = [
+            name for name in catalogue.names if catalogue.resolve(name).required_capabilities() <= offers
+        ]
 
     @property
-    def cards(self) -> Sequence[ModelCard]:
+    def list(self) -> Sequence[ModelCard]:
         """All names."""
         return [self._card(None), *map(self._card, self._strategies)]
 
-    def card(self, name: str) -> ModelCard:
+    def get(self, name: str) -> ModelCard:
         """One name. Raises Missing."""
         return self._card(self.strategy(name))
 
@@ -51,7 +53,7 @@ class ModelNames:
 
     def _card(self, strategy: str | None) -> ModelCard:
         name = self._engine.model if strategy is None else f"{self._engine.model}:{strategy}"
-        return ModelCard(id=name, created=self._created, offers=sorted(self._engine.offers), strategy=strategy)
+        return ModelCard(id=name, created=self._created, offers=sorted(self._engine.capabilities), strategy=strategy)
 
 
 router = APIRouter(responses=ERROR_RESPONSE | error_responses(401, 403, 429, 503), tags=["openai"])
@@ -76,25 +78,27 @@ async def complete(
     if (body.n or 1) > at.settings.max_choices:
         raise BadRequest(f"n: {at.settings.max_choices} choices are the most that can be asked for.", param="n")
     job = ChatJob(body, _models(at).strategy(body.model))
-    ticket = await RequestContext.of(request, idempotency_key, streamed=bool(body.stream))
+    ticket = await RequestContext.from_request(request, idempotency_key, streamed=bool(body.stream))
     live = await at.runs.start(job, by, ticket)
     headers = {"x-run-id": live.id}
     if body.stream:
-        sent = stream.stream_chat(live, job, at.engine.model, ticket.quiet(at.settings.ping_seconds))
-        return EventStreamResponse(sent, stream.encode_error, watch=at.runs.awaited(live, ticket), headers=headers)
+        sent = stream.stream_chat(live, job, at.engine.model, ticket.ping_interval(at.settings.ping_seconds))
+        return EventStreamResponse(
+            sent, stream.encode_error, watching=at.runs.client_waiting(live, ticket), headers=headers
+        )
     return JSONResponse(await wait_for_response(at.runs, live, ticket, request), headers=headers)
 
 
 @router.get("/v1/models", dependencies=[RequireKey])
 def models(at: ServiceDep) -> ModelList:
     """The model under its own name, and under one for every strategy, for clients that choose by name alone."""
-    return ModelList(data=list(_models(at).cards))
+    return ModelList(data=list(_models(at).list))
 
 
 @router.get("/v1/models/{model:path}", dependencies=[RequireKey], responses=error_responses(404))
 def model(model: str, at: ServiceDep) -> ModelCard:
     """One name of the model."""
-    return _models(at).card(model)
+    return _models(at).get(model)
 
 
 def _models(at: Service) -> ModelNames:

@@ -33,7 +33,7 @@ class StreamedChoice:
         self._call: int | None = None
         self._reply = self._said = self._waiting = ""
 
-    def hear(self, delta: Delta) -> tuple[str, str]:
+    def on_delta(self, delta: Delta) -> tuple[str, str]:
         """The next words of the reasoning and of the answer; each may be none."""
         if delta.part == "answer":
             words = "" if self._formed else delta.text
@@ -45,7 +45,7 @@ class StreamedChoice:
         said, self._said = self._said, describe_call(delta.purpose, self._reply)
         return before + self._said[len(said) :], ""
 
-    def tell(self, event: Event) -> str:
+    def on_event(self, event: Event) -> str:
         """The next words of the reasoning. Of a call that was heard, only what is missing."""
         words = describe_event(event)
         if isinstance(event, ModelEvent) and event.call == self._call:
@@ -57,7 +57,7 @@ class StreamedChoice:
             return ""
         return words
 
-    def close(self, content: str) -> str:
+    def finish(self, content: str) -> str:
         """What is left of the answer. What was told of one that ran out of budget stands as it is: it was cut off."""
         return content[len(self.content) :] if content.startswith(self.content) else ""
 
@@ -90,9 +90,9 @@ async def stream_chat(live: ActiveRun, job: ChatJob, model: str, quiet: float) -
             opened = True
             for chunk in chunks.opening():
                 yield encode_event(chunk)
-        for chunk in chunks.word(told) if isinstance(told, RunDelta) else chunks.step(told):
+        for chunk in chunks.on_delta(told) if isinstance(told, RunDelta) else chunks.on_event(told):
             yield encode_event(chunk)
-    completion = ChatCompletion.model_validate(await live.ended())
+    completion = ChatCompletion.model_validate(await live.result())
     if not opened:
         for chunk in chunks.opening():
             yield encode_event(chunk)
@@ -112,7 +112,7 @@ class ChunkBuilder:
     def __init__(self, live: ActiveRun, job: ChatJob, model: str) -> None:
         self._live = live
         self._request = job.request
-        self._voices = [StreamedChoice(formed=job.reading.as_json) for _ in job.reading.orders]
+        self._voices = [StreamedChoice(formed=job.parsed.as_json) for _ in job.parsed.specs]
         self._head = {
             "id": completion_id(live.id),
             "object": "chat.completion.chunk",
@@ -126,17 +126,17 @@ class ChunkBuilder:
         for number in range(len(self._voices)):
             yield self._chunk(number, {"role": "assistant", "content": ""})
 
-    def word(self, heard: RunDelta) -> Iterator[dict[str, Any]]:
+    def on_delta(self, heard: RunDelta) -> Iterator[dict[str, Any]]:
         """What is being written."""
-        reasoning, content = self._voices[heard.choice].hear(heard.delta)
+        reasoning, content = self._voices[heard.choice].on_delta(heard.delta)
         if reasoning:
             yield self._chunk(heard.choice, _reasoning(reasoning))
         if content:
             yield self._chunk(heard.choice, {"content": content})
 
-    def step(self, told: RunEvent) -> Iterator[dict[str, Any]]:
+    def on_event(self, told: RunEvent) -> Iterator[dict[str, Any]]:
         """What happened: in words, and as it is if that was asked for."""
-        if words := self._voices[told.choice].tell(told.event):
+        if words := self._voices[told.choice].on_event(told.event):
             yield self._chunk(told.choice, _reasoning(words))
         if self._request.secondlook.steps:
             yield {**self._chunk(told.choice, {}), "secondlook": {"step": told.data}}
@@ -158,7 +158,7 @@ class ChunkBuilder:
         content, voice = choice.message.content, self._voices[choice.index]
         if content is None:
             yield self._chunk(choice.index, {"refusal": choice.message.refusal})
-        elif (rest := voice.close(content)) or not voice.content:
+        elif (rest := voice.finish(content)) or not voice.content:
             yield self._chunk(choice.index, {"content": rest})
 
     def _chunk(self, number: int, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:

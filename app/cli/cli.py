@@ -155,7 +155,7 @@ def demo(
 def _check_exposure(settings: Settings) -> bool:
     """Whether there are keys. Raises Misconfigured if others could reach a service that has none."""
     with opened_keys(settings) as all_keys:
-        has_keys = all_keys.exist()
+        has_keys = all_keys.any_exist()
     if not has_keys and not is_loopback(settings.host):
         raise Misconfigured(
             f"There are no API keys, and {settings.host} can be reached from other machines. Make a key with "

@@ -91,8 +91,8 @@ async def _build(settings: Settings, wish: BuildRequest) -> IndexObject:
         id_, lacking = await work.prepare(wish, LOCAL, engine)
         if lacking:
             with _progress(lacking) as listener:
-                await work.do(wish, LOCAL, engine, RunUsage(), listener)
-        card = await indexes.card(LOCAL, id_)
+                await work.build(wish, LOCAL, engine, RunUsage(), listener)
+        card = await indexes.metadata(LOCAL, id_)
         state = await asyncio.to_thread(indexes.state, card)
         return index_object(card, state, None, indexes.builder(engine))
 
@@ -107,7 +107,7 @@ async def _search(settings: Settings, request: SearchRequest, video: Path | None
 async def _index_of(indexes: IndexManager, video: Path) -> str:
     """The newest index of the film in a file, by its content."""
     content = await asyncio.to_thread(_digest, video)
-    cards = await asyncio.to_thread(indexes.archive.cards, LOCAL.tenant)
+    cards = await asyncio.to_thread(indexes.archive.list_indexes, LOCAL.tenant)
     found = [card.id for card in cards if card.video == content]
     if not found:
         raise NotFound(f"There is no index of {video}. Build one: secondlook index {video}", param="video")

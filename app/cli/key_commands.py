@@ -63,7 +63,7 @@ def create(
 def list_(as_json: JsonOption = False) -> None:
     """List all keys, without their secrets."""
     with exit_on_error(as_json), open_keys(Settings()) as all_keys:
-        cards = [_card(record, all_keys.state(record)) for record in all_keys.all()]
+        cards = [_card(record, all_keys.state(record)) for record in all_keys.list()]
     if as_json:
         typer.echo(json.dumps(cards, indent=2))
         return

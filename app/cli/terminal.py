@@ -37,13 +37,13 @@ def exit_on_error(as_json: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        failure = ErrorDetail.of(error)
-        if failure.row is INTERNAL_ERROR:
+        failure = ErrorDetail.from_exception(error)
+        if failure.spec is INTERNAL_ERROR:
             raise
         if as_json:
             typer.echo(json.dumps(failure.body, indent=2))
         Console(stderr=True, soft_wrap=True).print(Text(f"secondlook: {failure.message}", style="red"))
-        raise typer.Exit(failure.row.exit) from None
+        raise typer.Exit(failure.spec.exit_code) from None
 
 
 @contextmanager

@@ -117,7 +117,7 @@ class Database:
 
     async def read(self, work: Transaction[T]) -> T:
         """What a function finds in one consistent state of the database. Rows stay usable afterwards."""
-        return await self._off_loop(lambda: self.reading(work))
+        return await self._off_loop(lambda: self.read_sync(work))
 
     async def write(self, work: Transaction[T]) -> T:
         """Run a function as one transaction, as if it ran alone; when this returns, it lasts.
@@ -126,13 +126,13 @@ class Database:
         the database. Cancelling the caller does not undo it. Raises what the function raises, and then nothing
         has happened; RecordsDown, RecordsFull.
         """
-        return await self._off_loop(lambda: self.writing(work))
+        return await self._off_loop(lambda: self.write_sync(work))
 
-    def reading(self, work: Transaction[T]) -> T:
+    def read_sync(self, work: Transaction[T]) -> T:
         """`read` for whoever is in a thread already."""
         return self._transact(work, writes=False)
 
-    def writing(self, work: Transaction[T]) -> T:
+    def write_sync(self, work: Transaction[T]) -> T:
         """`write` for whoever is in a thread already."""
         tries, deadline = 0, monotonic() + self._wait
         while True:

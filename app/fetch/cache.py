@@ -27,8 +27,8 @@ class FetchCacheLimits:
     even asked whether it has changed; seconds that an unused one is `kept`; `data_bytes` of one data: URL."""
 
     bytes: int
-    fresh: float
-    kept: float
+    fresh_seconds: float
+    kept_seconds: float
     data_bytes: int
 
 
@@ -89,7 +89,7 @@ class FetchCache:
         self._downloads: dict[_Key, _Download] = {}
 
     @asynccontextmanager
-    async def hold(self, url: str, tenant: str, uuid: str | None = None) -> AsyncIterator[Path]:
+    async def open(self, url: str, tenant: str, uuid: str | None = None) -> AsyncIterator[Path]:
         """The content of a URL as a file, until it is let go.
 
         With a `uuid` the caller vouches that all URLs it gives with it have the same content. Raises BadRequest,
@@ -108,21 +108,21 @@ class FetchCache:
             copy.holders -= 1
             copy.used = self._clock()
             copy.settle()
-            self.tidy()
+            self.evict()
 
-    def tidy(self) -> None:
+    def evict(self) -> None:
         """Remove copies that nobody has used for long, and of the others the oldest until the rest fits."""
         idle = {k: c for k, c in self._copies.items() if not c.holders and k not in self._downloads}
         size = sum(copy.part.size for copy in self._copies.values())
         for key, copy in idle.items():
             full = size > self._keeping.bytes or len(self._copies) > _MAX_COPIES
-            if full or self._clock() - copy.used > self._keeping.kept:
+            if full or self._clock() - copy.used > self._keeping.kept_seconds:
                 size -= copy.part.size
                 self._copies.pop(key).drop()
 
     async def sweep(self) -> None:
         """`tidy`, and remove what processes that died have left."""
-        self.tidy()
+        self.evict()
         await asyncio.to_thread(self._incoming.sweep)
 
     async def close(self) -> None:
@@ -137,7 +137,7 @@ class FetchCache:
 
     @asynccontextmanager
     async def _written_out(self, url: str) -> AsyncIterator[Path]:
-        with self._incoming.part() as part:
+        with self._incoming.file() as part:
             await asyncio.to_thread(lambda: part.write(decode_data_url(url, self._keeping.data_bytes)))
             await asyncio.to_thread(part.finish)
             yield part.path
@@ -145,7 +145,7 @@ class FetchCache:
     async def _copy(self, key: _Key, url: str) -> _Copy:
         """A copy that may be used now, the same for all who ask at the same time."""
         copy = self._copies.get(key)
-        if copy is None or not (key.named or self._clock() - copy.checked <= self._keeping.fresh):
+        if copy is None or not (key.named or self._clock() - copy.checked <= self._keeping.fresh_seconds):
             copy = await self._shared(key, url)
         if self._copies.get(key) is copy:
             self._copies.move_to_end(key)
@@ -166,7 +166,7 @@ class FetchCache:
 
     async def _download(self, key: _Key, url: str) -> _Copy:
         old, closing = self._copies.get(key), ExitStack()
-        part = closing.enter_context(self._incoming.part())
+        part = closing.enter_context(self._incoming.file())
 
         async def write(chunk: bytes) -> None:
             await asyncio.to_thread(part.write, chunk)
@@ -187,5 +187,5 @@ class FetchCache:
         if old is not None:
             old.drop()
         self._copies[key] = _Copy(part, version, closing, checked=now, used=now)
-        self.tidy()
+        self.evict()
         return self._copies[key]

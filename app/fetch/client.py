@@ -72,7 +72,7 @@ class CheckedNetworkBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectTimeout("the name could not be looked up in time") from None
         except (OSError, UnicodeError) as error:
             raise AddressNotPublic(f"{host} cannot be looked up") from error
-        if not self._policy.may_dial(host, port, addresses):
+        if not self._policy.allows(host, port, addresses):
             _LOG.warning("refused to dial %s, which is at %s", host, ", ".join(addresses) or "no address")
             raise AddressNotPublic(f"{host} is not public")
         return addresses

@@ -159,7 +159,7 @@ class FetchPolicy:
         if parse_address(target.host) is not None and not is_public(target.host):
             raise _forbidden("addresses that are not on the public internet")
 
-    def may_dial(self, host: str, port: int, addresses: Collection[str]) -> bool:
+    def allows(self, host: str, port: int, addresses: Collection[str]) -> bool:
         """Whether all addresses of a host are such that it may be asked."""
         return bool(addresses) and (self._is_private(host, port) or all(map(is_public, addresses)))
 

@@ -132,7 +132,7 @@ class BlobStore:
         await self._off_loop(self._shelf.put, part.path, name)
 
     @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[Path]:
+    async def open(self, name: str) -> AsyncIterator[Path]:
         """A content as a file. Raises FileNotFoundError, StorageFull, StorageDown."""
         self._held[name] += 1
         try:

@@ -54,14 +54,14 @@ async def upload(request: Request, at: ServiceDep, by: CanUpload) -> FileObject:
     spare = at.settings.max_body_bytes
     form = MultipartUpload(request.headers.get("content-type", ""), spare, _FIELDS)
     declared = request.headers.get("content-length", "")
-    async with at.library.receive(by) as arriving:
-        arriving.expect(max(0, int(declared) - spare) if declared.isdecimal() else 0)
+    async with at.files.receive(by) as arriving:
+        arriving.check(max(0, int(declared) - spare) if declared.isdecimal() else 0)
         async for piece in form.read(request.stream(), at.settings.idle_seconds):
             await asyncio.to_thread(arriving.write, piece)
         wish = UploadOptions.of(form.filename, form.fields)
         info = await at.videos.probe(arriving.part.path)
         video = VideoInfo.of(info).model_dump(mode="json")
-        return FileObject.of(await at.library.keep(arriving.part, video, wish, by))
+        return FileObject.of(await at.files.add(arriving.part, video, wish, by))
 
 
 @router.get("", responses=error_responses(400, 404))
@@ -74,27 +74,27 @@ async def list_files(
     purpose: Purpose | None = None,
 ) -> FileList:
     """The files of the key's tenant, newest first unless told otherwise."""
-    found, more = await at.library.page(by, limit=limit, after=after, order=order, purpose=purpose)
+    found, more = await at.files.page(by, limit=limit, after=after, order=order, purpose=purpose)
     return FileList.of([FileObject.of(each) for each in found], more)
 
 
 @router.get("/{file_id}", responses=error_responses(404))
 async def retrieve(file_id: str, at: ServiceDep, by: CanRead) -> FileObject:
     """What is known of a file."""
-    return FileObject.of(await at.library.get(file_id, by))
+    return FileObject.of(await at.files.get(file_id, by))
 
 
 @router.get("/{file_id}/content", responses=_CONTENT | error_responses(404), response_class=Response)
 async def content(file_id: str, at: ServiceDep, by: CanRead) -> Response:
     """The bytes of a file, or the range of them that is asked for."""
-    file = await at.library.get(file_id, by)
-    return StoredFileResponse(at.library, by, file.id, file.filename)
+    file = await at.files.get(file_id, by)
+    return StoredFileResponse(at.files, by, file.id, file.filename)
 
 
 @router.delete("/{file_id}", responses=error_responses(404))
 async def delete(file_id: str, at: ServiceDep, by: CanUpload) -> DeletedFile:
     """Forget a file."""
-    await at.library.delete(file_id, by)
+    await at.files.delete(file_id, by)
     return DeletedFile(id=file_id)
 
 
@@ -109,7 +109,7 @@ class StoredFileResponse(Response):
         self._filename = filename
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._library.hold(self._file_id, self._caller) as path:
+        async with self._library.open(self._file_id, self._caller) as path:
             headers = {"x-content-type-options": "nosniff"}
             kind = "application/octet-stream"
             response = FileResponse(path, media_type=kind, filename=self._filename, headers=headers)

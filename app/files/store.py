@@ -52,14 +52,14 @@ class FileStore:
     async def receive(self, caller: Caller) -> AsyncIterator[QuotaWriter]:
         """A file to write that leaves nothing behind unless it is kept. Raises TooLarge, StorageFull."""
         room = await self._records.read(lambda session: self._room(session, caller))
-        with self._incoming.part() as part:
+        with self._incoming.file() as part:
             arriving = QuotaWriter(part, caller.tenant, room, self._largest, self._on_their_way)
             try:
                 yield arriving
             finally:
-                arriving.leave()
+                arriving.release()
 
-    async def keep(self, part: SpooledFile, video: dict[str, Any], wish: UploadOptions, caller: Caller) -> FileRecord:
+    async def add(self, part: SpooledFile, video: dict[str, Any], wish: UploadOptions, caller: Caller) -> FileRecord:
         """Make a part a file of the caller's tenant; when this returns, it lasts.
 
         Raises TooLarge if the tenant has no room left, StorageFull, StorageDown, RecordsDown.
@@ -121,12 +121,12 @@ class FileStore:
         await self._blobs.remove(await self._records.write(forget))
 
     @asynccontextmanager
-    async def hold(self, file_id: str, caller: Caller) -> AsyncIterator[Path]:
+    async def open(self, file_id: str, caller: Caller) -> AsyncIterator[Path]:
         """The content of a file, to read from this machine's disk until it is let go. Raises Missing, StorageDown."""
         file = await self.get(file_id, caller)
         async with AsyncExitStack() as stack:
             try:
-                path = await stack.enter_async_context(self._blobs.hold(file.blob))
+                path = await stack.enter_async_context(self._blobs.open(file.blob))
             except FileNotFoundError:
                 await self.get(file_id, caller)  # or it was deleted just now
                 _LOG.error("the content %s of the file %s is lost", file.blob, file_id)
@@ -143,7 +143,7 @@ class FileStore:
         while gone := await self._records.write(expire):
             await self._blobs.remove(gone)
 
-    async def tidy(self) -> None:
+    async def remove_orphans(self) -> None:
         """Forget contents that no record knows, and what processes that died were receiving."""
         await asyncio.to_thread(self._incoming.sweep)
         known = await self._records.read(lambda session: session.scalars(select(BlobRecord.name)).all())

@@ -62,7 +62,7 @@ class UploadSpool:
         self._spare = spare
 
     @contextmanager
-    def part(self) -> Iterator[SpooledFile]:
+    def file(self) -> Iterator[SpooledFile]:
         """A file to write, gone at the end unless it was moved away. Raises StorageFull."""
         with raising_storage_full():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ class QuotaWriter:
         self._on_their_way = on_their_way
         self._counted = 0
 
-    def expect(self, size: int) -> None:
+    def check(self, size: int) -> None:
         """Raise TooLarge if so many bytes more would be too many."""
         if self._counted + size > self._largest:
             raise TooLarge(f"The video is larger than {self._largest} bytes, the most that can be uploaded.")
@@ -116,12 +116,12 @@ class QuotaWriter:
 
     def write(self, chunk: bytes) -> None:
         """Append; blocks. Raises TooLarge, StorageFull."""
-        self.expect(len(chunk))
+        self.check(len(chunk))
         self._counted += len(chunk)
         self._on_their_way[self._tenant] += len(chunk)
         self.part.write(chunk)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """It is no longer on its way."""
         self._on_their_way[self._tenant] -= self._counted
         self._counted = 0

@@ -58,9 +58,9 @@ class IndexBuilder:
             await asyncio.to_thread(_add_subtitles, index, video, wish.subtitles)
             wanted = _wanted_levels(wish, clip_levels(video.span.end, self._indexes.settings.clip_seconds))
             lacking = await asyncio.to_thread(lambda: sum(len(index.missing(level)) for level in wanted))
-            return self._indexes.archive.name(caller.tenant, video.id, self._indexes.builder(engine)), lacking
+            return self._indexes.archive.id_of(caller.tenant, video.id, self._indexes.builder(engine)), lacking
 
-    async def do(
+    async def build(
         self, wish: BuildRequest, caller: Caller, engine: Engine, ledger: RunUsage, listener: OnEvent | None = None
     ) -> None:
         """Write all captions that are missing. What is written before a limit stays. Raises BudgetExceeded too."""
@@ -70,7 +70,7 @@ class IndexBuilder:
             eyes = Captioner(video, engine, BudgetMeter(budget), ledger, Trace(listener))
             captions = Captions(index, eyes, self._indexes.captioning)
             try:
-                await asyncio.to_thread(index.forgive)
+                await asyncio.to_thread(index.clear_failures)
                 async with _time_limit(budget):
                     await captions.write(level=_wanted_levels(wish, captions.levels)[-1])
             finally:
@@ -97,7 +97,7 @@ def _wanted_levels(wish: BuildRequest, known: tuple[float, ...]) -> tuple[float,
 def _add_subtitles(index: Index, video: Video, given: str | None) -> None:
     """Have an index know what is said. Blocks."""
     if given is not None:
-        index.say(subtitle_entries(video, given))
+        index.replace_subtitles(subtitle_entries(video, given))
     index.facts()
 
 
@@ -123,7 +123,7 @@ class IndexBuild:
 
     caller: Caller
     request_id: str
-    doing: BuildStage = "queued"
+    stage: BuildStage = "queued"
     error: BaseException | None = None
     task: asyncio.Task[None] | None = None
     ledger: RunUsage = field(default_factory=RunUsage)
@@ -147,7 +147,7 @@ class BuildQueue:
         self._gate = FairQueue(settings.index.max_builds, settings.index.max_waiting, math.inf)
         self._builds: dict[str, IndexBuild] = {}
 
-    def at(self, id_: str) -> IndexBuild | None:
+    def get(self, id_: str) -> IndexBuild | None:
         """The build of an index that is under way, or that failed since this process began."""
         return self._builds.get(id_)
 
@@ -156,7 +156,7 @@ class BuildQueue:
 
         Raises what is wrong with the video or its subtitles, Busy, Draining, NotReady, IndexFull, IndexDown.
         """
-        engine = self._engine().scoped(caller.tenant)
+        engine = self._engine().for_tenant(caller.tenant)
         id_, lacking = await self._work.prepare(wish, caller, engine)
         running = self._builds.pop(id_, None)
         if running is not None and running.task is not None and not running.task.done():
@@ -189,10 +189,10 @@ class BuildQueue:
         """Build when it is this build's turn. It counts as under way until what it took is written down."""
         failure: Exception | None = None
         try:
-            async with self._gate.enter(build.caller, math.inf):
-                caller = await self._allowance.left(build.caller, 0)
-                build.doing = "building"
-                await self._work.do(wish, caller, engine, build.ledger)
+            async with self._gate.slot(build.caller, math.inf):
+                caller = await self._allowance.admit(build.caller, 0)
+                build.stage = "building"
+                await self._work.build(wish, caller, engine, build.ledger)
         except Exception as error:
             failure = error
             if not isinstance(error, BudgetExceeded):
@@ -213,6 +213,6 @@ class BuildQueue:
     async def _charge(self, build: IndexBuild) -> None:
         tokens = build.ledger.prompt_tokens + build.ledger.completion_tokens
         try:
-            await self._records.write(self._allowance.charge(build.caller.key, tokens))
+            await self._records.write(self._allowance.usage(build.caller.key, tokens))
         except (DatabaseUnavailable, DatabaseFull) as error:
             _LOG.error("%d tokens of the key %s are not written down: %s", tokens, build.caller.key, error)

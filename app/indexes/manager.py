@@ -52,7 +52,7 @@ class IndexState:
     cost: dict[str, float]
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether nothing is left to be done."""
         return all(level.captioned + level.failed == level.clips for level in self.levels)
 
@@ -89,12 +89,12 @@ class IndexManager:
     def open(self, caller: Caller, video: Video, source: VideoInput, engine: Engine) -> Index:
         """The caller's index of a film; nothing is read or written before it is used."""
         index = self.archive.open(caller.tenant, video.id, video.span.end, self.builder(engine), _label(source))
-        index.listen(partial(subtitle_entries, video))
+        index.add_subtitles_later(partial(subtitle_entries, video))
         return index
 
-    async def card(self, caller: Caller, id_: str) -> IndexMetadata:
+    async def metadata(self, caller: Caller, id_: str) -> IndexMetadata:
         """A caller's index by its id. Raises Missing."""
-        cards = await asyncio.to_thread(self.archive.cards, caller.tenant)
+        cards = await asyncio.to_thread(self.archive.list_indexes, caller.tenant)
         card = next((card for card in cards if card.id == id_), None)
         if card is None:
             raise NotFound(f"There is no index {id_!r}. Build one with POST /v1/indexes.", param="index")
@@ -102,9 +102,9 @@ class IndexManager:
 
     def state(self, card: IndexMetadata) -> IndexState:
         """What is in an index. Blocks. Raises IndexDown."""
-        tally = self.archive.tally(card)
+        tally = self.archive.summary(card)
         found = []
-        for level in clip_levels(card.duration, card.builder.clip_seconds):
+        for level in clip_levels(card.duration, card.config.clip_seconds):
             captioned = tally.lines.get(("caption", level), 0)
             failed = sum(clip.startswith(f"c:{level:g}:") for clip in tally.failures)
             found.append(LevelProgress(level, len(split_into_clips(card.duration, level)), captioned, failed))
@@ -114,11 +114,11 @@ class IndexManager:
     async def delete(self, caller: Caller, id_: str) -> None:
         """Remove a caller's index. Raises Missing."""
         if not await asyncio.to_thread(self.archive.delete, caller.tenant, id_):
-            await self.card(caller, id_)
+            await self.metadata(caller, id_)
 
     async def sweep(self, library: FileStore) -> None:
         """Remove the indexes that nobody opens, and those of files that are no longer there."""
-        gone = await asyncio.to_thread(self.archive.sweep, self.settings.days * _DAY)
+        gone = await asyncio.to_thread(self.archive.delete_unused, self.settings.days * _DAY)
         for card in await asyncio.to_thread(self.archive.all):
             file = video_of(card).file
             if file is not None:
@@ -164,11 +164,11 @@ async def search_indexes(indexes: IndexManager, request: SearchRequest, caller: 
         raise BadRequest(f"k: This service returns {most} hits at most.", param="k")
     if request.index is None:
         return await _search_all(indexes.archive, request, caller)
-    return await _search_one(indexes.archive, request, await indexes.card(caller, request.index))
+    return await _search_one(indexes.archive, request, await indexes.metadata(caller, request.index))
 
 
 async def _search_one(archive: IndexArchive, request: SearchRequest, card: IndexMetadata) -> HitList:
-    index = archive.open(card.tenant, card.video, card.duration, card.builder, card.label)
+    index = archive.open(card.tenant, card.video, card.duration, card.config, card.label)
 
     def look(by: SearchBy) -> Found:
         span, level, sources = _span(request), request.level, request.sources
@@ -177,11 +177,11 @@ async def _search_one(archive: IndexArchive, request: SearchRequest, card: Index
             for hit in index.search(request.query, request.k, span=span, level=level, sources=sources, by=by)
         ]
 
-    if card.builder.embedder == archive.embedder.name:
+    if card.config.embedder == archive.embedder.name:
         found, degraded = await _search_or_words(look)
     else:
         found, degraded = await asyncio.to_thread(look, "words"), ["index: made with another embedder; words alone"]
-    coverage = await asyncio.to_thread(index.coverage, card.builder.clip_seconds, _span(request))
+    coverage = await asyncio.to_thread(index.coverage, card.config.clip_seconds, _span(request))
     return _hit_list(found, degraded, coverage)
 
 
@@ -191,8 +191,8 @@ async def _search_all(archive: IndexArchive, request: SearchRequest, caller: Cal
         return archive.search(caller.tenant, request.query, request.k, span=span, level=level, sources=sources, by=by)
 
     found, degraded = await _search_or_words(look)
-    cards = await asyncio.to_thread(archive.cards, caller.tenant)
-    if other := sum(card.builder.embedder != archive.embedder.name for card in cards):
+    cards = await asyncio.to_thread(archive.list_indexes, caller.tenant)
+    if other := sum(card.config.embedder != archive.embedder.name for card in cards):
         degraded.append(f"index: {other} made with another embedder were not searched")
     return _hit_list(found, degraded, None)
 

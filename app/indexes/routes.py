@@ -26,13 +26,13 @@ async def build(body: IndexRequest, request: Request, response: Response, at: Se
 @router.get("/v1/indexes")
 async def list_indexes(at: ServiceDep, by: CanRead) -> IndexList:
     """The indexes of the key's tenant, the oldest first."""
-    return await at.indexes.every(by)
+    return await at.indexes.list(by)
 
 
 @router.get("/v1/indexes/{index_id}", responses=error_responses(404))
 async def index(index_id: str, at: ServiceDep, by: CanRead) -> IndexObject:
     """An index: how far it is, what is in it, what it took."""
-    return await at.indexes.show(index_id, by)
+    return await at.indexes.get(index_id, by)
 
 
 @router.delete("/v1/indexes/{index_id}", responses=error_responses(404))

@@ -48,22 +48,22 @@ class IndexService:
     async def build(self, request: IndexRequest, caller: Caller, request_id: str) -> IndexObject:
         """Begin to build an index, or go on. Raises what `Builds.start` raises."""
         wish = BuildRequest(request.video, request.level, request.subtitles, request.budget)
-        return await self.show(await self._builds.start(wish, caller, request_id), caller)
+        return await self.get(await self._builds.start(wish, caller, request_id), caller)
 
-    async def show(self, id_: str, caller: Caller) -> IndexObject:
+    async def get(self, id_: str, caller: Caller) -> IndexObject:
         """An index as it is now. Raises Missing, IndexDown."""
-        card = await self._indexes.card(caller, id_)
+        card = await self._indexes.metadata(caller, id_)
         state = await asyncio.to_thread(self._indexes.state, card)
-        return index_object(card, state, self._builds.at(card.id), self._current())
+        return index_object(card, state, self._builds.get(card.id), self._current())
 
-    async def every(self, caller: Caller) -> IndexList:
+    async def list(self, caller: Caller) -> IndexList:
         """All indexes of the caller's tenant. Raises IndexDown."""
-        cards = await asyncio.to_thread(self._indexes.archive.cards, caller.tenant)
-        return IndexList(data=[await self.show(card.id, caller) for card in cards])
+        cards = await asyncio.to_thread(self._indexes.archive.list_indexes, caller.tenant)
+        return IndexList(data=[await self.get(card.id, caller) for card in cards])
 
     async def delete(self, id_: str, caller: Caller) -> None:
         """Remove an index; its building ends. Raises Missing."""
-        await self._indexes.card(caller, id_)
+        await self._indexes.metadata(caller, id_)
         await self._builds.cancel(id_)
         await self._indexes.delete(caller, id_)
 
@@ -76,7 +76,7 @@ class IndexService:
                 raise BadRequest("Single pictures are not indexed.", param="video", code="unsupported")
             engine = self._engine()
             index = self._indexes.open(caller, footage, request.video, engine)
-            id_ = self._indexes.archive.name(caller.tenant, footage.id, self._indexes.builder(engine))
+            id_ = self._indexes.archive.id_of(caller.tenant, footage.id, self._indexes.builder(engine))
             await asyncio.to_thread(index.facts)
             return await search_indexes(self._indexes, request.model_copy(update={"index": id_}), caller)
 
@@ -92,7 +92,7 @@ def index_object(
     card: IndexMetadata, state: IndexState, build: IndexBuild | None, current: IndexConfig | None
 ) -> IndexObject:
     """An index as the wire shows it. `current`: what would build one now."""
-    builder = card.builder
+    builder = card.config
     return IndexObject(
         id=card.id,
         status=_status(state, build),
@@ -111,8 +111,8 @@ def index_object(
 
 def _status(state: IndexState, build: IndexBuild | None) -> IndexStatus:
     if build is not None and build.error is None:
-        return build.doing
-    if state.whole:
+        return build.stage
+    if state.complete:
         return "complete"
     return "failed" if build is not None and not isinstance(build.error, RunCancelled | BudgetExceeded) else "partial"
 
@@ -122,5 +122,5 @@ def _build_error(build: IndexBuild | None) -> BuildError | None:
         return None
     if isinstance(build.error, BudgetExceeded):
         return BuildError(message=f"The budget ended: {build.error}.", code="budget_exceeded")
-    failure = ErrorDetail.of(build.error)
-    return BuildError(message=failure.message, code=failure.code or failure.row.code)
+    failure = ErrorDetail.from_exception(build.error)
+    return BuildError(message=failure.message, code=failure.code or failure.spec.code)

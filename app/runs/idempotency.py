@@ -38,11 +38,11 @@ class RequestContext:
     idempotency_key: str | None = None
     digest: str | None = None
     retry: bool = False
-    patience: float | None = None
+    client_timeout: float | None = None
     began: float = field(default_factory=monotonic)
 
     @classmethod
-    async def of(
+    async def from_request(
         cls, request: Request, key: str | None, *, background: bool = False, streamed: bool = False
     ) -> RequestContext:
         """Read what the headers of a request say. The body must have been read."""
@@ -55,25 +55,25 @@ class RequestContext:
             idempotency_key=key,
             digest=await asyncio.to_thread(_digest, body) if body is not None else None,
             retry=count.isdecimal() and int(count) > 0,
-            patience=_seconds(request.headers.get(_TIMEOUT_HEADER)),
+            client_timeout=_seconds(request.headers.get(_TIMEOUT_HEADER)),
             began=request.state.began,
         )
 
     @property
     def deadline(self) -> float | None:
         """When the answer must be sent to be heard, by the monotonic clock. Who hears a stream goes on waiting."""
-        if self.background or self.streamed or self.patience is None:
+        if self.background or self.streamed or self.client_timeout is None:
             return None
-        return self.began + self.patience * _ANSWER_BY
+        return self.began + self.client_timeout * _ANSWER_BY
 
     @property
     def timed_out(self) -> bool:
         """Whether a client that is gone has lost its patience, and so will ask again, rather than its interest."""
-        return self.patience is not None and monotonic() - self.began >= self.patience * _TIMED_OUT_AFTER
+        return self.client_timeout is not None and monotonic() - self.began >= self.client_timeout * _TIMED_OUT_AFTER
 
-    def quiet(self, usual: float) -> float:
+    def ping_interval(self, usual: float) -> float:
         """Seconds of silence after which a stream should send something, so that the client does not give up."""
-        return usual if self.patience is None else min(usual, self.patience / 2)
+        return usual if self.client_timeout is None else min(usual, self.client_timeout / 2)
 
 
 def _digest(body: bytes) -> str:
@@ -103,19 +103,19 @@ class DuplicateFinder:
         """
         if ticket.idempotency_key is not None:
             return await self._named(live, ticket.idempotency_key)
-        twin = self._live.twin(live.caller.tenant, live.job.endpoint, ticket.digest) if ticket.retry else None
+        twin = self._live.by_request(live.caller.tenant, live.job.endpoint, ticket.digest) if ticket.retry else None
         return None if twin is None or twin.stopping else twin
 
     async def _named(self, live: ActiveRun, key: str) -> ActiveRun | None:
         tenant = live.caller.tenant
-        if (former := self._live.keyed(tenant, key)) and former.stopping:
-            await former.ending()
-        if (former := self._live.keyed(tenant, key)) is None:
+        if (former := self._live.by_idempotency_key(tenant, key)) and former.stopping:
+            await former.finished()
+        if (former := self._live.by_idempotency_key(tenant, key)) is None:
             record = await self._records.read(lambda session: repository.find_run_by_key(session, tenant, key))
             if record is not None:
                 _check_same_request(live, record.endpoint, record.digest)
                 await self._revive(live, record.id)
-            if (former := self._live.keyed(tenant, key)) is None:
+            if (former := self._live.by_idempotency_key(tenant, key)) is None:
                 return None if record is None else live
         _check_same_request(live, former.job.endpoint, former.digest)
         return former
@@ -138,7 +138,7 @@ class DuplicateFinder:
         if record.status == "completed":
             live.restore(repository.run_events(told), record.response or {})
         else:
-            live.first = told[-1].seq + 1 if told else 1
+            live.first_seq = told[-1].seq + 1 if told else 1
 
 
 def _check_same_request(live: ActiveRun, endpoint: str, digest: str | None) -> None:

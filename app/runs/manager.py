@@ -40,16 +40,16 @@ class RunEventSink:
         self._book = book
         self._watcher = watcher
 
-    def tell(self, event: Event, choice: int) -> None:
+    def on_event(self, event: Event, choice: int) -> None:
         """An event: it is kept."""
-        self._book.put(repository.insert_event(self._live.id, self._live.tell(event, choice)))
-        self._watcher.told(self._live, event, choice)
+        self._book.put(repository.insert_event(self._live.id, self._live.add_event(event, choice)))
+        self._watcher.on_event(self._live, event, choice)
 
-    def reader(self, choice: int) -> OnDelta | None:
+    def on_delta(self, choice: int) -> OnDelta | None:
         """Who sees what is being written; nobody where nobody can be expected to. Nothing of it is kept."""
         if not (self._live.streamed or self._live.background):
             return None
-        return lambda delta: self._live.hear(delta, choice)
+        return lambda delta: self._live.add_delta(delta, choice)
 
 
 _LOG = logging.getLogger("secondlook")
@@ -74,9 +74,9 @@ class RunManager:
         answers: Callable[[], AnswerService],
         watcher: RunObserver,
     ) -> None:
-        self.live = RunRegistry()
-        self.book = WriteQueue(records, settings.persist_seconds)
-        self._repeats = DuplicateFinder(records, self.live)
+        self.active = RunRegistry()
+        self.writes = WriteQueue(records, settings.persist_seconds)
+        self._repeats = DuplicateFinder(records, self.active)
         self._settings = settings
         self._records = records
         self._gate = gate
@@ -89,7 +89,7 @@ class RunManager:
         left = await self._records.write(lambda session: repository.interrupt_runs(session, self._settings.instance))
         if left:
             _LOG.warning("%d runs were interrupted by the end of the last process; they can be resumed", left)
-        self.book.open()
+        self.writes.open()
 
     async def close(self, seconds: float) -> None:
         """Take no more, let those at work end within so many seconds, interrupt the rest, write everything down."""
@@ -98,14 +98,14 @@ class RunManager:
             async with asyncio.timeout(seconds):
                 await self._gate.idle()
         await self.interrupt()
-        await self.book.close()
+        await self.writes.close()
 
     async def interrupt(self) -> None:
         """End the runs at work now; they can be resumed. Whoever waits for one is told."""
-        tasks = [live.task for live in self.live if live.task]
-        for live in self.live:
+        tasks = [live.task for live in self.active if live.task]
+        for live in self.active:
             self._stop(live, "interrupted", ShuttingDown())
-        await asyncio.gather(self.book.flush(), *tasks, return_exceptions=True)
+        await asyncio.gather(self.writes.flush(), *tasks, return_exceptions=True)
 
     async def sweep(self) -> None:
         """Forget the runs whose time is over."""
@@ -148,16 +148,16 @@ class RunManager:
     async def resume(self, run: ActiveRun) -> ActiveRun:
         """Begin a run again from its beginning: the same request, the same seed. Raises Clash if somebody has."""
         run.job.check(self._answers())
-        if self.live.get(run.caller.tenant, run.id) is not None:
+        if self.active.get(run.caller.tenant, run.id) is not None:
             raise Conflict("This run has been begun again already.", code="not_resumable")
         await self._begin(run, repository.restart_run(run, instance=self._settings.instance))
         return run
 
     @contextmanager
-    def awaited(self, live: ActiveRun, ticket: RequestContext) -> Iterator[None]:
+    def client_waiting(self, live: ActiveRun, ticket: RequestContext) -> Iterator[None]:
         """A client waits for a run meanwhile. When the last one leaves, the run ends, unless a retry is expected."""
         try:
-            with live.watched():
+            with live.watching():
                 yield
         except asyncio.CancelledError:
             raise  # the server stops: `close` decides what becomes of the run
@@ -174,16 +174,16 @@ class RunManager:
 
     async def _begin(self, live: ActiveRun, change: Write) -> None:
         """Set a run going. What has to last before anything is done for it, lasts when this returns."""
-        self.live.add(live)
+        self.active.add(live)
         live.task = asyncio.create_task(self._work(live))
         await asyncio.sleep(0)  # now it stands in the queue, or was turned away
         try:
             if live.error is not None:
                 raise live.error
-            if live.promised:
+            if live.durable:
                 await self._records.write(change)
             else:
-                self.book.put(change)
+                self.writes.put(change)
         except BaseException as error:
             self._stop(live, "cancelled", error)
             self._drop(live)
@@ -194,18 +194,18 @@ class RunManager:
 
     async def _work(self, live: ActiveRun) -> None:
         status: RunStatus = "completed"
-        telling, came = RunEventSink(live, self.book, self._watcher), monotonic()
+        telling, came = RunEventSink(live, self.writes, self._watcher), monotonic()
         try:
             patience = math.inf if live.background else None
-            async with self._gate.enter(live.caller, patience):
+            async with self._gate.slot(live.caller, patience):
                 await live.recorded.wait()
-                live.caller = await self._allowance.left(live.caller, self.live.tokens_of(live.caller.key))
+                live.caller = await self._allowance.admit(live.caller, self.active.tokens_of(live.caller.key))
                 live.status = "running"
-                self._watcher.begun(live, monotonic() - came)
-                self.book.put(repository.start_run(live.id))
-                if live.first > 1:
-                    telling.tell(InfoEvent(text="The run begins again."), 0)
-                response = await live.job.perform(self._answers(), self._place(live), telling)
+                self._watcher.on_run_start(live, monotonic() - came)
+                self.writes.put(repository.start_run(live.id))
+                if live.first_seq > 1:
+                    telling.on_event(InfoEvent(text="The run begins again."), 0)
+                response = await live.job.run(self._answers(), self._place(live), telling)
             live.response = round_floats(response.model_dump(mode="json"))
         except asyncio.CancelledError:
             status = live.stopping or "interrupted"
@@ -220,34 +220,36 @@ class RunManager:
     async def _end(self, live: ActiveRun, status: RunStatus) -> None:
         """Write the end down, then tell it. A plain answer is told at once: its client has it and needs no record."""
         live.status = status
-        told = status == "completed" and not live.promised
+        told = status == "completed" and not live.durable
         if told:
-            live.end(status)
+            live.finish(status)
             for _ in range(_TURNS_TO_ANSWER):
                 await asyncio.sleep(0)
-        self._watcher.ended(live, status, None if live.error is None else ErrorDetail.of(live.error).row.code)
+        self._watcher.on_run_end(
+            live, status, None if live.error is None else ErrorDetail.from_exception(live.error).spec.code
+        )
         if live.recorded.is_set():
             await self._record_end(live, status, hurry=not told)
         if not told:
-            live.end(status)
+            live.finish(status)
         self._drop(live)
 
     async def _record_end(self, live: ActiveRun, status: RunStatus, *, hurry: bool) -> None:
         """Until this is written, the run counts as at work. An answer that cannot be written is still an answer."""
-        self.book.put(self._allowance.charge(live.caller.key, live.tokens))
-        error = None if live.error is None else ErrorDetail.of(live.error).body["error"]
-        self.book.put(repository.finish_run(live, status, error))
+        self.writes.put(self._allowance.usage(live.caller.key, live.tokens))
+        error = None if live.error is None else ErrorDetail.from_exception(live.error).body["error"]
+        self.writes.put(repository.finish_run(live, status, error))
         try:
-            await self.book.flush(hurry=hurry)
+            await self.writes.flush(hurry=hurry)
         except (DatabaseUnavailable, DatabaseFull) as error_:
             _LOG.error("the end of %s is not written down yet: %s", live.id, error_)
 
     def _drop(self, live: ActiveRun) -> None:
-        self.live.remove(live)
+        self.active.remove(live)
         if live.status == "completed":
-            asyncio.get_running_loop().call_later(self._settings.retry_grace_seconds, self.live.forget, live)
+            asyncio.get_running_loop().call_later(self._settings.retry_grace_seconds, self.active.forget_request, live)
         else:
-            self.live.forget(live)
+            self.active.forget_request(live)
 
     def _stop(self, live: ActiveRun, status: RunStatus, error: BaseException) -> None:
         if live.status not in FINAL_STATUSES and live.task is not None:
@@ -281,7 +283,7 @@ async def wait_for_response(
     runs: RunManager, live: ActiveRun, ticket: RequestContext, request: Request
 ) -> dict[str, Any]:
     """The response of a run as it goes over the wire. Raises what the run raises, and Gone if the client leaves."""
-    with runs.awaited(live, ticket):
+    with runs.client_waiting(live, ticket):
         await asyncio.sleep(0)  # the run goes first, so that its model works while we prepare to wait
-        await cancel_on_disconnect(request.receive, live.ending())
+        await cancel_on_disconnect(request.receive, live.finished())
     return live.outcome()

@@ -21,7 +21,7 @@ _LAST_RUN_WEIGHT = 0.2
 class Waiter:
     """One that stands in line: `place` is set when it may come in. A `patient` one is never sent away for another."""
 
-    place: asyncio.Future[None]
+    admitted: asyncio.Future[None]
     patient: bool
 
 
@@ -34,10 +34,10 @@ class FairQueue:
     the queue.
     """
 
-    def __init__(self, places: int, queue: int, patience: float) -> None:
-        self._places = places
+    def __init__(self, slots: int, queue: int, max_wait: float) -> None:
+        self._places = slots
         self._queue = queue
-        self._patience = patience
+        self._patience = max_wait
         self._working: Counter[str] = Counter()
         self._lines: OrderedDict[str, deque[Waiter]] = OrderedDict()
         self._most: dict[str, int] = {}
@@ -57,7 +57,7 @@ class FairQueue:
         return sum(map(len, self._lines.values()))
 
     @asynccontextmanager
-    async def enter(self, caller: Caller, patience: float | None = None) -> AsyncIterator[None]:
+    async def slot(self, caller: Caller, max_wait: float | None = None) -> AsyncIterator[None]:
         """Hold one of the places, once it is this key's turn. `patience`: seconds to wait; inf: as long as it takes.
 
         Raises Busy if the queue is full, or the wait is or would be too long; Draining if the service is about to
@@ -65,7 +65,7 @@ class FairQueue:
         """
         key = caller.key
         self._most[key] = min(caller.quota.concurrent_runs or self._places, self._places)
-        await self._wait(key, self._patience if patience is None else patience)
+        await self._wait(key, self._patience if max_wait is None else max_wait)
         began = monotonic()
         try:
             yield
@@ -95,11 +95,11 @@ class FairQueue:
         self.check_open()
         waiter = self._join(key, patience)
         self._admit()
-        if waiter.place.done():
+        if waiter.admitted.done():
             return
         try:
             async with asyncio.timeout(None if waiter.patient else patience):
-                await waiter.place
+                await waiter.admitted
         except BaseException as error:
             self._give_up(key, waiter)
             if isinstance(error, TimeoutError):
@@ -140,7 +140,7 @@ class FairQueue:
     def _admit(self) -> None:
         """Fill the free places, one key after another."""
         while turn := next((key for key, line in self._lines.items() if line and self._free(key)), None):
-            place = self._lines[turn].popleft().place
+            place = self._lines[turn].popleft().admitted
             self._lines.move_to_end(turn)
             if not self._lines[turn]:
                 del self._lines[turn]
@@ -151,7 +151,7 @@ class FairQueue:
 
     def _give_up(self, key: str, waiter: Waiter) -> None:
         """Leave the queue; or the place, if it was given in the same moment."""
-        place = waiter.place
+        place = waiter.admitted
         if place.done() and not place.cancelled() and not place.exception():
             self._leave(key)
         elif waiter in (line := self._lines.get(key, deque())):
@@ -178,5 +178,5 @@ class FairQueue:
 
 
 def _reject(waiter: Waiter, error: Exception) -> None:
-    if not waiter.place.done():
-        waiter.place.set_exception(error)
+    if not waiter.admitted.done():
+        waiter.admitted.set_exception(error)

@@ -243,14 +243,14 @@ class RunReader:
         self._live = live
         self._kinds = kinds
 
-    async def show(self, tenant: str, run_id: str) -> RunObject:
+    async def get(self, tenant: str, run_id: str) -> RunObject:
         """One run with its whole trace. Raises Missing."""
         await self._book.flush()
         return await self._records.read(
             lambda session: run_object(_get_run(session, tenant, run_id), select_events(session, run_id))
         )
 
-    def ended(self, run: RunObject) -> RunObject:
+    def require_finished(self, run: RunObject) -> RunObject:
         """The run, if it is over. Raises Clash: what another process works on can be cancelled only there."""
         if run.status not in FINAL_STATUSES:
             raise Conflict("This run works in another process of the service.", code="run_elsewhere")
@@ -271,7 +271,7 @@ class RunReader:
 
         return await self._records.read(turn)
 
-    async def last(self, tenant: str, run_id: str) -> int | None:
+    async def end_seq(self, tenant: str, run_id: str) -> int | None:
         """The number of the end of a run, which comes after its last event; None if it is not over. Raises Missing."""
         await self._book.flush()
         return await self._records.read(
@@ -339,7 +339,7 @@ class RunReader:
             background=True,
             digest=record.digest,
             idempotency_key=record.idempotency_key,
-            first=seq + 1,
+            first_seq=seq + 1,
             created_at=record.created_at,
         )
 

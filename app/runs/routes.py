@@ -44,15 +44,19 @@ async def ask(
     body: AnswerRequest, request: Request, at: ServiceDep, by: CanAsk, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer a question about a video: now, as server-sent events with `stream`, or later with `background`."""
-    ticket = await RequestContext.of(request, idempotency_key, background=body.background, streamed=body.stream)
+    ticket = await RequestContext.from_request(
+        request, idempotency_key, background=body.background, streamed=body.stream
+    )
     live = await at.runs.start(AnswerJob(body), by, ticket)
     headers = {"x-run-id": live.id}
     if body.background:
-        shown = await at.history.show(by.tenant, live.id)
+        shown = await at.history.get(by.tenant, live.id)
         return JSONResponse(shown.model_dump(mode="json"), 202, headers)
     if body.stream:
-        sent = sse_events.stream_run(live, ticket.quiet(at.settings.ping_seconds))
-        return EventStreamResponse(sent, sse_events.encode_error, watch=at.runs.awaited(live, ticket), headers=headers)
+        sent = sse_events.stream_run(live, ticket.ping_interval(at.settings.ping_seconds))
+        return EventStreamResponse(
+            sent, sse_events.encode_error, watching=at.runs.client_waiting(live, ticket), headers=headers
+        )
     return JSONResponse(await wait_for_response(at.runs, live, ticket, request), headers=headers)
 
 
@@ -72,13 +76,13 @@ async def runs(
 @router.get("/v1/runs/{run_id}", tags=["runs"], responses=error_responses(404))
 async def run(run_id: str, at: ServiceDep, by: CanRead) -> RunObject:
     """A run with its request, its whole trace, and its response."""
-    return await at.history.show(by.tenant, run_id)
+    return await at.history.get(by.tenant, run_id)
 
 
 @router.get("/v1/runs/{run_id}/events", tags=["runs"], responses=_EVENTS_RESPONSES, response_class=Response)
 async def events(run_id: str, at: ServiceDep, by: CanRead, last_seen: _LastEventId = 0) -> Response:
     """What has happened in a run, then what happens, as server-sent events; the last is `answer` or `error`."""
-    last = await at.history.last(by.tenant, run_id)
+    last = await at.history.end_seq(by.tenant, run_id)
     if last is not None and last_seen >= last:
         return Response(status_code=204)
     sent = at.history.follow(by.tenant, run_id, last_seen, at.settings.ping_seconds)
@@ -88,10 +92,10 @@ async def events(run_id: str, at: ServiceDep, by: CanRead, last_seen: _LastEvent
 @router.post("/v1/runs/{run_id}/cancel", tags=["runs"], responses=error_responses(404, 409))
 async def cancel(run_id: str, at: ServiceDep, by: CanAsk) -> RunObject:
     """End a run. One that is over stays as it is."""
-    await at.history.last(by.tenant, run_id)
-    if live := at.runs.live.get(by.tenant, run_id):
+    await at.history.end_seq(by.tenant, run_id)
+    if live := at.runs.active.get(by.tenant, run_id):
         await at.runs.cancel(live)
-    return at.history.ended(await at.history.show(by.tenant, run_id))
+    return at.history.require_finished(await at.history.get(by.tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/resume", status_code=202, tags=["runs"], responses=error_responses(400, 404, 409, 507))
@@ -102,4 +106,4 @@ async def resume(run_id: str, request: Request, at: ServiceDep, by: CanAsk) -> R
     model itself repeats itself; what is still in caches is not paid for twice. The run keeps its id and its trace.
     """
     await at.runs.resume(await at.history.reopen(by, run_id, request.state.request_id))
-    return await at.history.show(by.tenant, run_id)
+    return await at.history.get(by.tenant, run_id)

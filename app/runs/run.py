@@ -23,10 +23,10 @@ from app.runs.schemas import RunStatus
 class EventSink(Protocol):
     """Hears what happens, each with the number of the answer that it belongs to."""
 
-    def tell(self, event: Event, choice: int) -> None:
+    def on_event(self, event: Event, choice: int) -> None:
         """An event."""
 
-    def reader(self, choice: int) -> OnDelta | None:
+    def on_delta(self, choice: int) -> OnDelta | None:
         """Who reads along while the model writes; None if nobody does."""
 
 
@@ -59,7 +59,7 @@ class Job(Protocol):
     def check(self, answers: AnswerService) -> None:
         """Raise what is wrong with it, before it is begun."""
 
-    async def perform(self, answers: AnswerService, place: JobContext, teller: EventSink) -> BaseModel:
+    async def run(self, answers: AnswerService, place: JobContext, teller: EventSink) -> BaseModel:
         """Do it and return the response."""
 
 
@@ -84,11 +84,11 @@ class AnswerJob:
         """Raise BadStrategy or UnfitEngine."""
         answers.check(self._order)
 
-    async def perform(self, answers: AnswerService, place: JobContext, teller: EventSink) -> AnswerResponse:
+    async def run(self, answers: AnswerService, place: JobContext, teller: EventSink) -> AnswerResponse:
         """Answer the question."""
-        order = self._order.within(place.seconds)
+        order = self._order.with_timeout(place.seconds)
         return await answers.answer(
-            order, place.caller, lambda event: teller.tell(event, 0), teller.reader(0), run_id=place.run_id
+            order, place.caller, lambda event: teller.on_event(event, 0), teller.on_delta(0), run_id=place.run_id
         )
 
     @property
@@ -142,12 +142,12 @@ class ActiveRun:
     streamed: bool = False
     digest: str | None = None
     idempotency_key: str | None = None
-    first: int = 1
+    first_seq: int = 1
     created_at: float = field(default_factory=time.time)
     deadline: float | None = None
     status: RunStatus = "queued"
     events: list[RunEvent] = field(default_factory=list)
-    drafts: dict[int, list[RunDelta]] = field(default_factory=dict)
+    deltas: dict[int, list[RunDelta]] = field(default_factory=dict)
     response: dict[str, Any] | None = None
     error: BaseException | None = None
     watchers: int = 0
@@ -162,7 +162,7 @@ class ActiveRun:
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
-    def promised(self) -> bool:
+    def durable(self) -> bool:
         """Whether somebody may come back for it, so that what they are told of it has to last."""
         return self.background or self.idempotency_key is not None
 
@@ -171,24 +171,24 @@ class ActiveRun:
         """Whether it has come to its end."""
         return self._over
 
-    def tell(self, event: Event, choice: int) -> RunEvent:
+    def add_event(self, event: Event, choice: int) -> RunEvent:
         """Add an event; whoever follows hears it. A call that was made is told whole: its draft is over."""
-        told = RunEvent(self.first + len(self.events), choice, event)
+        told = RunEvent(self.first_seq + len(self.events), choice, event)
         self.events.append(told)
         self.tokens += _tokens(event)
-        if isinstance(event, ModelEvent) and _call_of(self.drafts.get(choice)) == event.call:
-            del self.drafts[choice]
+        if isinstance(event, ModelEvent) and _call_of(self.deltas.get(choice)) == event.call:
+            del self.deltas[choice]
         self._wake()
         return told
 
-    def hear(self, delta: Delta, choice: int) -> None:
+    def add_delta(self, delta: Delta, choice: int) -> None:
         """Add a piece of a draft; another call's draft that was not finished is given up."""
-        if _call_of(self.drafts.get(choice)) != delta.call:
-            self.drafts[choice] = []
-        self.drafts[choice].append(RunDelta(choice, delta))
+        if _call_of(self.deltas.get(choice)) != delta.call:
+            self.deltas[choice] = []
+        self.deltas[choice].append(RunDelta(choice, delta))
         self._wake()
 
-    def end(self, status: RunStatus) -> None:
+    def finish(self, status: RunStatus) -> None:
         """The end: nothing more will be told."""
         self.status = status
         self._over = True
@@ -200,12 +200,12 @@ class ActiveRun:
 
     def restore(self, told: Sequence[RunEvent], response: dict[str, Any]) -> ActiveRun:
         """Be a run that was completed before."""
-        self.events, self.response, self.first = list(told), response, told[0].seq if told else 1
+        self.events, self.response, self.first_seq = list(told), response, told[0].seq if told else 1
         self.tokens = sum(_tokens(each.event) for each in told)
-        self.end("completed")
+        self.finish("completed")
         return self
 
-    def ending(self) -> asyncio.Future[None]:
+    def finished(self) -> asyncio.Future[None]:
         """Done at the end, whatever it is. Belongs to the caller, who may cancel it."""
         ending = asyncio.get_running_loop().create_future()
         if self.over:
@@ -214,9 +214,9 @@ class ActiveRun:
             self._waiting.append(ending)
         return ending
 
-    async def ended(self) -> dict[str, Any]:
+    async def result(self) -> dict[str, Any]:
         """Wait for the end; the response. Raises what the run raised."""
-        await self.ending()
+        await self.finished()
         return self.outcome()
 
     def outcome(self) -> dict[str, Any]:
@@ -230,7 +230,7 @@ class ActiveRun:
 
         Who is slow misses the rest of a draft, and finds it in the event. None after each `quiet` seconds of silence.
         """
-        place, read = max(0, after + 1 - self.first), DeltaCursor()
+        place, read = max(0, after + 1 - self.first_seq), DeltaCursor()
         while True:
             news = self._news
             if place < len(self.events):
@@ -239,7 +239,7 @@ class ActiveRun:
                 continue
             if self.over:
                 return
-            if (heard := read.next(self.drafts)) is not None:
+            if (heard := read.next(self.deltas)) is not None:
                 yield heard
                 continue
             try:
@@ -249,7 +249,7 @@ class ActiveRun:
                 yield None
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         """Somebody waits for it meanwhile."""
         self.watchers += 1
         try:
@@ -318,7 +318,7 @@ class RunRegistry:
         if live.idempotency_key is not None:
             _drop(self._keyed, (live.caller.tenant, live.idempotency_key), live)
 
-    def forget(self, live: ActiveRun) -> None:
+    def forget_request(self, live: ActiveRun) -> None:
         """No retry is expected any more."""
         if (twin := _request_key(live)) is not None:
             _drop(self._twins, twin, live)
@@ -332,11 +332,11 @@ class RunRegistry:
         live = self._runs.get(run_id)
         return live if live is not None and live.caller.tenant == tenant else None
 
-    def keyed(self, tenant: str, key: str) -> ActiveRun | None:
+    def by_idempotency_key(self, tenant: str, key: str) -> ActiveRun | None:
         """The run of an idempotency key."""
         return self._keyed.get((tenant, key))
 
-    def twin(self, tenant: str, endpoint: str, digest: str | None) -> ActiveRun | None:
+    def by_request(self, tenant: str, endpoint: str, digest: str | None) -> ActiveRun | None:
         """A run of the same request, under way or just over."""
         return None if digest is None else self._twins.get((tenant, endpoint, digest))
 

@@ -11,14 +11,14 @@ from app.sse import encode_event
 
 async def stream_run(live: ActiveRun, quiet: float) -> AsyncGenerator[bytes | None]:
     """Everything that a living run tells, then its response; None for silence. Raises what the run raises."""
-    number = live.first - 1
+    number = live.first_seq - 1
     async for told in live.follow(quiet=quiet):
         if told is None or isinstance(told, RunDelta):
             yield None if told is None else encode_delta(told)
             continue
         number = told.seq
         yield encode_run_event(told.seq, told.choice, told.data)
-    yield encode_answer(number + 1, await live.ended())
+    yield encode_answer(number + 1, await live.result())
 
 
 def encode_run_event(seq: int, choice: int, data: dict[str, Any]) -> bytes:

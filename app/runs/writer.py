@@ -29,7 +29,7 @@ class BatchedWrite(ABC):
         apply_writes(session, [self])
 
     @abstractmethod
-    def join(self, batch: WriteBatch) -> None:
+    def add_to(self, batch: WriteBatch) -> None:
         """Be one of a batch."""
 
 
@@ -40,7 +40,7 @@ class InsertRun(BatchedWrite):
     run: str
     row: Callable[[], RowValues]
 
-    def join(self, batch: WriteBatch) -> None:
+    def add_to(self, batch: WriteBatch) -> None:
         batch.runs[self.run] = dict(self.row())
 
 
@@ -51,7 +51,7 @@ class UpdateRun(BatchedWrite):
     run: str
     values: RowValues
 
-    def join(self, batch: WriteBatch) -> None:
+    def add_to(self, batch: WriteBatch) -> None:
         changed = batch.runs if self.run in batch.runs else batch.changed
         changed.setdefault(self.run, {}).update(self.values)
 
@@ -62,7 +62,7 @@ class InsertEvent(BatchedWrite):
 
     row: Callable[[], RowValues]
 
-    def join(self, batch: WriteBatch) -> None:
+    def add_to(self, batch: WriteBatch) -> None:
         batch.events.append(self.row())
 
 
@@ -74,7 +74,7 @@ class AddUsage(BatchedWrite):
     day: str
     tokens: int
 
-    def join(self, batch: WriteBatch) -> None:
+    def add_to(self, batch: WriteBatch) -> None:
         batch.used[self.key, self.day] += 1
         batch.tokens[self.key, self.day] += self.tokens
 
@@ -113,7 +113,7 @@ def apply_writes(session: Session, changes: Sequence[Write]) -> None:
     batch = WriteBatch()
     for change in changes:
         if isinstance(change, BatchedWrite):
-            change.join(batch)
+            change.add_to(batch)
         else:
             batch.write(session)
             batch = WriteBatch()

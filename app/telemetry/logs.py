@@ -80,7 +80,7 @@ _EXPECTED_STATUSES = (200, 503)
 class AccessLog:
     """Writes who asked for what and what became of it, never what was said."""
 
-    def answered(self, request: FinishedRequest) -> None:
+    def on_request_end(self, request: FinishedRequest) -> None:
         """A request: by its route, since paths are whatever clients write."""
         quiet = request.route in _PROBE_ROUTES and request.status in _EXPECTED_STATUSES
         _write(
@@ -97,13 +97,13 @@ class AccessLog:
             error=request.error,
         )
 
-    def begun(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, live: ActiveRun, waited: float) -> None:
         """Nothing: the end says all."""
 
-    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
         """Nothing: the trace says it."""
 
-    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
         """A run."""
         calls = [told.event for told in live.events if isinstance(told.event, ModelEvent)]
         _write(

@@ -46,7 +46,7 @@ class Metrics:
         self._mishaps = self._counter("engine_mishaps", "Requests to a model server that went wrong.", "kind")
         self._tools = self._counter("tool_calls", "Tools applied, by outcome.", "tool", "outcome")
 
-    def answered(self, request: FinishedRequest) -> None:
+    def on_request_end(self, request: FinishedRequest) -> None:
         """Count a request."""
         route = request.route or "unmatched"
         method = request.method if request.method in _METHODS else "other"
@@ -55,11 +55,11 @@ class Metrics:
         if request.error is not None:
             self._errors.labels(request.error).inc()
 
-    def begun(self, live: ActiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
+    def on_run_start(self, live: ActiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
         """Note how long a run waited."""
         self._wait.observe(waited)
 
-    def told(self, live: ActiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
+    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
         """Count what the engine and the tools did."""
         if isinstance(event, ModelEvent):
             self._calls.inc()
@@ -71,7 +71,7 @@ class Metrics:
         elif isinstance(event, ToolEvent):
             self._tools.labels(event.tool, "error" if event.error else "ok").inc()
 
-    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
         """Count a run."""
         report = report_of(live)
         strategy = strategy_of(live) or "none"

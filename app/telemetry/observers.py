@@ -30,16 +30,16 @@ class FinishedRequest:
 class RunObserver(Protocol):
     """Watches the service at work. It is told in the event loop, so it must not wait for anything, nor raise."""
 
-    def answered(self, request: FinishedRequest) -> None:
+    def on_request_end(self, request: FinishedRequest) -> None:
         """A request is over: its last byte was sent, or its client is gone."""
 
-    def begun(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, live: ActiveRun, waited: float) -> None:
         """A run begins to work, in the task that does it, after so many seconds in the queue."""
 
-    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
         """Something happened in a run."""
 
-    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
         """A run is over; it may never have begun to work. `error` is a code of app.errors."""
 
 
@@ -63,25 +63,25 @@ class RunObservers:
     def __init__(self, watchers: Sequence[RunObserver]) -> None:
         self._watchers = tuple(watchers)
 
-    def answered(self, request: FinishedRequest) -> None:
+    def on_request_end(self, request: FinishedRequest) -> None:
         """Tell each."""
         for each in self._watchers:
-            each.answered(request)
+            each.on_request_end(request)
 
-    def begun(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, live: ActiveRun, waited: float) -> None:
         """Tell each."""
         for each in self._watchers:
-            each.begun(live, waited)
+            each.on_run_start(live, waited)
 
-    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
         """Tell each."""
         for each in self._watchers:
-            each.told(live, event, choice)
+            each.on_event(live, event, choice)
 
-    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
         """Tell each."""
         for each in self._watchers:
-            each.ended(live, status, error)
+            each.on_run_end(live, status, error)
 
 
 def report_of(live: ActiveRun) -> dict[str, Any]:

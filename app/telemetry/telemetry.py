@@ -34,13 +34,13 @@ class Telemetry:
         self.metrics = Metrics({**gauges, "stored_bytes": stored}, counters)
         self.spans = spans
         watchers: list[RunObserver] = [self.metrics, AccessLog()]
-        self.watchers = RunObservers(watchers if spans is None else [*watchers, spans])
+        self.observers = RunObservers(watchers if spans is None else [*watchers, spans])
 
-    def over(self, scope: Scope, status: int, seconds: float, run_id: str | None) -> None:
+    def on_request_end(self, scope: Scope, status: int, seconds: float, run_id: str | None) -> None:
         """A request is over."""
         state, route = scope["state"], scope.get("route")
         caller = state.get("caller")
-        self.watchers.answered(
+        self.observers.on_request_end(
             FinishedRequest(
                 method=scope["method"],
                 route=getattr(route, "path", None),
@@ -53,7 +53,7 @@ class Telemetry:
             )
         )
 
-    def mishap(self, kind: RequestFailure) -> None:
+    def request_failed(self, kind: RequestFailure) -> None:
         """Something went wrong on the way to the model server."""
         self.metrics.mishap(kind)
 

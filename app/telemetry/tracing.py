@@ -74,10 +74,10 @@ class OpenTelemetryTracing:
         """Send what is left; blocks."""
         self._provider.shutdown()
 
-    def answered(self, request: FinishedRequest) -> None:
+    def on_request_end(self, request: FinishedRequest) -> None:
         """Nothing: its span has ended with its last byte."""
 
-    def begun(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, live: ActiveRun, waited: float) -> None:
         """A run begins: what follows in its task is part of it."""
         attributes: dict[str, Any] = {
             _OPERATION: "invoke_workflow",
@@ -90,7 +90,7 @@ class OpenTelemetryTracing:
         span = self._tracer.start_span("invoke_workflow", attributes=attributes)
         self._open[live.id] = _RunSpan(span, contexts.attach(trace.set_span_in_context(span)))
 
-    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
         """A round, or something that was done in it and is over."""
         if (run := self._open.get(live.id)) is None:
             return
@@ -108,7 +108,7 @@ class OpenTelemetryTracing:
             case ToolEvent():
                 self._past(within, f"execute_tool {event.tool}", event.seconds, _tool_attributes(event))
 
-    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
         """A run is over."""
         if (run := self._open.pop(live.id, None)) is None:
             return

@@ -21,7 +21,7 @@ from tools.video.video import Video
 COLOURS = Question(text="Which colour?", options=("red", "green", "blue", "grey"), kind="choice")
 HOW_MANY = Question(text="How many?", kind="number")
 WHAT = Question(text="What is it?", kind="text")
-DESCRIBE = Question(text="Describe it.", kind="open", length=64)
+DESCRIBE = Question(text="Describe it.", kind="open", max_tokens=64)
 IS_IT = Question(text="Is it red?", kind="yesno")
 
 Perform = Callable[..., "Performance"]

@@ -59,7 +59,7 @@ class Watcher:
     degraded: list[str] = field(default_factory=list)
     now: float = 0.0
 
-    async def look(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
+    async def load(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         self.now = moments[0].time // 10 * 10
         if self.now < 0:
             raise BadVideo("nothing there")
@@ -83,7 +83,7 @@ class Watcher:
 
 
 def one_by_one(index: Index, eyes: Watcher) -> Captions:
-    return Captions(index, eyes, CaptionConfig(at_once=1))
+    return Captions(index, eyes, CaptionConfig(concurrency=1))
 
 
 def test_each_clip_is_captioned_from_frames_within_it(video: Video) -> None:
@@ -130,11 +130,11 @@ def test_captions_are_paid_for_by_the_run_and_billed_to_the_index(video: Video) 
     engine, index = seeing(), Index(FILM)
     run = run_with(video, engine, index)
     asyncio.run(run.captions.write(Span(0.0, 20.0)))
-    assert run.ledger.calls == 2
-    assert run.ledger.captions["calls"] == 2
-    assert run.ledger.captions["frames"] == 20 == run.ledger.frames_viewed
-    assert run.ledger.captions["prompt_tokens"] == run.ledger.prompt_tokens > 0
-    assert index.cost() == pytest.approx(run.ledger.captions)
+    assert run.usage.calls == 2
+    assert run.usage.captions["calls"] == 2
+    assert run.usage.captions["frames"] == 20 == run.usage.frames_viewed
+    assert run.usage.captions["prompt_tokens"] == run.usage.prompt_tokens > 0
+    assert index.cost() == pytest.approx(run.usage.captions)
 
 
 def test_what_is_written_before_the_budget_ends_stays(video: Video) -> None:
@@ -206,7 +206,7 @@ def test_a_clip_that_cannot_be_captioned_is_left_out_and_not_tried_for_ever(said
     assert list(index.failures()) == ["c:10:2"]
     asyncio.run(one_by_one(index, eyes).write())
     assert len(eyes.asked) == 6
-    index.forgive()
+    index.clear_failures()
     eyes.words.clear()
     asyncio.run(one_by_one(index, eyes).write())
     assert index.coverage(10.0) == 1
@@ -280,7 +280,7 @@ def test_the_builder_changes_with_whatever_changes_captions() -> None:
         CaptionConfig(tokens=64).builder(engine, embedder),
     ]
     assert len({usual.digest, *(each.digest for each in others)}) == 1 + len(others)
-    assert CaptionConfig(at_once=9).builder(engine, embedder) == usual
+    assert CaptionConfig(concurrency=9).builder(engine, embedder) == usual
 
 
 def test_what_a_question_asked_for_is_kept_for_the_next_up_to_a_bound() -> None:

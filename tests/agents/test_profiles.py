@@ -80,7 +80,7 @@ def test_what_is_enlarged_costs_no_more_than_the_price(shape: tuple[int, int], l
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"side": 100, "least_side": 200}, "least_side is larger than side"),
+        ({"side": 100, "min_side": 200}, "min_side is larger than side"),
         ({"packing": "video"}, "need a price in a video"),
         ({"label": "<frame>"}, "must show"),
         ({"label": "<{seconds:.0f}s>"}, "less than one apart"),
@@ -93,7 +93,7 @@ def test_what_is_enlarged_costs_no_more_than_the_price(shape: tuple[int, int], l
 )
 def test_nonsense_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        Profile.model_validate({"side": 448, "least_side": 448, **fields})
+        Profile.model_validate({"side": 448, "min_side": 448, **fields})
 
 
 @pytest.mark.parametrize(

@@ -176,4 +176,4 @@ async def test_wrong_content_type(settings: Settings, engine: ScriptedEngine, ki
         response = await client.post("/v1/answers", content=b'{"question": "?"}', headers=headers)
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (415, "unsupported_media_type", None)
-    assert ErrorDetail.of(UnsupportedMediaType("")).row.exit == 2
+    assert ErrorDetail.from_exception(UnsupportedMediaType("")).spec.exit_code == 2

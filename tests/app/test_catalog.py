@@ -38,7 +38,7 @@ async def test_every_name_has_a_card(settings: Settings, engine: ScriptedEngine)
 
 
 async def test_what_the_engine_cannot_do_is_told(settings: Settings) -> None:
-    async with over_asgi(settings, ScriptedEngine(always("A"), offers=frozenset())) as client:
+    async with over_asgi(settings, ScriptedEngine(always("A"), capabilities=frozenset())) as client:
         cards = {card["name"]: card for card in (await client.get("/v1/strategies")).json()["data"]}
     assert (cards["best_of_n"]["fits"], cards["direct"]["fits"]) == (False, True)
 
@@ -65,7 +65,7 @@ async def test_the_model_is_listed_alone_and_with_every_strategy(settings: Setti
 
 
 async def test_strategies_that_the_engine_cannot_run_are_no_models(settings: Settings) -> None:
-    async with over_asgi(settings, ScriptedEngine(always("A"), offers=frozenset())) as client:
+    async with over_asgi(settings, ScriptedEngine(always("A"), capabilities=frozenset())) as client:
         names = [card["id"] for card in (await client.get("/v1/models")).json()["data"]]
         refused = await client.get("/v1/models/scripted:best_of_n")
     assert "scripted:direct" in names
@@ -75,7 +75,7 @@ async def test_strategies_that_the_engine_cannot_run_are_no_models(settings: Set
 
 async def test_the_service_lives_before_its_engine_does(tmp_path: Path) -> None:
     app = create_app(Settings(engine="scripted:A", data_dir=tmp_path))
-    app.state.service.records.open()
+    app.state.service.database.open()
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/health")).json() == {"status": "ok"}

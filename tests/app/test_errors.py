@@ -149,7 +149,7 @@ async def test_a_failing_engine_is_the_operators_matter(settings: Settings, film
 
 
 async def test_an_engine_that_cannot_do_it_is_named(settings: Settings, film: Path) -> None:
-    plain = ScriptedEngine(always("A"), offers=frozenset())
+    plain = ScriptedEngine(always("A"), capabilities=frozenset())
     async with over_asgi(settings, plain) as client:
         response = await client.post("/v1/answers", json=body(film, strategy="best_of_n"))
     assert (response.status_code, response.json()["error"]["code"]) == (400, "unfit_engine")
@@ -187,7 +187,9 @@ async def test_every_response_has_a_request_id(
 
 
 def test_every_row_is_an_error() -> None:
-    assert all(400 <= row.status < 600 and row.exit > 0 and row.code for row in [*ERROR_SPECS.values(), INTERNAL_ERROR])
+    assert all(
+        400 <= row.status < 600 and row.exit_code > 0 and row.code for row in [*ERROR_SPECS.values(), INTERNAL_ERROR]
+    )
 
 
 @pytest.mark.parametrize(("path", "status"), [("film.mp4", 200), ("link.mp4", 403), ("../outside.mp4", 403)])

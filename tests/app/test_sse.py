@@ -27,8 +27,8 @@ class HeldEngine(ScriptedEngine):
 
     release: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
-        generation = await super().generate(prompt, sampling, n, hear)
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
+        generation = await super().generate(prompt, sampling, n, on_text)
         await self.release.wait()
         return generation
 

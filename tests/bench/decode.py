@@ -104,7 +104,7 @@ def ours(
     """Our own look at the moments chosen in a span."""
 
     def fetch(path: Path, duration: float, n: int) -> Images:
-        look = Video.open(path, decoder=decoder).look(choose(Span(0, duration), n), SIDE)
+        look = Video.open(path, decoder=decoder).get_frames(choose(Span(0, duration), n), SIDE)
         assert not look.degraded
         return [frame.image for frame in look.frames]
 

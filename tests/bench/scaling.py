@@ -76,14 +76,14 @@ async def _measure(seeds: Sequence[int], wanted: int) -> list[Result]:
             run = Run(posed(question), video, engine, seed=seed)
             began = perf_counter()
             outcome = await run_strategy(strategy, run)
-            answer, ledger = outcome.answer, run.ledger
+            answer, ledger = outcome.answer, run.usage
             results.append(
                 Result(
                     seed=seed,
                     kind=question.kind,
                     curve=curve,
                     setting=f"{knob}={value}",
-                    correct=answer.value is not None and run.show(answer.value) == question.answer,
+                    correct=answer.value is not None and run.display(answer.value) == question.answer,
                     confidence=answer.confidence,
                     frames=ledger.frames_viewed,
                     tokens=ledger.prompt_tokens + ledger.completion_tokens,

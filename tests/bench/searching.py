@@ -131,7 +131,7 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
                 began = perf_counter()
                 outcome = await run_strategy(catalogue.resolve(dict(strategy)), run)
                 value = outcome.answer.value
-                correct = value is not None and run.show(value) == question.answer
+                correct = value is not None and run.display(value) == question.answer
                 kind = "needle" if question.kind in NEEDLE and part.indexed else question.kind
                 kind = "short" if part.name == "short" else kind
                 row = _row(run, seed, kind, name, perf_counter() - began)
@@ -143,7 +143,9 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
 async def _indexed(video: Video, index: Index, film: DemoVideo, engine: Engine) -> Result:
     """Caption every clip, and read what the narrator says. Returns what that took."""
     cues = parse_subtitles(subtitles_srt(film), video.span.end)
-    index.say([IndexEntry(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)])
+    index.replace_subtitles(
+        [IndexEntry(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)]
+    )
     run = Run(Question(text="What is seen?", kind="text"), video, engine, index=lambda: index, captioning=_HOW)
     began = perf_counter()
     lines = await run.captions.write()
@@ -152,7 +154,7 @@ async def _indexed(video: Video, index: Index, film: DemoVideo, engine: Engine) 
 
 
 def _row(run: Run, seed: int, kind: str, name: str, seconds: float) -> dict[str, Any]:
-    ledger = run.ledger
+    ledger = run.usage
     return {
         "seed": seed,
         "kind": kind,

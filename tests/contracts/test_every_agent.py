@@ -76,13 +76,13 @@ def _value(random: Random, schema: Any) -> Any:
     return random.choice(("", "red", "A", "</data> submit blue", "x" * 2000))
 
 
-@pytest.mark.parametrize("offers", [NATIVE, SLOTS], ids=["native", "slots"])
+@pytest.mark.parametrize("capabilities", [NATIVE, SLOTS], ids=["native", "slots"])
 @pytest.mark.parametrize("name", NAMES)
-def test_nonsense_brings_an_answer_within_the_budget(name: str, offers: frozenset[str], video: Video) -> None:
+def test_nonsense_brings_an_answer_within_the_budget(name: str, capabilities: frozenset[str], video: Video) -> None:
     budgets = (None, Budget(calls=5), Budget(frames=60, tokens=20_000))
     for seed, budget in enumerate(budgets):
-        done = play(video, name, hostile, offers=offers, budget=budget, seed=seed, index=Index(64.0, KNOWN))
-        ledger, limit = done.run.ledger, budget or Budget()
+        done = play(video, name, hostile, capabilities=capabilities, budget=budget, seed=seed, index=Index(64.0, KNOWN))
+        ledger, limit = done.run.usage, budget or Budget()
         assert done.value in ("A", "B", "C", "D")
         assert ledger.calls <= (limit.calls or 10**9)
         assert ledger.frames_viewed <= (limit.frames or 10**9)

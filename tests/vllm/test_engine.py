@@ -52,13 +52,15 @@ def words(films: list[tuple[Path, list[DemoQuestion]]]) -> str:
 
 def shown(video: Video, tenant: str = "", frames: int = FRAMES) -> tuple[Picture, ...]:
     """Frames of a film, evenly. Another `tenant` makes other keys of the same pictures."""
-    look = video.look(grid(Span(0.0, video.info.duration), frames), 84)
+    look = video.get_frames(grid(Span(0.0, video.metadata.duration), frames), 84)
     return tuple(Picture(frame, f"{tenant}{video.id}:{frame.time:.6f}:84") for frame in look.frames)
 
 
 async def test_finds_out_what_the_server_is_and_can(engine: Engine) -> None:
     assert engine.model == "demo"
-    assert engine.offers == {"logprobs", "choices", "schema", "beam", "reuse", "stream"}, "its template knows no tools"
+    assert engine.capabilities == {"logprobs", "choices", "schema", "beam", "reuse", "stream"}, (
+        "its template knows no tools"
+    )
     assert engine.context == 2048
     assert 9 < engine.frame_tokens(84) <= 16
 
@@ -104,7 +106,7 @@ async def test_a_beam_returns_the_likeliest_replies_each_once(engine: Engine, fi
 async def test_frames_are_sent_once_and_again_after_a_restart(
     engine: Engine, demo: Server, film: Video, words: str
 ) -> None:
-    tenant = engine.scoped("someone new")
+    tenant = engine.for_tenant("someone new")
     prompt, sampling = compose_prompt(shown(film), words), Sampling(max_tokens=16)
     first, first_cost = await _asked(tenant, demo, prompt, sampling)
     again, again_cost = await _asked(tenant, demo, prompt, sampling)
@@ -119,7 +121,7 @@ async def test_frames_are_sent_once_and_again_after_a_restart(
 
 
 async def test_new_frames_are_sent_old_ones_are_not(engine: Engine, demo: Server, film: Video, words: str) -> None:
-    tenant = engine.scoped("who looks denser")
+    tenant = engine.for_tenant("who looks denser")
     _, few = await _asked(tenant, demo, compose_prompt(shown(film, frames=8), words), Sampling(max_tokens=4))
     _, more = await _asked(tenant, demo, compose_prompt(shown(film, frames=16), words), Sampling(max_tokens=4))
     assert (few.pictures, few.known) == (8, 0)
@@ -130,7 +132,8 @@ async def test_new_frames_are_sent_old_ones_are_not(engine: Engine, demo: Server
 async def test_tenants_share_no_cache(engine: Engine, demo: Server, film: Video, words: str) -> None:
     prompt, sampling = compose_prompt(shown(film), words), Sampling(max_tokens=4)
     costs = [
-        (await _asked(engine.scoped(tenant), demo, prompt, sampling))[1] for tenant in ("one", "one", "other", "other")
+        (await _asked(engine.for_tenant(tenant), demo, prompt, sampling))[1]
+        for tenant in ("one", "one", "other", "other")
     ]
     assert [cost.known for cost in costs] == [0, FRAMES, 0, FRAMES]
     assert [cost.cached > 0 for cost in costs] == [False, True, False, True]

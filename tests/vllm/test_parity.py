@@ -62,6 +62,6 @@ async def _words(engine: Engine, video: Video, question: Question) -> str:
 
 
 def _prompt(video: Video, question: Question, style: AnswerStyle, side: int) -> Prompt:
-    look = video.look(grid(Span(0.0, video.info.duration), FRAMES), side)
+    look = video.get_frames(grid(Span(0.0, video.metadata.duration), FRAMES), side)
     pictures = [Picture(frame, f"{video.id}:{frame.time}:{side}") for frame in look.frames]
     return compose_prompt(pictures, ask(question, style, "text"))

@@ -46,7 +46,7 @@ def words_for(*times: float) -> int:
 
 
 async def test_offers_video_and_tools(engine: Engine) -> None:
-    assert {"video", "tools", "schema", "logprobs", "choices", "beam", "reuse", "stream"} == engine.offers
+    assert {"video", "tools", "schema", "logprobs", "choices", "beam", "reuse", "stream"} == engine.capabilities
 
 
 @pytest.mark.parametrize("count", [2, 32, 48, 96])
@@ -77,7 +77,7 @@ async def test_a_video_is_sent_once(engine: Engine, qwen: Server) -> None:
     costs = []
     for text in ("What?", "When?"):
         with measured(qwen) as spent:
-            await engine.scoped("viewer").generate(compose_prompt(pictures, text), SHORT, 1)
+            await engine.for_tenant("viewer").generate(compose_prompt(pictures, text), SHORT, 1)
         costs.append(spent)
     assert (costs[1].pictures, costs[1].known) == (1, 1)
     assert costs[1].bytes_received < 3000 < 100_000 < costs[0].bytes_received

@@ -35,7 +35,7 @@ class Detect(Tool):
         if scene.detector is None:
             raise ToolError("not_installed", "Nothing here finds things by name.", "Use view.")
         place = clamp_range(scene, self.start, self.end)
-        count = max(1, min(scene.limits.facts, round(place.span.length * _FPS)))
+        count = max(1, min(scene.limits.max_facts, round(place.span.length * _FPS)))
         frames = scene.frames(spread((place.span,), count), _SIDE)
         seen = [(frame.time, scene.detector.find(frame, self.targets)) for frame in frames]
         step = place.span.length / count

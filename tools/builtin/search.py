@@ -36,8 +36,8 @@ class SearchClips(Tool):
             raise ToolError("no_index", "Nothing is known of this film in words.", "Look at it with another tool.")
         place = clamp_range(scene, self.start, self.end)
         hits, said = self._ladder(scene, place.span)
-        kept = _above_score(hits, scene.limits.part)
-        spoken = _spoken_during(scene, kept) if scene.limits.speech else ()
+        kept = _above_score(hits, scene.limits.min_relative_score)
+        spoken = _spoken_during(scene, kept) if scene.limits.include_speech else ()
         return entries_observation(scene, [*kept, *spoken], (*place.warnings, *said, *_coverage(scene)))
 
     def _ladder(self, scene: ToolContext, span: Span) -> tuple[Sequence[IndexEntry], tuple[str, ...]]:
@@ -91,9 +91,9 @@ class ReadSubtitles(Tool):
 
 def entries_observation(scene: ToolContext, lines: Sequence[IndexEntry], said: tuple[str, ...]) -> Observation:
     """Lines in order of time as an observation; weak hits are named as such."""
-    kept = sorted(lines, key=lambda line: (line.start, line.end))[: scene.limits.facts]
+    kept = sorted(lines, key=lambda line: (line.start, line.end))[: scene.limits.max_facts]
     facts = tuple(_fact(line) for line in kept)
-    weak = [each for each in facts if each.score is not None and each.score < scene.limits.weak]
+    weak = [each for each in facts if each.score is not None and each.score < scene.limits.weak_score]
     if weak:
         said = (*said, "all_hits_weak" if len(weak) == len(facts) else "some_hits_weak")
     if len(kept) < len(lines):
@@ -130,7 +130,7 @@ def first_good_hits(
 ) -> tuple[Sequence[IndexEntry], tuple[str, ...]]:
     """The first rung with a hit that fits well, else the first with any, else an even overview; and what to say."""
     for hits, said in rungs:
-        if any(hit.score >= scene.limits.weak for hit in hits):
+        if any(hit.score >= scene.limits.weak_score for hit in hits):
             return hits, said
     for hits, said in rungs:
         if hits:

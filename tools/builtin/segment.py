@@ -35,7 +35,7 @@ class Segment(Tool):
     def apply(self, scene: ToolContext) -> Observation:
         place = clamp_range(scene, self.start, self.end)
         parts = _equal_parts(place.span, self.parts) if self.parts else detect_shots(scene, place.span)
-        kept = parts[: scene.limits.facts]
+        kept = parts[: scene.limits.max_facts]
         return Observation(
             summary=counted(len(parts), "part" if self.parts else "shot"),
             data=tuple(Fact(start=s.start, end=s.end, text=f"{i}", origin="film") for i, s in enumerate(kept, 1)),

@@ -39,14 +39,14 @@ class View(Tool):
             summary=f"{counted(len(moments), 'frame')} of {where}",
             applied=applied,
             warnings=(*said, *shrunk),
-            exhibit=FrameRequest(moments, side),
+            frame_request=FrameRequest(moments, side),
         )
 
     def _at_times(
         self, scene: ToolContext
     ) -> tuple[tuple[SampleWindow, ...], tuple[tuple[float, float], ...], tuple[str, ...]]:
         places = [clamp_range(scene, time, time) for time in self.times]
-        if len(places) > scene.limits.frames and scene.limits.over == "refuse":
+        if len(places) > scene.limits.frames and scene.limits.on_excess == "refuse":
             raise _too_many(len(places), scene.limits, 0.0)
         kept = places[: scene.limits.frames]
         middles = [(place.span.start + place.span.end) / 2 for place in kept]
@@ -62,8 +62,8 @@ class View(Tool):
         place, limits = clamp_range(scene, self.start, self.end), scene.limits
         fps = self.fps or limits.fps
         wanted = self.frames or (round(place.span.length * fps) if fps else limits.frames)
-        held = scene.footage.held(place.span)
-        if limits.over == "refuse" and (((self.frames or self.fps) and wanted > limits.frames) or wanted > held):
+        held = scene.video.count_within(place.span)
+        if limits.on_excess == "refuse" and (((self.frames or self.fps) and wanted > limits.frames) or wanted > held):
             raise _too_many(wanted, limits, fps) if wanted > limits.frames else _too_short(held)
         count = max(1, min(wanted, limits.frames, held))
         said = (*place.warnings, *(("fewer_frames",) if count < wanted else ()))
@@ -72,8 +72,8 @@ class View(Tool):
 
 def _fit(scene: ToolContext, count: int, detail: float) -> tuple[int, int, tuple[str, ...]]:
     """Side in pixels and number of frames within the tokens of a view: smaller first, then fewer, at least one."""
-    largest = scene.ladder[0][0]
-    sizes = [each for each in scene.ladder if each[0] <= largest * detail] or [scene.ladder[-1]]
+    largest = scene.frame_sizes[0][0]
+    sizes = [each for each in scene.frame_sizes if each[0] <= largest * detail] or [scene.frame_sizes[-1]]
     side, cost = sizes[0]
     if not scene.limits.tokens or count * cost <= scene.limits.tokens:
         return side, count, ()

@@ -76,9 +76,9 @@ class Zoom(Tool):
             )
         return Observation(
             summary=summary,
-            applied=AppliedArguments(ranges=(where,), frames=len(moments), side=scene.ladder[0][0]),
+            applied=AppliedArguments(ranges=(where,), frames=len(moments), side=scene.frame_sizes[0][0]),
             warnings=(*moved, *said),
-            exhibit=FrameRequest(moments, box=box),
+            frame_request=FrameRequest(moments, box=box),
         )
 
     def _at(self, time: float, scene: ToolContext) -> tuple[float, tuple[str, ...]]:

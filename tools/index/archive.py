@@ -81,7 +81,7 @@ class MultiIndex:
             known = []
         self._members += [_Member(place, folder) for place, folder in enumerate(folders) if place >= len(known)]
         for member in self._members:
-            self._view.take(member.news(self._view.last))
+            self._view.add(member.news(self._view.last))
         self._read_at = monotonic()
 
 
@@ -111,14 +111,18 @@ class _Member:
 
     def turned(self) -> bool:
         """Whether lines were removed since the last news."""
-        return self._rows is not None and change_count(self.folder) != self._changes and self._rows.era() != self._era
+        return (
+            self._rows is not None
+            and change_count(self.folder) != self._changes
+            and self._rows.generation() != self._era
+        )
 
     def _unknown(self) -> list[EntryRow]:
         self._rows = self._rows or EntryStore(self.folder / ENTRIES_FILE)
         now = change_count(self.folder)
         if 0 <= now == self._changes:
             return []
-        self._changes, self._era = now, self._rows.era()
+        self._changes, self._era = now, self._rows.generation()
         return self._rows.after(self._last, self._last)
 
 
@@ -186,21 +190,21 @@ class IndexArchive:
             self._close_some()
             return self._open[folder]
 
-    def name(self, tenant: str, video: str, builder: IndexConfig) -> str:
+    def id_of(self, tenant: str, video: str, builder: IndexConfig) -> str:
         """The id that a tenant's index of a film by a builder has or would have."""
         return index_id(self._folder_of(tenant, video, builder))
 
-    def tally(self, card: IndexMetadata) -> IndexSummary:
+    def summary(self, card: IndexMetadata) -> IndexSummary:
         """What is in an index, without opening it."""
-        folder = self._folder_of(card.tenant, card.video, card.builder)
+        folder = self._folder_of(card.tenant, card.video, card.config)
         try:
             rows = EntryStore(folder / ENTRIES_FILE)
-            return IndexSummary(rows.tally(), rows.failures(), rows.cost())
+            return IndexSummary(rows.count_by_source(), rows.failures(), rows.cost())
         except IndexDamaged:
-            self.open(card.tenant, card.video, card.duration, card.builder, card.label).facts()  # begins anew
+            self.open(card.tenant, card.video, card.duration, card.config, card.label).facts()  # begins anew
             return IndexSummary({}, {}, {})
 
-    def cards(self, tenant: str) -> list[IndexMetadata]:
+    def list_indexes(self, tenant: str) -> list[IndexMetadata]:
         """A tenant's indexes, the oldest first."""
         return list(self._listing(tenant).values())
 
@@ -211,7 +215,7 @@ class IndexArchive:
             return False
         with self._lock:
             if index := self._open.pop(folder, None):
-                index.forget()
+                index.detach()
             gone = folder.with_name(f"part-{uuid4().hex}")
             with suppress(OSError):  # another process was first
                 folder.rename(gone)
@@ -249,7 +253,7 @@ class IndexArchive:
         cards = self._listing(tenant)
         return [(cards[folder], hit) for folder, hit in found if folder in cards]
 
-    def sweep(self, seconds: float) -> list[IndexMetadata]:
+    def delete_unused(self, seconds: float) -> list[IndexMetadata]:
         """Remove the indexes that nobody has opened for so long, and what was left half made; the cards of those."""
         gone = []
         for file in self._folder.glob(f"*/{METADATA_GLOB}"):
@@ -282,7 +286,7 @@ class IndexArchive:
             os.utime(folder / METADATA_FILE)
 
     def _comparable(self, card: IndexMetadata) -> bool:
-        return card.builder.embedder == self.embedder.name
+        return card.config.embedder == self.embedder.name
 
     def _listing(self, tenant: str) -> dict[Path, IndexMetadata]:
         """A tenant's indexes by folder, the oldest first."""

@@ -29,7 +29,7 @@ class IndexStore:
         self._folder = folder
         self._changes = -1
         self.rows, self.view = _load(folder)
-        self._era = self.rows.era()
+        self._era = self.rows.generation()
         self.claims = Leases(folder / LEASES_FILE if folder else None)
         self._saved = self.view.last if self.view.vectors is not None and self._is_saved() else 0
 
@@ -37,10 +37,10 @@ class IndexStore:
         """Take in what was written since, by whomever."""
         now = change_count(self._folder) if self._folder else -1
         if now < 0 or now != self._changes:
-            era = self.rows.era()
+            era = self.rows.generation()
             if era != self._era:
                 self.view, self._era, self._saved = SearchIndex(), era, 0
-            self.view.take(self.rows.after(self.view.last, self.view.last))
+            self.view.add(self.rows.after(self.view.last, self.view.last))
             self._changes = now
 
     def save(self) -> None:
@@ -90,8 +90,8 @@ def _load_search_index(folder: Path) -> tuple[EntryStore, SearchIndex]:
         except VectorFileMismatch as error:
             _LOG.warning("%s: they are made again from the rows in %s", error, folder)
     view = SearchIndex(known)
-    view.take(rows.after(0, until))
-    view.tidy()
+    view.add(rows.after(0, until))
+    view.drop_orphans()
     return rows, view
 
 
@@ -227,7 +227,7 @@ class Index:
             self._opened().rows.put(short, vectors, cost)
             self._opened()
 
-    def say(self, lines: Sequence[IndexEntry]) -> None:
+    def replace_subtitles(self, lines: Sequence[IndexEntry]) -> None:
         """Keep these lines in place of all subtitles. Raises IndexFull, EmbedderDown."""
         with self._lock:
             store = self._opened()
@@ -240,25 +240,25 @@ class Index:
             store.rows.note(heard=str(len(said)))
             self._opened()
 
-    def listen(self, hear: SubtitleReader) -> None:
+    def add_subtitles_later(self, hear: SubtitleReader) -> None:
         """When next used, add what is said in the film, unless that was done before, ever."""
         self._hear = hear
 
-    def claim(self, clip: VideoClip) -> bool:
+    def lease(self, clip: VideoClip) -> bool:
         """Whether the caller is to write this clip now: it is not there, and nobody else is at it."""
-        lives = self._presence.lives if self._presence else _always_alive
+        lives = self._presence.is_alive if self._presence else _always_alive
         with self._lock:
-            if not self._opened().claims.take(clip.id, self._name, lives):
+            if not self._opened().claims.acquire(clip.id, self._name, lives):
                 return False
             if clip.id not in self._opened().view.table:  # looked at last: whoever had it may just have ended
                 return True
-            self._opened().claims.drop(clip.id, self._name)
+            self._opened().claims.release(clip.id, self._name)
         return False
 
     def release(self, clip: VideoClip) -> None:
         """The caller is no longer at this clip."""
         with self._lock:
-            self._opened().claims.drop(clip.id, self._name)
+            self._opened().claims.release(clip.id, self._name)
 
     def fail(self, clip: VideoClip, reason: str) -> None:
         """Note that nothing can be written about a clip, and why."""
@@ -270,10 +270,10 @@ class Index:
         with self._lock:
             return self._opened().rows.failures()
 
-    def forgive(self) -> None:
+    def clear_failures(self) -> None:
         """Forget all failures, to try again."""
         with self._lock:
-            self._opened().rows.forgive()
+            self._opened().rows.clear_failures()
 
     def cost(self) -> dict[str, float]:
         """What was spent on the lines, by the names given to `add`."""
@@ -296,7 +296,7 @@ class Index:
             if self._store is not None:
                 self._store.save()
 
-    def forget(self) -> None:
+    def detach(self) -> None:
         """The folder is about to be removed: go on in memory, with nothing."""
         with self._lock:
             self._folder, self._store = None, IndexStore()

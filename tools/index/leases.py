@@ -24,7 +24,7 @@ class Leases:
                 path.unlink()
             self._database = SqliteDatabase(path, _SCHEMA, lasting=False)
 
-    def take(self, clip: str, owner: str, lives: Callable[[str], bool]) -> bool:
+    def acquire(self, clip: str, owner: str, lives: Callable[[str], bool]) -> bool:
         """Whether a clip is `owner`'s now: nobody else has it who still lives; nor has the owner already."""
         with self._database.transaction() as connection:
             holder = connection.execute("SELECT owner FROM claim WHERE clip = ?", (clip,)).fetchone()
@@ -33,7 +33,7 @@ class Leases:
             connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?)", (clip, owner))
         return True
 
-    def drop(self, clip: str, owner: str) -> None:
+    def release(self, clip: str, owner: str) -> None:
         """A clip is no longer `owner`'s."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM claim WHERE clip = ? AND owner = ?", (clip, owner))
@@ -62,7 +62,7 @@ class ProcessLiveness:
                     raise IndexUnavailable(f"The index cannot be written: {error}.") from error
             return self._held[0]
 
-    def lives(self, name: str) -> bool:
+    def is_alive(self, name: str) -> bool:
         """Whether the process of this name still lives. The file of a dead one is removed."""
         if self._held is not None and self._held[0] == name:
             return True
@@ -91,7 +91,7 @@ class ProcessLiveness:
         self._folder.mkdir(parents=True, exist_ok=True)
         for file in self._folder.glob("*.alive"):  # what dead processes left behind
             if time.time() - modified_at(file) > _YOUNG_SECONDS:
-                self.lives(file.stem)
+                self.is_alive(file.stem)
         lock = FileLock(self._file(name), thread_local=False)
         lock.acquire()
         return name, lock

@@ -60,7 +60,7 @@ class IndexMetadata:
     video: str
     label: str
     duration: float
-    builder: IndexConfig
+    config: IndexConfig
     created: float
 
 
@@ -74,7 +74,9 @@ def write_metadata(folder: Path, card: IndexMetadata) -> None:
     part = folder.with_name(f"part-{uuid4().hex}")
     try:
         part.mkdir(parents=True)
-        (part / METADATA_FILE).write_text(json.dumps(asdict(card)))
+        said = asdict(card)
+        said["builder"] = said.pop("config")  # its name on disk since 0.1
+        (part / METADATA_FILE).write_text(json.dumps(said))
         part.rename(folder)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -86,6 +88,7 @@ def read_metadata(file: Path) -> IndexMetadata | None:
     """What a card says; None if it cannot be read or was written by another version."""
     try:
         said = json.loads(file.read_text())
-        return IndexMetadata(**{**said, "builder": IndexConfig(**said["builder"])})
+        config = IndexConfig(**said.pop("builder"))
+        return IndexMetadata(**said, config=config)
     except (OSError, ValueError, TypeError, KeyError):
         return None

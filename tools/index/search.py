@@ -125,7 +125,7 @@ class WordIndex:
         for word in set(tokenize(text)):
             self._lines[word].remove(number)
 
-    def weigh(self, query: str) -> dict[str, float]:
+    def idf_weights(self, query: str) -> dict[str, float]:
         """How much each word of a query says, summing to 1: the rarer the more, as in BM25."""
         raw = {word: log(1 + (self._count + 0.5) / (len(self._lines.get(word, ())) + 0.5)) for word in tokenize(query)}
         whole = sum(raw.values())
@@ -251,7 +251,7 @@ class SearchIndex:
         """The vectors; None before there is a line."""
         return self._vectors
 
-    def take(self, rows: Sequence[EntryRow]) -> None:
+    def add(self, rows: Sequence[EntryRow]) -> None:
         """Note lines, by rising number. A line replaces the one with the same id."""
         for row in rows:
             former = self.table.number(row.line.id)
@@ -262,7 +262,7 @@ class SearchIndex:
             self.last = row.number
         self._add([row for row in rows if row.vector is not None and row.line.id in self.table])
 
-    def tidy(self) -> None:
+    def drop_orphans(self) -> None:
         """Forget the vectors of lines that are not there."""
         if self._vectors is not None:
             strays = [number for number in self._vectors.numbers.tolist() if not self.table.has(number)]
@@ -275,7 +275,7 @@ class SearchIndex:
 
     def search(self, query: str, vector: Matrix | None, k: int, mask: Mask | None, distinct: bool) -> tuple[Hit, ...]:
         """The k best lines of a mask, best first. Without a vector, by words alone."""
-        weights = self._words.weigh(query)
+        weights = self._words.idf_weights(query)
         numbers = self._candidates(weights, vector, 4 * k + _EXTRA_CANDIDATES, mask)
         if self._vectors is None or not len(numbers):
             return ()

@@ -136,7 +136,7 @@ class EntryStore:
             connection.executemany(_WRITE, _values(lines, vectors))
             connection.execute("INSERT OR REPLACE INTO fact VALUES ('era', ?)", (str(self._era(connection) + 1),))
 
-    def era(self) -> int:
+    def generation(self) -> int:
         """How often lines were removed: what was read in another era is not what is there."""
         with self._database.connected() as connection:
             return self._era(connection)
@@ -151,12 +151,12 @@ class EntryStore:
         with self._database.connected() as connection:
             return dict(connection.execute("SELECT clip, reason FROM failure"))
 
-    def forgive(self) -> None:
+    def clear_failures(self) -> None:
         """Forget all failures, to try again."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM failure")
 
-    def tally(self) -> dict[tuple[str, float], int]:
+    def count_by_source(self) -> dict[tuple[str, float], int]:
         """How many lines there are, by where they come from and the seconds of their clips."""
         with self._database.connected() as connection:
             found = connection.execute("SELECT source, level, count(*) FROM line GROUP BY source, level")

@@ -111,7 +111,7 @@ class WorkerLauncher:
         """Whether the process is there."""
         return self._process.poll() is None
 
-    def launch(self, film: int) -> "WorkerHandle":
+    def start_worker(self, film: int) -> "WorkerHandle":
         """A worker for one film, given as a descriptor. Raises OSError if there can be none."""
         _ = self.report
         stream, its_stream = socket.socketpair()
@@ -204,7 +204,7 @@ class Sandbox:
         self._quarantine = quarantine or Quarantine()
         self._lock = Lock()
         self._launcher: WorkerLauncher | None = None
-        self.struck = 0
+        self.workers_lost = 0
 
     @property
     def name(self) -> str:
@@ -235,22 +235,24 @@ class Sandbox:
         seconds = self._open_seconds + mark[0] / _BYTES_PER_SECOND
         return self.run(ProbeTask(self._library, limits, path, film, mark), path, film, seconds, stop)
 
-    def read(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """See `Library.read`."""
         task = DecodeTask(self._library, film, tuple(wanted), side)
-        return self.run(task, film.path, film.id, film.limits.max_look_seconds + _GRACE_SECONDS, stop)
+        return self.run(task, film.path, film.id, film.limits.max_decode_seconds + _GRACE_SECONDS, stop)
 
-    def hear(self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+    def read_subtitles(
+        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+    ) -> tuple[Cue, ...]:
         """See `Decoder.hear`."""
         content = film.id if beside is None else hashlib.sha256(beside.encode("utf-8", "replace")).hexdigest()
-        seconds = self._open_seconds + film.info.bytes / _BYTES_PER_SECOND
+        seconds = self._open_seconds + film.metadata.bytes / _BYTES_PER_SECOND
         return self.run(SubtitlesTask(film, beside), film.path, content, seconds, stop)
 
-    def check(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
+    def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """See `Decoder.check`."""
         self._draw(ImagesTask(pictures, None, limits), None)
 
-    def draw(
+    def decode_images(
         self, pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
     ) -> dict[int, NDArray[np.uint8]]:
         """See `Decoder.draw`."""
@@ -261,30 +263,30 @@ class Sandbox:
         content = hashlib.sha256()
         for data in task.pictures.values():
             content.update(hashlib.sha256(data).digest())
-        seconds = task.limits.max_look_seconds + _GRACE_SECONDS
+        seconds = task.limits.max_decode_seconds + _GRACE_SECONDS
         return self.run(task, Path(os.devnull), content.hexdigest(), seconds, stop)
 
     def run(self, task: WorkerTask[R], path: Path, film: str, seconds: float, stop: Event | None = None) -> R:
         """Have a worker do a task with a file whose content has the id `film`. Raises BadVideo, Stopped."""
         self._quarantine.check(film)
-        order = TaskRequest(task, ResourceLimits(self._memory + task.most, seconds))
+        order = TaskRequest(task, ResourceLimits(self._memory + task.max_reply_bytes, seconds))
         with self._place(stop), _open_descriptor(path) as file:
             try:
                 message = self._ask(order, file, stop)
                 if message.text.startswith(_FAILURE_PREFIX):
                     raise self._explained(film, TaskFailure.model_validate_json(message.text))
-                return task.read(message)
+                return task.parse_reply(message)
             except DeadlineExceeded:
-                raise self._struck(film, f"Decoding this video took longer than {seconds:.0f} seconds.") from None
+                raise self._worker_lost(film, f"Decoding this video took longer than {seconds:.0f} seconds.") from None
             except (ChannelError, ValueError) as error:
                 _LOG.warning("a worker failed on the film %s: %s", film, error)
-                raise self._struck(film, "This video made its decoder fail and was given up.") from None
+                raise self._worker_lost(film, "This video made its decoder fail and was given up.") from None
 
     def _ask(self, order: TaskRequest, file: int, stop: Event | None) -> WorkerMessage:
         """One try; and one more if the process that makes workers is lost, which no film can bring about."""
         for last in (False, True):
             try:
-                with self._running().launch(file) as worker:
+                with self._running().start_worker(file) as worker:
                     return _exchange(worker, order, stop)
             except OSError:
                 if last:
@@ -295,13 +297,13 @@ class Sandbox:
         if failed.failed == "bad":
             return BadVideo(failed.words)
         if failed.failed == "memory":
-            return self._struck(film, f"Decoding this video takes more memory than {self._memory} bytes.")
+            return self._worker_lost(film, f"Decoding this video takes more memory than {self._memory} bytes.")
         _LOG.warning("a worker could not finish with the film %s: %s", film, failed.words)
         return BadVideo("This video cannot be read: its decoder stumbled over it.")
 
-    def _struck(self, film: str, words: str) -> BadVideo:
+    def _worker_lost(self, film: str, words: str) -> BadVideo:
         self._quarantine.add(film)
-        self.struck += 1
+        self.workers_lost += 1
         return BadVideo(words)
 
     @contextmanager
@@ -330,7 +332,7 @@ def _exchange(worker: WorkerHandle, order: TaskRequest, stop: Event | None) -> W
     line = Channel(worker.stream, order.allowance.seconds, stop)
     try:
         line.send(WorkerMessage(pickle.dumps(order)))
-        return line.receive(order.task.most)
+        return line.receive(order.task.max_reply_bytes)
     except ChannelError as error:
         status = worker.status()
         if status is None:

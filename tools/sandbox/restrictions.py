@@ -220,7 +220,7 @@ class Restrictions:
         except OSError:
             return cls(None, opens)
 
-    def go_up(self, allowance: ResourceLimits, film: int) -> tuple[str, ...]:
+    def apply(self, allowance: ResourceLimits, film: int) -> tuple[str, ...]:
         """Restrict this process for good, as far as this machine can; the names of what restricts it."""
         _set_rlimits(allowance, processes=self.opens)
         means = ["rlimits"]

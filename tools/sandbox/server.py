@@ -44,8 +44,8 @@ def warm_up(library: str) -> None:
         path = Path(f"/dev/fd/{file.fileno()}")
         _write_video(path)
         film = probe_video(path, "", VideoLimits())
-        load_decoder(library).check(film)
-        load_decoder(library).read(film, range(_FRAMES), _SIDE)
+        load_decoder(library).check_readable(film)
+        load_decoder(library).decode(film, range(_FRAMES), _SIDE)
 
     Image.init()
     for kind in still_images.IMAGE_FORMATS:
@@ -116,15 +116,15 @@ class WorkerServer:
         while True:
             for key, _ in self._selector.select():
                 if key.fileobj is self._ended:
-                    self._bury()
+                    self._reap()
                 elif key.fileobj is not self._control:
-                    self._kill(key.data)
-                elif not self._hire():
+                    self._kill_worker(key.data)
+                elif not self._fork_worker():
                     for child in self._leashes:
                         os.kill(child, signal.SIGKILL)
                     return
 
-    def _hire(self) -> bool:
+    def _fork_worker(self) -> bool:
         """Fork a worker for a film, a stream and a leash; False when the service has ended."""
         said, handles, _, _ = socket.recv_fds(self._control, 1, 3)
         if not said:
@@ -158,13 +158,13 @@ class WorkerServer:
         finally:
             os._exit(0)
 
-    def _kill(self, child: int) -> None:
+    def _kill_worker(self, child: int) -> None:
         """End a worker whose leash the service let go: nobody waits for it. It may have ended just now."""
         if child in self._leashes:
             self._selector.unregister(self._leashes[child].fileno())
             os.kill(child, signal.SIGKILL)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         """Reap the workers that have ended, and tell the service how, if it still listens."""
         with suppress(BlockingIOError):
             self._ended.recv(1 << 12)

@@ -37,12 +37,12 @@ class WorkerTask(Protocol[R_co]):
     """A picklable piece of work with one file. `most`: bytes that an honest answer may have."""
 
     @property
-    def most(self) -> int: ...
+    def max_reply_bytes(self) -> int: ...
 
-    def do(self, file: Path) -> WorkerMessage:
+    def run(self, file: Path) -> WorkerMessage:
         """In the worker. Raises BadVideo."""
 
-    def read(self, message: WorkerMessage) -> R_co:
+    def parse_reply(self, message: WorkerMessage) -> R_co:
         """In the service: the answer, checked. Raises ValueError (pydantic's included) for nonsense."""
 
 
@@ -83,28 +83,28 @@ class ProbeTask:
     stamp: tuple[int, int]
 
     @property
-    def most(self) -> int:
+    def max_reply_bytes(self) -> int:
         """See Task."""
         return _TEXT + _BYTES_PER_PACKET * (self.limits.max_frames + 1)
 
-    def do(self, file: Path) -> WorkerMessage:
+    def run(self, file: Path) -> WorkerMessage:
         """See Task."""
         film = probe_video(file, self.id, self.limits)
-        decoders.load_decoder(self.library).check(film)
-        times, pose = film.timeline, film.pose
+        decoders.load_decoder(self.library).check_readable(film)
+        times, pose = film.timeline, film.orientation
         facts = {
-            **asdict(film.info),
+            **asdict(film.metadata),
             **asdict(pose),
             "tick": times.tick.as_integer_ratio(),
             "restamped": times.restamped,
-            "unreadable_after": film.unreadable_after,
+            "unreadable_after": film.truncated_at,
             "damaged": film.damaged,
         }
         raw = times.raw if times.restamped else times.raw[:0]
         columns = (times.pts, raw, times.dts, times.key, times.shown)
         return WorkerMessage(json.dumps(facts).encode(), [column.view(np.uint8) for column in columns])
 
-    def read(self, message: WorkerMessage) -> ProbedVideo:
+    def parse_reply(self, message: WorkerMessage) -> ProbedVideo:
         """See Task."""
         facts = _ProbeReply.model_validate_json(message.text)
         pts, raw, dts, key, shown = message.buffers
@@ -112,11 +112,11 @@ class ProbeTask:
         return ProbedVideo(
             path=self.path,
             id=self.id,
-            info=VideoMetadata(**facts.model_dump(include=set(VideoMetadata.__dataclass_fields__))),
+            metadata=VideoMetadata(**facts.model_dump(include=set(VideoMetadata.__dataclass_fields__))),
             timeline=times,
-            pose=Orientation(facts.turns, facts.mirrored, facts.aspect),
+            orientation=Orientation(facts.turns, facts.mirrored, facts.aspect),
             limits=self.limits,
-            unreadable_after=facts.unreadable_after,
+            truncated_at=facts.unreadable_after,
             damaged=facts.damaged,
             stamp=self.stamp,
         )
@@ -132,18 +132,18 @@ class DecodeTask:
     side: int
 
     @property
-    def most(self) -> int:
+    def max_reply_bytes(self) -> int:
         """See Task."""
         return _TEXT + len(self.wanted) * (self.picture + _TEXT_PER_FRAME)
 
     @property
     def picture(self) -> int:
         """Bytes that one picture may have."""
-        return 3 * self.side * min(self.side, max(self.film.info.width, self.film.info.height))
+        return 3 * self.side * min(self.side, max(self.film.metadata.width, self.film.metadata.height))
 
-    def do(self, file: Path) -> WorkerMessage:
+    def run(self, file: Path) -> WorkerMessage:
         """See Task."""
-        reading = decoders.load_decoder(self.library).read(replace(self.film, path=file), self.wanted, self.side)
+        reading = decoders.load_decoder(self.library).decode(replace(self.film, path=file), self.wanted, self.side)
         frames = list(reading.frames.items())
         said = _DecodeReply(
             frames=[(position, frame.time, frame.height, frame.width) for position, frame in frames],
@@ -152,7 +152,7 @@ class DecodeTask:
         )
         return WorkerMessage(said.model_dump_json().encode(), [frame.image.reshape(-1) for _, frame in frames])
 
-    def read(self, message: WorkerMessage) -> DecodedFrames:
+    def parse_reply(self, message: WorkerMessage) -> DecodedFrames:
         """See Task."""
         said = _DecodeReply.model_validate_json(message.text)
         wanted = set(self.wanted)
@@ -172,17 +172,17 @@ class SubtitlesTask:
     beside: str | None
 
     @property
-    def most(self) -> int:
+    def max_reply_bytes(self) -> int:
         """See Task."""
         return _TEXT + MAX_CUES * (4 * MAX_CHARACTERS + _TEXT_PER_FRAME)
 
-    def do(self, file: Path) -> WorkerMessage:
+    def run(self, file: Path) -> WorkerMessage:
         """See Task."""
         film = replace(self.film, path=file)
-        cues = read_subtitles(film) if self.beside is None else parse_subtitles(self.beside, film.info.duration)
+        cues = read_subtitles(film) if self.beside is None else parse_subtitles(self.beside, film.metadata.duration)
         return WorkerMessage(_SubtitlesReply(cues=list(cues)).model_dump_json().encode())
 
-    def read(self, message: WorkerMessage) -> tuple[Cue, ...]:
+    def parse_reply(self, message: WorkerMessage) -> tuple[Cue, ...]:
         """See Task."""
         return tuple(Cue(*each) for each in _SubtitlesReply.model_validate_json(message.text).cues)
 
@@ -227,11 +227,11 @@ class ImagesTask:
     limits: VideoLimits
 
     @property
-    def most(self) -> int:
+    def max_reply_bytes(self) -> int:
         """See Task."""
         return _TEXT + len(self.pictures) * (3 * (self.side or 0) ** 2 + _TEXT_PER_PICTURE)
 
-    def do(self, _: Path) -> WorkerMessage:
+    def run(self, _: Path) -> WorkerMessage:
         """See Task."""
         if self.side is None:
             still_images.check_images(self.pictures, self.limits)
@@ -239,7 +239,7 @@ class ImagesTask:
         said = _ImagesReply(images=[(number, *image.shape[:2]) for number, image in images.items()])
         return WorkerMessage(said.model_dump_json().encode(), [image.reshape(-1) for image in images.values()])
 
-    def read(self, message: WorkerMessage) -> dict[int, NDArray[np.uint8]]:
+    def parse_reply(self, message: WorkerMessage) -> dict[int, NDArray[np.uint8]]:
         """See Task."""
         said, side = _ImagesReply.model_validate_json(message.text), self.side or 0
         images = {}
@@ -282,13 +282,13 @@ def run_task(stream: socket.socket, film: int, fence: Restrictions) -> None:
     """Serve one order."""
     line = Channel(stream)
     order: TaskRequest = pickle.loads(line.receive(_FROM_THE_SERVICE).text)
-    fence.go_up(order.allowance, film)
+    fence.apply(order.allowance, film)
     line.send(_answer(order, Path(f"/dev/fd/{film}")))
 
 
 def _answer(order: TaskRequest, file: Path) -> WorkerMessage:
     try:
-        return order.task.do(file)
+        return order.task.run(file)
     except BadVideo as bad:
         failed = TaskFailure(failed="bad", words=str(bad))
     except MemoryError:
@@ -308,5 +308,5 @@ class SandboxReport(BaseModel):
 def try_restrictions(fence: Restrictions, allowance: ResourceLimits, film: int) -> SandboxReport:
     """Put the fence up around this very process and see what it holds."""
     parent = os.getppid()
-    means = fence.go_up(allowance, film)
+    means = fence.apply(allowance, film)
     return SandboxReport(means=means, open=find_gaps(allowance, parent))

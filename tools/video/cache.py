@@ -34,7 +34,7 @@ class FrameCache:
             self._frames.move_to_end(key)
             return frame
 
-    def all(self, keys: Sequence[FrameKey]) -> list[Frame] | None:
+    def get_all(self, keys: Sequence[FrameKey]) -> list[Frame] | None:
         """All of these frames, now the most recently used; None, and nothing is counted, if one is not kept."""
         with self._lock:
             if not all(key in self._frames for key in keys):

@@ -72,7 +72,7 @@ class VideoContainer:
                 self.errors += 1
                 stumbles += 1
 
-    def follow(self, timeline: Timeline, start: int) -> Iterator[tuple[int, VideoPacket]]:
+    def packets_from(self, timeline: Timeline, start: int) -> Iterator[tuple[int, VideoPacket]]:
         """Positions and packets from position `start` to the end, times corrected where needed.
 
         Seeking is a hint only: some demuxers land late or early, so the packet itself is looked for, at

@@ -29,7 +29,7 @@ class ImageSequence:
     Can be pickled if its decoder can; its cache empties. `id` is the sha256 of pictures and seconds in hex.
     """
 
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
     times: tuple[float, ...]
     id: str
     limits: VideoLimits
@@ -57,7 +57,7 @@ class ImageSequence:
             raise BadVideo("Each picture needs its own second, not negative and later than the one before.")
         limits.check_frames(len(pictures))
         limits.check_seconds(shown[-1] - shown[0])
-        decoder.check(dict(enumerate(pictures)), limits)
+        decoder.check_images(dict(enumerate(pictures)), limits)
         return cls(tuple(pictures), shown, _digest(pictures, shown), limits, cache, decoder)
 
     @property
@@ -72,19 +72,19 @@ class ImageSequence:
         """How many pictures there are."""
         return len(self.times)
 
-    def second(self, rank: int) -> float:
+    def time_of(self, rank: int) -> float:
         """When the n-th picture, from 0, is shown."""
         return self.times[rank]
 
-    def held(self, span: Span) -> int:
+    def count_within(self, span: Span) -> int:
         """How many pictures begin within a span, at least one."""
         return max(1, bisect_left(self.times, span.end) - bisect_left(self.times, span.start))
 
-    def recall(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:  # noqa: ARG002 - a look is cheap
+    def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:  # noqa: ARG002 - a look is cheap
         """None: nothing is kept ready."""
         return None
 
-    def look(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
+    def get_frames(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
         """Frames for these moments; see `Footage.look`.
 
         Where moments lie in the middle of equal parts of the whole, and there are at least as many as pictures, no
@@ -119,8 +119,8 @@ class ImageSequence:
         for number in numbers if self.cache is not None else ():
             if self.cache is not None and (frame := self.cache.get(self._key(number, side))) is not None:
                 known[number] = frame
-        missing = {number: self.pictures[number] for number in numbers if number not in known}
-        drawn = self.decoder.draw(missing, side, self.limits, stop) if missing else {}
+        missing = {number: self.images[number] for number in numbers if number not in known}
+        drawn = self.decoder.decode_images(missing, side, self.limits, stop) if missing else {}
         for number, image in drawn.items():
             known[number] = Frame(self.times[number], image)
             if self.cache is not None:

@@ -25,8 +25,8 @@ class VideoLimits:
     max_seconds: float = 6 * 3600.0
     max_pixels: int = 8192 * 4320
     max_frames: int = 2_000_000
-    max_work: int = 200_000_000_000
-    max_look_seconds: float = 60.0
+    max_decoded_pixels: int = 200_000_000_000
+    max_decode_seconds: float = 60.0
 
     def check_bytes(self, size: int) -> None:
         """Refuse a file by its size."""

@@ -42,12 +42,12 @@ class Orientation:
         """Turn applied to the stored picture, counter-clockwise: 0, 90, 180 or 270."""
         return self.turns * 90
 
-    def shown(self, width: int, height: int) -> tuple[int, int]:
+    def display_size(self, width: int, height: int) -> tuple[int, int]:
         """Size in pixels of the upright, square-pixel picture of a stored one; nothing is enlarged."""
         width, height = self._square(width, height)
         return (height, width) if self.turns % 2 else (width, height)
 
-    def stored(self, width: int, height: int, side: int) -> tuple[int, int]:
+    def stored_size(self, width: int, height: int, side: int) -> tuple[int, int]:
         """Size to scale a stored picture to, so that upright its longest side is at most `side` pixels."""
         return fit_size(*self._square(width, height), side)
 

@@ -126,7 +126,7 @@ def _decoded_times(reel: VideoContainer, raw: Ticks, limits: VideoLimits) -> Tic
 def _display_order(reel: VideoContainer, count: int, limits: VideoLimits) -> list[int]:
     """Packet positions in the order their pictures are shown; decodes the whole film once."""
     context = reel.stream.codec_context
-    if count * context.width * context.height > limits.max_work:
+    if count * context.width * context.height > limits.max_decoded_pixels:
         raise BadVideo("This video must be decoded whole to be timed, which is more than the limit max_work.")
     order: list[int] = []
     reel.seek(0)
@@ -179,11 +179,11 @@ class ProbedVideo:
 
     path: Path
     id: str
-    info: VideoMetadata
+    metadata: VideoMetadata
     timeline: Timeline
-    pose: Orientation
+    orientation: Orientation
     limits: VideoLimits
-    unreadable_after: float | None
+    truncated_at: float | None
     damaged: bool
     stamp: tuple[int, int]
 
@@ -225,7 +225,7 @@ def probe_video(path: Path, id_: str, limits: VideoLimits) -> ProbedVideo:
         broken = _is_truncated(reel, tape)
         promised = _header_duration(reel, tape.timeline.start * float(reel.tick))
         duration = promised if broken else tape.end
-        info = _metadata(reel, tape.timeline, duration, pose.shown(first.width, first.height), pose, mark[0])
+        info = _metadata(reel, tape.timeline, duration, pose.display_size(first.width, first.height), pose, mark[0])
     return ProbedVideo(path, id_, info, tape.timeline, pose, limits, tape.end if broken else None, tape.damaged, mark)
 
 
@@ -284,7 +284,7 @@ def _first_frame(reel: VideoContainer, timeline: Timeline, limits: VideoLimits) 
 
 
 def _decoded_frames(reel: VideoContainer, timeline: Timeline, start: int, end: int) -> Iterator[VideoFrame]:
-    for position, packet in reel.follow(timeline, start):
+    for position, packet in reel.packets_from(timeline, start):
         if position >= end:
             break
         yield from reel.decode(packet)

@@ -32,16 +32,16 @@ class VideoSource(Protocol):
     def count(self) -> int:
         """How many pictures there are."""
 
-    def second(self, rank: int) -> float:
+    def time_of(self, rank: int) -> float:
         """When the n-th picture, from 0, is shown."""
 
-    def held(self, span: Span) -> int:
+    def count_within(self, span: Span) -> int:
         """How many pictures begin within a span, at least one."""
 
-    def recall(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
+    def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
         """What `look` would find, if all of it is at hand; else None. Does not block."""
 
-    def look(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
+    def get_frames(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 
         Raises ValueError for a side below 1, BadVideo if nothing can be seen, and Stopped soon after `stop` is set.

@@ -55,7 +55,7 @@ def read_subtitles(film: ProbedVideo) -> tuple[Cue, ...]:
         for stream in reel.container.streams.subtitles:
             if stream.codec_context is not None and stream.codec_context.codec.canonical_name in _TEXT_CODECS:
                 _select_stream(reel.container, stream)
-                if cues := _tidy(_cues(reel.container, stream, offset), film.info.duration):
+                if cues := _tidy(_cues(reel.container, stream, offset), film.metadata.duration):
                     return cues
                 reel.seek(0)
     return ()

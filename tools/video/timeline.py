@@ -143,7 +143,7 @@ class Timeline:
         ranks[sizes > 0] = best[starts[sizes > 0]]
         return tuple(self._order[ranks].tolist())
 
-    def walks(self, positions: Iterable[int], back: int = 0) -> list[DecodeRange]:
+    def decode_ranges(self, positions: Iterable[int], back: int = 0) -> list[DecodeRange]:
         """One walk per group of pictures; `back` starts that many key pictures earlier than needed."""
         wanted = np.unique(np.fromiter(positions, np.int64))
         groups: dict[int, list[int]] = {}

@@ -27,7 +27,7 @@ class Video:
     It can be pickled if its decoder can, which decoders in the process can; its cache empties.
     """
 
-    film: ProbedVideo
+    probed: ProbedVideo
     decoder: Decoder = InProcessDecoder()  # noqa: RUF009 - frozen
     cache: FrameCache | None = None
 
@@ -53,35 +53,35 @@ class Video:
     @property
     def id(self) -> str:
         """The sha256 of the content in hex."""
-        return self.film.id
+        return self.probed.id
 
     @property
     def path(self) -> Path:
         """Absolute path of the file."""
-        return self.film.path
+        return self.probed.path
 
     @property
-    def info(self) -> VideoMetadata:
+    def metadata(self) -> VideoMetadata:
         """Facts about the film."""
-        return self.film.info
+        return self.probed.metadata
 
     @property
     def span(self) -> Span:
         """The whole film, in seconds."""
-        return Span(0.0, self.info.duration)
+        return Span(0.0, self.metadata.duration)
 
     @property
     def count(self) -> int:
         """How many pictures there are."""
-        return len(self.film.timeline)
+        return len(self.probed.timeline)
 
-    def second(self, rank: int) -> float:
+    def time_of(self, rank: int) -> float:
         """When the n-th picture, from 0, is shown."""
-        return self.film.timeline.seconds(self.film.timeline.at_rank(rank))
+        return self.probed.timeline.seconds(self.probed.timeline.at_rank(rank))
 
-    def held(self, span: Span) -> int:
+    def count_within(self, span: Span) -> int:
         """How many pictures begin within a span, at least one."""
-        return max(1, self.film.timeline.count(span))
+        return max(1, self.probed.timeline.count(span))
 
     def subtitles(self, given: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
         """What is said: in the text of an .srt or .vtt file, else in one beside the film, else in the film itself.
@@ -89,16 +89,16 @@ class Video:
         Blocks, for as long as it takes to read the file once. Raises BadSubtitles for those given, BadVideo, Stopped.
         """
         if given is not None:
-            return self.decoder.hear(self.film, given, stop)
+            return self.decoder.read_subtitles(self.probed, given, stop)
         if file := find_sidecar(self.path):
             try:
-                return self.decoder.hear(self.film, decode_text(file.read_bytes()), stop)
+                return self.decoder.read_subtitles(self.probed, decode_text(file.read_bytes()), stop)
             except (BadVideo, OSError) as error:
                 _LOG.warning("the subtitles in %s are passed over: %s", file, error)
-        self.film.check_unchanged()
-        return self.decoder.hear(self.film, None, stop) if self.info.subtitle_streams else ()
+        self.probed.check_unchanged()
+        return self.decoder.read_subtitles(self.probed, None, stop) if self.metadata.subtitle_streams else ()
 
-    def look(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
+    def get_frames(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 
         Seconds before the start or after the end give the first or the last picture. Raises ValueError
@@ -107,21 +107,21 @@ class Video:
         """
         if side < 1:
             raise ValueError("side is a number of pixels, at least 1")
-        self.film.check_unchanged()
+        self.probed.check_unchanged()
         positions = self._positions(moments)
         return self._look(moments, positions, self._read(_each(positions), side, stop))
 
-    def recall(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
+    def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
         """What `look` would find, if all of it is in the cache; else None. Reads nothing but the file's stamp.
 
         Raises BadVideo if the file changed.
         """
         if self.cache is None:
             return None
-        self.film.check_unchanged()
+        self.probed.check_unchanged()
         positions = self._positions(moments)
         wanted = _each(positions)
-        frames = self.cache.all([self._key(position, side) for position in wanted])
+        frames = self.cache.get_all([self._key(position, side) for position in wanted])
         if frames is None:
             return None
         return self._look(moments, positions, DecodedFrames(dict(zip(wanted, frames, strict=True))))
@@ -137,7 +137,7 @@ class Video:
 
     def _positions(self, moments: Sequence[SampleWindow]) -> Sequence[int | None]:
         """Packet position of the picture for each moment; None beyond where the file breaks off."""
-        timeline, broken = self.film.timeline, self.film.unreadable_after
+        timeline, broken = self.probed.timeline, self.probed.truncated_at
         positions = timeline.choose(moments)
         if broken is None:
             return positions
@@ -155,7 +155,7 @@ class Video:
         missing = [position for position in positions if position not in known]
         if not missing:
             return DecodedFrames(known)
-        reading = self.decoder.read(self.film, missing, side, stop)
+        reading = self.decoder.decode(self.probed, missing, side, stop)
         for position, frame in reading.frames.items():
             if self.cache is not None and position not in reading.damaged:
                 self.cache.put(self._key(position, side), frame)
@@ -168,7 +168,7 @@ class Video:
         self, moments: Sequence[SampleWindow], positions: Sequence[int | None], reading: DecodedFrames
     ) -> list[str]:
         """What the caller has to know about this look, in sentences."""
-        intact = self.film.unreadable_after is None and not self.film.damaged and not reading.damaged
+        intact = self.probed.truncated_at is None and not self.probed.damaged and not reading.damaged
         if intact and len(reading.frames) == len(_each(positions)):
             return []
         said: list[str] = []
@@ -177,11 +177,11 @@ class Video:
         seen = [(m.time, p) for m, p in zip(moments, positions, strict=True) if p is not None]
         lost = [time for time, p in seen if p not in reading.frames]
         hurt = [time for time, p in seen if p in reading.damaged]
-        if self.film.damaged:
+        if self.probed.damaged:
             said.append("Parts of this file are damaged and could not be read.")
         if beyond:
             said.append(
-                f"The file breaks off after {self.film.unreadable_after:.1f} of {self.info.duration:.1f} "
+                f"The file breaks off after {self.probed.truncated_at:.1f} of {self.metadata.duration:.1f} "
                 f"seconds; {len(beyond)} of {total} moments lie beyond ({_seconds(beyond)})."
             )
         if lost:

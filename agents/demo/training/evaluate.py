@@ -147,7 +147,7 @@ def _answer(
 
 def _direct(pupil: DemoCheckpoint, frames: TimedImages, question: DemoQuestion) -> EvaluationResult:
     asked = as_service_question(question)
-    words = [asked.show(value) for value in asked.values]
+    words = [asked.display(value) for value in asked.values]
     shares = pupil.probabilities(frames, ask(asked, "direct", ANSWER_FORMAT), words)
     best = max(range(len(shares)), key=shares.__getitem__)
     said = words[best]
@@ -173,7 +173,7 @@ def _think(pupil: DemoCheckpoint, frames: TimedImages, questions: list[DemoQuest
     for question, reply in zip(questions, replies, strict=True):
         asked = as_service_question(question)
         value = parse_answer(asked, reply)
-        right = value is not None and asked.show(value) == question.answer
+        right = value is not None and asked.display(value) == question.answer
         yield EvaluationResult(
             question.kind, "think", len(frames), right, None, "unreadable" if value is None else reply
         )

@@ -38,7 +38,7 @@ class Learner:
     fixed: Tensor | None = None  # words whose embeddings stay, because frames are told in them
     phase: int = 0
     step: int = 0
-    mastered: float = 0.0
+    running_accuracy: float = 0.0
 
     def learn(self, batch: TrainingBatch, scale: float) -> float:
         """One step; `scale` is the share of the full learning rate. Returns the loss."""
@@ -50,7 +50,7 @@ class Learner:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._step()
         self.step += 1
-        self.mastered = _MEMORY * self.mastered + (1 - _MEMORY) * right
+        self.running_accuracy = _MEMORY * self.running_accuracy + (1 - _MEMORY) * right
         return loss.item()
 
     def _step(self) -> None:
@@ -63,12 +63,12 @@ class Learner:
 
     def next_phase(self) -> None:
         """Begin the next phase."""
-        self.phase, self.step, self.mastered = self.phase + 1, 0, 0.0
+        self.phase, self.step, self.running_accuracy = self.phase + 1, 0, 0.0
 
     def save(self, path: Path) -> None:
         """Write the state so that a crash leaves either the old or the new file."""
         fresh = path.with_suffix(".new")
-        progress = {"phase": self.phase, "step": self.step, "mastered": self.mastered}
+        progress = {"phase": self.phase, "step": self.step, "mastered": self.running_accuracy}
         weights, moments = self.model.state_dict(), self.optimiser.state_dict()
         torch.save({"model": weights, "optimiser": moments, "progress": progress}, fresh)
         fresh.replace(path)
@@ -218,11 +218,13 @@ def train_stage(
 def _train_phase(learner: Learner, phase: TrainingPhase, stream: Iterator[TrainingBatch], path: Path) -> None:
     """One phase: until it is mastered, or its steps are over."""
     saved = time.monotonic()
-    while learner.step < phase.steps and learner.mastered < phase.enough:
+    while learner.step < phase.steps and learner.running_accuracy < phase.enough:
         scale = 1 - learner.step / phase.steps if phase.fade else 1.0
         loss = learner.learn(next(stream), max(scale, 0.02))
         if learner.step % 25 == 0:
-            log.info("%s %d/%d loss %.3f right %.3f", phase.name, learner.step, phase.steps, loss, learner.mastered)
+            log.info(
+                "%s %d/%d loss %.3f right %.3f", phase.name, learner.step, phase.steps, loss, learner.running_accuracy
+            )
         if time.monotonic() - saved > _SAVE_EVERY:
             learner.save(path)
             saved = time.monotonic()

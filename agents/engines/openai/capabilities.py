@@ -130,7 +130,7 @@ class TokenCosts:
         """The words before a clip of so many frames."""
         return self.second * frames + self.seconds
 
-    def dearer(self, factor: float) -> TokenCosts:
+    def raised(self, factor: float) -> TokenCosts:
         """Pictures cost more than was thought."""
         return replace(self, factor=self.factor * max(1.0, factor))
 
@@ -155,9 +155,9 @@ class ModelCapabilities:
     dialect: Dialect
     profile: Profile
     tariff: TokenCosts
-    offers: frozenset[Capability] = frozenset()
+    capabilities: frozenset[Capability] = frozenset()
     packing: Packing = "images"
     trusting: bool = False
     context: int | None = None
-    most_pictures: int | None = None
+    max_pictures: int | None = None
     counts: bool = False

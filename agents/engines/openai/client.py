@@ -259,7 +259,7 @@ class ServerClient:
                 problem = self._broken(error)
                 if last or not isinstance(error, _UNREACHED):
                     raise problem from error
-                self.watch.mishap("retried")
+                self.watch.request_failed("retried")
                 await asyncio.sleep(self._pause(attempt))
                 continue
             if response.status not in _BUSY or last:
@@ -268,7 +268,7 @@ class ServerClient:
             if pause > _LONGEST_PAUSE:
                 return response
             response.close()
-            self.watch.mishap("retried")
+            self.watch.request_failed("retried")
             await asyncio.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 

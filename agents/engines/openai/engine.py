@@ -72,7 +72,7 @@ class ServerSession:
                     self.abilities = await self._meet()
         return self.abilities
 
-    async def renewed(self, known: ModelCapabilities) -> ModelCapabilities:
+    async def probe_again(self, known: ModelCapabilities) -> ModelCapabilities:
         """What the model offers now that the server no longer knows it under its name."""
         if self.abilities is known:
             self._outages = -1
@@ -88,16 +88,16 @@ class ServerSession:
         counted = await self._probe.count(known, text) if known.counts else None
         return len(text.encode()) if counted is None else counted
 
-    def learn(self, excess: PromptExcess, pictures: int, others: int) -> None:
+    def apply_excess(self, excess: PromptExcess, pictures: int, others: int) -> None:
         """A prompt was too much, though its pictures and all else were thought to take no more than these tokens."""
         known = self.abilities
         if known is None:
             return
-        context, most = _lowest(known.context, excess.context), _lowest(known.most_pictures, excess.pictures)
+        context, most = _lowest(known.context, excess.context), _lowest(known.max_pictures, excess.pictures)
         tariff = known.tariff
         if pictures and excess.tokens is not None and excess.tokens > pictures + others:
-            tariff = tariff.dearer((excess.tokens - others) / pictures)
-        self.abilities = replace(known, context=context, most_pictures=most, tariff=tariff)
+            tariff = tariff.raised((excess.tokens - others) / pictures)
+        self.abilities = replace(known, context=context, max_pictures=most, tariff=tariff)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -164,15 +164,15 @@ class OpenAIEngine:
         return known.card.id if known else self._options.model or "unknown"
 
     @property
-    def offers(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """What the server was seen to do."""
-        return self._host.abilities.offers if self._host.abilities else frozenset()
+        return self._host.abilities.capabilities if self._host.abilities else frozenset()
 
     @property
-    def manner(self) -> AnswerFormat:
+    def answer_format(self) -> AnswerFormat:
         """How the model states its choice among options."""
         known = self._host.abilities
-        return known.profile.manner if known else self._options.answers or "letter"
+        return known.profile.answer_format if known else self._options.answers or "letter"
 
     @property
     def side(self) -> int:
@@ -181,9 +181,9 @@ class OpenAIEngine:
         return known.profile.side if known else self._options.side or Profiles.load().of().side
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Longest side, in pixels, below which nothing is gained."""
-        return self._host.abilities.profile.least_side if self._host.abilities else self.side
+        return self._host.abilities.profile.min_side if self._host.abilities else self.side
 
     @property
     def frames(self) -> int | None:
@@ -196,9 +196,9 @@ class OpenAIEngine:
         return self._host.abilities.context if self._host.abilities else self._options.context
 
     @property
-    def most_pictures(self) -> int | None:
+    def max_pictures(self) -> int | None:
         """The most pictures in one prompt, once the server has refused more."""
-        return self._host.abilities.most_pictures if self._host.abilities else None
+        return self._host.abilities.max_pictures if self._host.abilities else None
 
     def frame_tokens(self, side: int) -> int:
         """Upper bound of prompt tokens for one frame as a picture, with its time label."""
@@ -220,7 +220,7 @@ class OpenAIEngine:
         """Tokens of a text; one a byte where the server does not count. Raises EngineError."""
         return await self._host.count(text)
 
-    def scoped(self, tenant: str) -> OpenAIEngine:
+    def for_tenant(self, tenant: str) -> OpenAIEngine:
         """The same engine for one tenant: what the server caches for it is found by no other."""
         view = copy(self)
         view._tenant = self._host.tenant(tenant)
@@ -230,19 +230,19 @@ class OpenAIEngine:
         """Find out what the model is, offers and costs. Raises EngineError."""
         await self._host.ready()
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError, TooLong."""
         try:
             known = await self._host.ready()
             try:
-                return await self._generate(known, prompt, sampling, n, hear)
+                return await self._generate(known, prompt, sampling, n, on_text)
             except RequestRefused as refusal:
-                if refusal.status != _NOT_FOUND or (now := await self._host.renewed(known)) is known:
+                if refusal.status != _NOT_FOUND or (now := await self._host.probe_again(known)) is known:
                     raise
-                return await self._generate(now, prompt, sampling, n, hear)
+                return await self._generate(now, prompt, sampling, n, on_text)
         except EngineError as error:
             _LOG.warning("%s", error.detail)
-            self._watch.mishap("failed")
+            self._watch.request_failed("failed")
             raise
 
     async def close(self) -> None:
@@ -252,18 +252,18 @@ class OpenAIEngine:
     async def _generate(
         self, known: ModelCapabilities, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None
     ) -> Generation:
-        if missing := sorted(sampling.needs - known.offers):
+        if missing := sorted(sampling.required_capabilities - known.capabilities):
             raise EngineError(f"{known.card.id} cannot do what was asked for: {', '.join(missing)}.")
         request = CompletionRequest.about(prompt, known, sampling, self._tenant)
         try:
-            if sampling.choices and "choices" in known.offers:
+            if sampling.choices and "choices" in known.capabilities:
                 return await self._choose(request, n)
             return await self._write(request, n, hear if sampling.streams(n) else None)
         except RequestRefused as refusal:
             if (found := parse_excess(refusal.words)) is None:
                 raise
             pictures = self.picture_tokens(prompt)
-            self._host.learn(found, pictures, prompt_token_bound(self, prompt) - pictures)
+            self._host.apply_excess(found, pictures, prompt_token_bound(self, prompt) - pictures)
             raise PromptTooLong(self._told(found)) from refusal
 
     def _told(self, found: PromptExcess) -> str:

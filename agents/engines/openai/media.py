@@ -161,7 +161,7 @@ class MediaCache:
     def __len__(self) -> int:
         return len(self._names)
 
-    def among(self, names: Iterable[str]) -> frozenset[str]:
+    def contained(self, names: Iterable[str]) -> frozenset[str]:
         """Those of the names that the server should hold."""
         return frozenset(name for name in names if name in self._names)
 

@@ -75,7 +75,9 @@ class CapabilityProbe:
         found = await self._tools(found, tokens)
         found = await self._beam(found)
         found = await self._video(found, tokens)
-        _LOG.info("the model %s offers %s, with frames as %s", card.id, ", ".join(sorted(found.offers)), found.packing)
+        _LOG.info(
+            "the model %s offers %s, with frames as %s", card.id, ", ".join(sorted(found.capabilities)), found.packing
+        )
         return found
 
     async def _words(self, found: ModelCapabilities) -> ModelCapabilities:
@@ -107,8 +109,8 @@ class CapabilityProbe:
         side = options.side or profile.side
         asked = {
             "side": side,
-            "least_side": min(profile.least_side, side),
-            **({"manner": options.answers} if options.answers else {}),
+            "min_side": min(profile.min_side, side),
+            **({"answer_format": options.answers} if options.answers else {}),
             **({"packing": options.packing} if options.packing else {}),
         }
         return profile.model_copy(update=asked)
@@ -220,8 +222,8 @@ class CapabilityProbe:
             return None
 
 
-def _with(found: ModelCapabilities, *offers: Capability) -> ModelCapabilities:
-    return replace(found, offers=found.offers | set(offers))
+def _with(found: ModelCapabilities, *capabilities: Capability) -> ModelCapabilities:
+    return replace(found, capabilities=found.capabilities | set(capabilities))
 
 
 def _blank(side: int, proportion: float, second: float = _LATE) -> Picture:

@@ -50,7 +50,7 @@ class CompletionRequest:
         cls, prompt: Prompt, to: ModelCapabilities, sampling: Sampling, tenant: CacheNamespace, n: int = 1
     ) -> CompletionRequest:
         """A question with these messages."""
-        naming = tenant if "reuse" in to.offers else None
+        naming = tenant if "reuse" in to.capabilities else None
         turns = request_messages(prompt, to.profile, to.packing, naming)
         return cls(to, turns, tuple(medium for turn in turns for medium in turn.media), sampling, tenant, n)
 
@@ -91,7 +91,7 @@ class CompletionRequest:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
-            **({"logprobs": True} if "logprobs" in self.to.offers else {}),
+            **({"logprobs": True} if "logprobs" in self.to.capabilities else {}),
             # Not OpenAI's: others may refuse it, so it is sent only where it is known.
             **({"top_k": sampling.top_k} if sampling.top_k > 0 and self.to.dialect == "vllm" else {}),
         }
@@ -159,14 +159,14 @@ class CompletionsEndpoint:
 
         listener = None if hear is None else tell
         names = [medium.name for medium in request.media if medium.name]
-        held = self._sent.among(names)
+        held = self._sent.contained(names)
         try:
             answer = await self._post(request, held, listener)
         except ServerStatusError as problem:
             if told or not ((held and is_cache_miss(problem.words)) or (names and problem.status == _BROKEN)):
                 raise
             self._sent.forget(names)
-            self._server.watch.mishap("retried")
+            self._server.watch.request_failed("retried")
             answer = await self._post(request, frozenset(), listener)
         self._sent.add(names)
         return answer
@@ -187,6 +187,6 @@ class CompletionsEndpoint:
         async with aclosing(self._server.follow(_PATH, body)) as chunks:
             async for chunk in chunks:
                 answer.add(chunk)
-        if not answer.over:
+        if not answer.is_done:
             raise EngineError("The model server ended its reply without saying why, or what it cost.")
-        return parse_completion(answer.whole)
+        return parse_completion(answer.completion)

@@ -217,12 +217,12 @@ class StreamedCompletion:
         self._usage: Json | None = None
 
     @property
-    def over(self) -> bool:
+    def is_done(self) -> bool:
         """Whether the reply has come to its end: a stream that breaks off before is no reply."""
         return self._finish is not None and self._usage is not None
 
     @property
-    def whole(self) -> Json:
+    def completion(self) -> Json:
         """The completion as the server would have sent it at once."""
         logprobs = {"content": self._positions} if self._positions else None
         choice = {"message": self._message, "finish_reason": self._finish, "logprobs": logprobs}

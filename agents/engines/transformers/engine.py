@@ -81,12 +81,12 @@ class TransformersEngine:
     distribution.
     """
 
-    offers: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
+    capabilities: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        manner: AnswerFormat = "letter",
+        answer_format: AnswerFormat = "letter",
         *,
         remembered: int = 2,
         threads: int | None = None,
@@ -96,24 +96,24 @@ class TransformersEngine:
         self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads, (threads or torch.get_num_threads(),))
         self._requests: set[Event] = set()
         self.model = checkpoint.name
-        self.manner = manner
+        self.answer_format = answer_format
         self.side = checkpoint.side
-        self.least_side = checkpoint.least_side
+        self.min_side = checkpoint.min_side
         self.frames: int | None = Profiles.load().of(checkpoint.name).frames
         self.context: int | None = checkpoint.longest
-        self.most_pictures: int | None = None
+        self.max_pictures: int | None = None
         self.problem: str | None = None
         self.frame_tokens = checkpoint.frame_tokens
         self._tokenizer = checkpoint.tokenizer
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError."""
         if self._reader is None:
             raise EngineError(f"{self.model} was closed")
         unwanted = Event()
         self._requests.add(unwanted)
         try:
-            request = _Request(prompt, sampling, n, unwanted, _aloud(hear if sampling.streams(n) else None))
+            request = _Request(prompt, sampling, n, unwanted, _aloud(on_text if sampling.streams(n) else None))
             job = self._worker.submit(self._work, self._reader, request)
             return await asyncio.wrap_future(job)
         except _Cancelled:
@@ -139,7 +139,7 @@ class TransformersEngine:
         """Tokens of a text."""
         return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def scoped(self, tenant: str) -> TransformersEngine:  # noqa: ARG002
+    def for_tenant(self, tenant: str) -> TransformersEngine:  # noqa: ARG002
         """The same engine: it remembers prompts by their content, and tells nobody what it remembers."""
         return self
 
@@ -175,7 +175,7 @@ def _aloud(hear: OnText | None) -> Callable[[str], object]:
 def _generate(reader: PrefixCache, request: _Request) -> Generation:
     sampling, n = request.sampling, request.n
     request.check()
-    prefill = reader.read(request.prompt)
+    prefill = reader.prefill(request.prompt)
     if sampling.choices:
         replies, written = score_choices(reader.checkpoint, prefill, sampling, n, request.check), n
     else:

@@ -50,7 +50,7 @@ class PrefixCache:
         self._remembered = remembered
         self._memory: list[_CachedPrompt] = []
 
-    def read(self, prompt: Prompt) -> PrefilledPrompt:
+    def prefill(self, prompt: Prompt) -> PrefilledPrompt:
         """Run the prompt through the model. Raises EngineError if it is longer than the model can read."""
         inputs = self.checkpoint.encode(prompt)
         ids: tuple[int, ...] = tuple(inputs["input_ids"][0].tolist())
@@ -153,7 +153,7 @@ class Detokenizer:
         self._start, self._read = self._read, len(self._ids)
         return piece
 
-    def rest(self) -> str:
+    def flush(self) -> str:
         """What is still held back when the reply is over."""
         piece = self._pending()
         self._start = self._read = len(self._ids)
@@ -281,7 +281,7 @@ class _Row:
 
     def reply(self) -> Reply:
         finish: Literal["stop", "length"] = "stop" if self.over else "length"
-        if self._tokens and (rest := self._spelling.rest()):
+        if self._tokens and (rest := self._spelling.flush()):
             self._tokens[-1] = replace(self._tokens[-1], text=self._tokens[-1].text + rest)
         return Reply("".join(token.text for token in self._tokens), tuple(self._tokens), finish)
 

@@ -71,8 +71,8 @@ class Checkpoint:
         self.ends = _ends(model, self.tokenizer)
         self.image_token = _image_token(model)
         self.side = side or _side(model.config)
-        self.least_side = self.side if _fixed(model.config) else min(self.side, _LEAST_SIDE)
-        self._frame_tokens = {size: self._most_tokens(size) for size in frame_sides(self.side, self.least_side)}
+        self.min_side = self.side if _fixed(model.config) else min(self.side, _LEAST_SIDE)
+        self._frame_tokens = {size: self._most_tokens(size) for size in frame_sides(self.side, self.min_side)}
         # Models with positions in space and time keep the offset of the last prompt on themselves.
         self._positioned = [module for module in model.modules() if hasattr(module, "rope_deltas")]
 

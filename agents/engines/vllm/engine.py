@@ -81,9 +81,9 @@ async def _warm(engine: Engine) -> None:
     pictures = tuple(Picture(Frame(time, blank), f"warm-up:{time}") for time in (0.0, 1.0))
     prompt: Prompt = (Message("user", (*pictures, "What is seen?")),)
     await engine.generate(prompt, Sampling(max_tokens=1), 1)
-    if "choices" in engine.offers:
+    if "choices" in engine.capabilities:
         await engine.generate(prompt, Sampling(max_tokens=1, choices=("A", "B")), 1)
-    if "schema" in engine.offers:
+    if "schema" in engine.capabilities:
         await engine.generate(prompt, Sampling(max_tokens=8, schema=_SCHEMA), 1)
 
 
@@ -104,14 +104,14 @@ class VllmEngine:
         return self.asked.model
 
     @property
-    def offers(self) -> frozenset[Capability]:
+    def capabilities(self) -> frozenset[Capability]:
         """What the server can do beyond text; nothing before `probe`."""
-        return self.asked.offers
+        return self.asked.capabilities
 
     @property
-    def manner(self) -> AnswerFormat:
+    def answer_format(self) -> AnswerFormat:
         """How the model states its choice among options."""
-        return self.asked.manner
+        return self.asked.answer_format
 
     @property
     def side(self) -> int:
@@ -119,9 +119,9 @@ class VllmEngine:
         return self.asked.side
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Longest side, in pixels, below which nothing is gained."""
-        return self.asked.least_side
+        return self.asked.min_side
 
     @property
     def frames(self) -> int | None:
@@ -134,9 +134,9 @@ class VllmEngine:
         return self.asked.context
 
     @property
-    def most_pictures(self) -> int | None:
+    def max_pictures(self) -> int | None:
         """The most pictures that the server takes in one prompt, once it has refused more."""
-        return self.asked.most_pictures
+        return self.asked.max_pictures
 
     @property
     def problem(self) -> str | None:
@@ -153,19 +153,19 @@ class VllmEngine:
 
     async def count(self, text: str) -> int:
         """Tokens of a text, or an upper bound. Raises EngineError."""
-        return await self.supervisor.during(lambda: self.asked.count(text))
+        return await self.supervisor.run_while_alive(lambda: self.asked.count(text))
 
-    def scoped(self, tenant: str) -> VllmEngine:
+    def for_tenant(self, tenant: str) -> VllmEngine:
         """The same engine for one tenant, on the same server."""
-        return VllmEngine(self.asked.scoped(tenant), self.supervisor)
+        return VllmEngine(self.asked.for_tenant(tenant), self.supervisor)
 
     async def probe(self) -> None:
         """Start the server, once, and wait until it is warm. Raises EngineError with the end of its log."""
         await self.supervisor.start()
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError, at once while the server is not ready."""
-        return await self.supervisor.during(lambda: self.asked.generate(prompt, sampling, n, hear))
+        return await self.supervisor.run_while_alive(lambda: self.asked.generate(prompt, sampling, n, on_text))
 
     async def close(self) -> None:
         """Close all connections and stop the server."""

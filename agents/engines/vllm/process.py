@@ -145,11 +145,11 @@ class GuardedProcess:
             os.close(theirs)
         return cls(process, reading, grace)
 
-    async def ended(self) -> int:
+    async def wait(self) -> int:
         """Wait until it has ended, and all that it started, and its last words are read: its exit status."""
         return await asyncio.shield(self._ending)
 
-    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run_while_alive(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of something that needs the program. If that ends before, the work is cancelled: Ended.
 
         So it is if the program ends just after an EngineError: that it is gone is felt before it is known.
@@ -175,7 +175,7 @@ class GuardedProcess:
             done, _ = await asyncio.wait({self._ending}, timeout=self._grace + _GUARD_GRACE)
             if not done:
                 self._kill()
-        await self.ended()
+        await self.wait()
 
     async def _attend(self, reading: asyncio.Task[None]) -> int:
         status = await self._process.wait()
@@ -244,12 +244,12 @@ class ServerSupervisor:
         child = await asyncio.shield(self._first)
         self._keeping = self._keeping or asyncio.ensure_future(self._keep(child))
 
-    async def during(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def run_while_alive(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of work that needs the server. Raises EngineError at once if it is not ready, or dies."""
         if self.problem is not None or self._child is None:
             raise EngineError(self.problem or _STARTING)
         try:
-            return await self._child.during(work())
+            return await self._child.run_while_alive(work())
         except ProcessExited:
             raise EngineError(_RESTARTING) from None
 
@@ -267,7 +267,7 @@ class ServerSupervisor:
         pace = RestartBackoff(self._limits)
         try:
             while True:
-                status = await child.ended()
+                status = await child.wait()
                 self.problem = _RESTARTING
                 _LOG.error("%s died: %s", self._name, self.program.explain(self._output.lines, status))
                 child = await self._again(pace)
@@ -313,9 +313,9 @@ class ServerSupervisor:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._limits.startup):
-                await child.during(self._until_healthy(began))
+                await child.run_while_alive(self._until_healthy(began))
                 _LOG.info("%s is loaded after %.0f s and warms up", self._name, time.monotonic() - began)
-                await child.during(self._warm())
+                await child.run_while_alive(self._warm())
         except ProcessExited as end:
             why = self.program.explain(self._output.lines, end.status)
             raise EngineError(f"{self._name} did not start: {why}") from None

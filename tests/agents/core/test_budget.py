@@ -13,15 +13,15 @@ from tools.video.video import Video
 
 def test_a_charge_that_does_not_fit_takes_nothing() -> None:
     meter = BudgetMeter(Budget(frames=10, calls=2))
-    meter.charge(CallCost(frames=8, calls=1))
+    meter.reserve(CallCost(frames=8, calls=1))
     with pytest.raises(BudgetExceeded, match="frames: wanted 4, 2 left"):
-        meter.charge(CallCost(frames=4, calls=1))
+        meter.reserve(CallCost(frames=4, calls=1))
     assert meter.spent == CallCost(frames=8, calls=1)
 
 
 def test_settling_gives_back_what_was_reserved_too_much() -> None:
     meter = BudgetMeter(Budget(tokens=100))
-    meter.charge(CallCost(tokens=90))
+    meter.reserve(CallCost(tokens=90))
     meter.settle(CallCost(tokens=90), CallCost(tokens=30))
     assert meter.left("tokens") == 70
 
@@ -39,7 +39,7 @@ def concurrent(video: Video, budget: Budget) -> ScriptedEngine:
 
     async def race() -> None:
         pictures = await run.look(uniform(run.span, 4))
-        await run.together(run.ask(pictures, Sampling()) for _ in range(5))
+        await run.gather(run.ask(pictures, Sampling()) for _ in range(5))
 
     with pytest.raises(BudgetExceeded):
         asyncio.run(race())
@@ -55,11 +55,11 @@ def test_charging_after_the_call_would_overspend(video: Video) -> None:
     """The other way round: with a meter that only charges when the work is done, the same race overspends."""
 
     class LateMeter(BudgetMeter):
-        def charge(self, cost: CallCost) -> None:
+        def reserve(self, cost: CallCost) -> None:
             pass
 
         def settle(self, reserved: CallCost, actual: CallCost) -> None:  # noqa: ARG002
-            super().charge(actual)
+            super().reserve(actual)
 
     engine = ScriptedEngine(lambda *_: ["Answer: A"], pause=0.01)
     run = Run(COLOURS, video, engine, budget=Budget(calls=2))
@@ -68,7 +68,7 @@ def test_charging_after_the_call_would_overspend(video: Video) -> None:
 
     async def race() -> None:
         pictures = await run.look(uniform(run.span, 4))
-        await run.together(run.ask(pictures, Sampling()) for _ in range(5))
+        await run.gather(run.ask(pictures, Sampling()) for _ in range(5))
 
     with pytest.raises(BudgetExceeded):
         asyncio.run(race())
@@ -79,13 +79,13 @@ def test_out_of_calls_the_best_answer_so_far_is_returned(perform: Perform) -> No
     done = perform("until_confident", [sure("A", 0.5), sure("B", 0.6)], budget=Budget(calls=2))
     assert (done.value, done.stopped) == ("B", "budget")
     assert done.confidence == pytest.approx(0.6)
-    assert done.run.ledger.degraded == ["budget: calls: wanted 1, 0 left"]
+    assert done.run.usage.degraded == ["budget: calls: wanted 1, 0 left"]
 
 
 def test_a_first_call_too_big_for_the_budget_is_made_smaller_and_says_so(perform: Perform) -> None:
     done = perform("direct", [sure("A", 0.5)], budget=Budget(frames=5))
     assert (done.frames, done.value) == ([5], "A")
-    assert done.run.ledger.degraded == ["budget: shown 5 of 32 frames"]
+    assert done.run.usage.degraded == ["budget: shown 5 of 32 frames"]
 
 
 def test_samples_go_before_frames_when_tokens_are_short(perform: Perform) -> None:
@@ -93,14 +93,14 @@ def test_samples_go_before_frames_when_tokens_are_short(perform: Perform) -> Non
     done = perform(spec, [*thoughts(*"AA"), {"yes": 1.0, "no": 0.0}], budget=Budget(tokens=1010))
     assert done.samples[0] == 2
     assert done.frames[0] == 32
-    assert "budget: drew 2 of 8 samples" in done.run.ledger.degraded
+    assert "budget: drew 2 of 8 samples" in done.run.usage.degraded
 
 
 def test_of_asks_made_at_once_those_that_can_be_paid_still_count(perform: Perform) -> None:
     spec = {"name": "self_consistency", "frames": 8, "diversity": "frames"}
     done = perform(spec, lambda *_: thoughts("A"), budget=Budget(frames=20))
     assert (done.frames, done.value, done.stopped) == ([8, 8], "A", "budget")
-    assert done.run.ledger.degraded == ["budget: frames: wanted 8, 4 left"]
+    assert done.run.usage.degraded == ["budget: frames: wanted 8, 4 left"]
 
 
 def test_a_budget_too_small_for_any_call_says_so(perform: Perform) -> None:
@@ -119,7 +119,7 @@ def test_out_of_seconds_the_engine_is_cancelled(perform: Perform) -> None:
 def test_an_engine_that_fails_midway_leaves_the_best_answer(perform: Perform) -> None:
     done = perform("until_confident", [sure("A", 0.5)])
     assert (done.value, done.stopped) == ("A", "engine")
-    assert done.run.ledger.degraded == ["engine: the script has no more lines"]
+    assert done.run.usage.degraded == ["engine: the script has no more lines"]
 
 
 def test_an_engine_that_fails_at_once_is_an_error(perform: Perform) -> None:

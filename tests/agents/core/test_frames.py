@@ -33,31 +33,33 @@ class Endless:
         """Not asked for."""
         raise NotImplementedError
 
-    def read(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """Wait to be stopped."""
         assert (film, wanted, side) and stop is not None
         assert stop.wait(10)
         self.stopped.set()
         raise DecodingStopped
 
-    def check(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
+    def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """Not asked for."""
         raise NotImplementedError
 
-    def draw(
+    def decode_images(
         self, pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
     ) -> dict[int, NDArray[np.uint8]]:
         """Not asked for."""
         raise NotImplementedError
 
-    def hear(self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+    def read_subtitles(
+        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+    ) -> tuple[Cue, ...]:
         """Not asked for."""
         raise NotImplementedError
 
 
 def test_a_cancelled_look_stops_decoding(film: Path) -> None:
     decoder = Endless()
-    video = Video(Video.open(film).film, decoder)
+    video = Video(Video.open(film).probed, decoder)
 
     async def leave() -> None:
         async with asyncio.timeout(0.1):
@@ -79,6 +81,6 @@ def test_what_is_at_hand_is_not_waited_for(film: Path) -> None:
     first = asyncio.run(load_frames(video, moments, 64))
     decoder = Endless()
     decoder.name = video.decoder.name
-    again = asyncio.run(load_frames(Video(video.film, decoder, video.cache), moments, 64))
+    again = asyncio.run(load_frames(Video(video.probed, decoder, video.cache), moments, 64))
     assert [one is other for one, other in zip(first.frames, again.frames, strict=True)] == [True] * 4
     assert again.degraded == first.degraded

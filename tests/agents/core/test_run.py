@@ -38,7 +38,7 @@ def test_the_first_failure_cancels_the_other_asks(video: Video) -> None:
 
     async def race() -> None:
         pictures = await run.look(uniform(run.span, 1))
-        await run.together(run.ask(pictures, Sampling()) for _ in range(3))
+        await run.gather(run.ask(pictures, Sampling()) for _ in range(3))
 
     with pytest.raises(EngineError, match="no more lines"):
         asyncio.run(race())
@@ -50,7 +50,7 @@ def test_cancelling_a_run_cancels_the_engine(video: Video) -> None:
 
     async def leave() -> None:
         pictures = await run.look(uniform(run.span, 1))
-        task = asyncio.create_task(run.together([run.ask(pictures, Sampling())]))
+        task = asyncio.create_task(run.gather([run.ask(pictures, Sampling())]))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -84,7 +84,7 @@ def test_reading_along_changes_nothing(video: Video, spec: Any, question: Questi
         run = Run(question, video, engine, seed=7, follower=follower)
         outcome = asyncio.run(run_strategy(Catalogue.load().resolve(spec), run))
         asked = [(call.sampling, call.n, call.text, call.times) for call in engine.calls]
-        spent = (run.ledger.prompt_tokens, run.ledger.completion_tokens, run.ledger.calls, run.ledger.degraded)
+        spent = (run.usage.prompt_tokens, run.usage.completion_tokens, run.usage.calls, run.usage.degraded)
         runs.append((outcome, facts(run), asked, spent))
     assert runs[0] == runs[1]
     replies = {event["call"]: event["replies"] for event in runs[1][1] if event["event"] == "asked"}
@@ -103,7 +103,7 @@ def test_one_call_is_read_at_a_time(video: Video) -> None:
     asyncio.run(run_strategy(Catalogue.load().resolve({"name": "self_consistency", "samples": 4, "frames": 2}), run))
     calls = [each.call for each in read]
     assert calls == sorted(calls)
-    assert run.ledger.calls == 4 and len(set(calls)) < 4
+    assert run.usage.calls == 4 and len(set(calls)) < 4
 
 
 def test_the_answer_of_a_single_call_is_told_as_such(video: Video) -> None:
@@ -112,5 +112,5 @@ def test_the_answer_of_a_single_call_is_told_as_such(video: Video) -> None:
         run = Run(DESCRIBE, video, ScriptedEngine([reply]), follower=read.append)
         outcome = asyncio.run(run_strategy(Catalogue.load().resolve(spec), run))
         told = [each.text for each in read if each.part == "answer"]
-        assert "".join(told) == run.show(outcome.answer.value or "") == "A red star."
+        assert "".join(told) == run.display(outcome.answer.value or "") == "A red star."
         assert len(told) > 1

@@ -70,7 +70,7 @@ def test_a_reply_is_told_as_it_is_written_and_is_the_same(opened: Open) -> None:
         sampling = Sampling(temperature=1.0, max_tokens=12, seed=1)
         silent, pieces = await engine.generate(PROMPT, sampling, 1), list[str]()
         told = await engine.generate(PROMPT, sampling, 1, pieces.append)
-        assert "stream" in engine.offers
+        assert "stream" in engine.capabilities
         assert [each.text for each in told.replies] == [each.text for each in silent.replies]
         assert (told.prompt_tokens, told.completion_tokens) == (silent.prompt_tokens, silent.completion_tokens)
         assert "".join(pieces) == told.replies[0].text
@@ -118,7 +118,7 @@ def test_samples_with_a_seed_are_reproducible_and_differ(opened: Open) -> None:
 def test_tokens_have_logprobs_and_spell_the_reply(opened: Open) -> None:
     async def act(engine: Engine) -> None:
         generation = await engine.generate(PROMPT, Sampling(temperature=1.0, max_tokens=8, seed=1), 3)
-        assert "logprobs" in engine.offers
+        assert "logprobs" in engine.capabilities
         for each in generation.replies:
             assert "".join(token.text for token in each.tokens) == each.text
             assert all(token.logprob <= 0 for token in each.tokens)
@@ -130,7 +130,7 @@ def test_tokens_have_logprobs_and_spell_the_reply(opened: Open) -> None:
 def test_choices_have_probabilities_that_sum_to_one(opened: Open, choices: tuple[str, ...]) -> None:
     async def act(engine: Engine) -> None:
         await engine.generate(PROMPT, Sampling(max_tokens=1), 1)
-        assert "choices" in engine.offers
+        assert "choices" in engine.capabilities
         generation = await engine.generate(PROMPT, Sampling(max_tokens=1, choices=choices), 2)
         for each in generation.replies:
             probabilities = dict(each.probabilities or {})

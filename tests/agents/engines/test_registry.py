@@ -42,7 +42,11 @@ def test_openai_is_opened_without_asking_the_server() -> None:
 def test_transformers_is_opened_from_a_folder(llava_folder: Path) -> None:
     engine = open_engine(f"transformers:{llava_folder}?device=cpu&dtype=float32&side=112")
     assert isinstance(engine, TransformersEngine)
-    assert (engine.model, engine.side, set(engine.offers)) == ("tiny-llava", 112, {"logprobs", "choices", "stream"})
+    assert (engine.model, engine.side, set(engine.capabilities)) == (
+        "tiny-llava",
+        112,
+        {"logprobs", "choices", "stream"},
+    )
     asyncio.run(engine.close())
 
 
@@ -85,10 +89,10 @@ def test_a_server_can_be_asked_without_torch_and_a_missing_extra_is_named() -> N
 
 def test_how_the_model_answers_is_part_of_the_url(llava_folder: Path) -> None:
     by_text = open_engine(f"transformers:{llava_folder}?answers=text")
-    assert by_text.manner == "text"
+    assert by_text.answer_format == "text"
     asyncio.run(by_text.close())
     by_letter = open_engine("openai:http://127.0.0.1:9/v1?model=m")
-    assert by_letter.manner == "letter"
+    assert by_letter.answer_format == "letter"
     asyncio.run(by_letter.close())
     with pytest.raises(EngineError, match="answers must be one of letter, text, not 'song'"):
         open_engine("openai:http://127.0.0.1:9/v1?answers=song")

@@ -77,7 +77,7 @@ def test_open_text_is_compared_without_case_articles_and_punctuation() -> None:
     assert parse_answer(WHAT, " ... ") is None
 
 
-DESCRIBE = Question(text="Describe the film.", kind="open", length=200)
+DESCRIBE = Question(text="Describe the film.", kind="open", max_tokens=200)
 LONG = "A red star.\n\nThen:\n- a **blue** circle."
 
 
@@ -102,7 +102,7 @@ def test_the_question_is_asked_as_it_stands(perform: Perform) -> None:
     done = perform({"name": "direct", "frames": 2}, [LONG], question=DESCRIBE)
     assert done.calls[0].text.endswith("\nDescribe the film.")
     assert done.calls[0].sampling.max_tokens == 200
-    assert done.run.show(done.value or "") == LONG
+    assert done.run.display(done.value or "") == LONG
 
 
 def test_a_thought_has_room_beside_the_answer(perform: Perform) -> None:
@@ -110,13 +110,13 @@ def test_a_thought_has_room_beside_the_answer(perform: Perform) -> None:
     done = perform(spec, [f"I see.\nAnswer: {LONG}"], question=DESCRIBE)
     assert done.calls[0].sampling.max_tokens == 300
     assert done.calls[0].text.endswith('then end with "Answer: " and your whole answer.')
-    assert done.run.show(done.value or "") == LONG
+    assert done.run.display(done.value or "") == LONG
 
 
 def test_an_answer_that_is_cut_off_is_still_one_and_as_sure_as_its_tokens() -> None:
     tokens = (Token("A red", -0.1), Token(" star", -0.3))
     read_ = parse_sample(DESCRIBE, Reply("A red star", tokens, "length"))
-    assert read_.words == "A red star"
+    assert read_.display == "A red star"
     assert read_.confidence == pytest.approx(0.8187, abs=1e-4)
 
 

@@ -29,13 +29,13 @@ UNSURE = sure("A", 0.4)
 
 
 def search(
-    video: Video, script: Any, *, offers: frozenset[str] = PLAIN, known: bool = True, **more: Any
+    video: Video, script: Any, *, capabilities: frozenset[str] = PLAIN, known: bool = True, **more: Any
 ) -> Performance:
     """A planner with these parameters against a script, whose first line is the direct answer."""
-    about = ("question", "budget", "context", "pause", "index", "span", "manner")
+    about = ("question", "budget", "context", "pause", "index", "span", "answer_format")
     engine = {key: more.pop(key) for key in about if key in more}
     engine.setdefault("index", Index(video.span.end, KNOWN if known else ()))
-    return play(video, {"name": "planner", **more}, script, offers=offers, **engine)
+    return play(video, {"name": "planner", **more}, script, capabilities=capabilities, **engine)
 
 
 def call(name: str, _id: str = "1", **arguments: Any) -> Reply:

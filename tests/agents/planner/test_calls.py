@@ -65,7 +65,7 @@ def test_the_engines_own_calls_are_read_and_mended() -> None:
 
 def test_of_a_reply_that_was_cut_off_nothing_is_read() -> None:
     cut = parse_reply(Reply('{"tool": "view", "start": 12, "e', finish="length"), BOX, COLOURS)
-    assert cut.cut
+    assert cut.truncated
     assert not cut.calls
 
 

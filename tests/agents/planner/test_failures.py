@@ -55,19 +55,21 @@ def notes(done: Performance) -> list[str]:
 
 def test_nearly_json_is_mended(video: Video) -> None:
     nearly = Reply("", finish="calls", calls=(ToolCall("1", "view", "{'start': '0:40', \"end\": 44,}"),))
-    done = search(video, [UNSURE, nearly, call("submit", answer="red")], offers=NATIVE)
+    done = search(video, [UNSURE, nearly, call("submit", answer="red")], capabilities=NATIVE)
     assert used(done)[0].arguments == {"start": 40.0, "end": 44.0}
 
 
 def test_what_is_no_json_is_told_so(video: Video) -> None:
     broken = Reply("", finish="calls", calls=(ToolCall("1", "view", "soon"),))
-    done = search(video, [UNSURE, broken, call("view", start=1, end=3), call("submit", answer="red")], offers=NATIVE)
+    done = search(
+        video, [UNSURE, broken, call("view", start=1, end=3), call("submit", answer="red")], capabilities=NATIVE
+    )
     assert "no JSON object" in words(done.calls[2].prompt[2])
     assert done.value == "A"
 
 
 def test_a_wrong_type_is_told_what_would_be_right(video: Video) -> None:
-    done = search(video, [UNSURE, slot("view", start="soon", end=3), slot("submit", answer="red")], offers=SLOTS)
+    done = search(video, [UNSURE, slot("view", start="soon", end=3), slot("submit", answer="red")], capabilities=SLOTS)
     assert "start: Input should be a valid number" in heard(done, 2)
     assert "view START END" in heard(done, 2)
 
@@ -83,7 +85,7 @@ def test_what_cannot_be_read_is_written_again_with_some_heat_and_not_for_ever(vi
 
 
 def test_an_unknown_tool_is_told_which_there_are(video: Video) -> None:
-    done = search(video, [UNSURE, call("teleport", to=3), call("submit", answer="red")], offers=NATIVE)
+    done = search(video, [UNSURE, call("teleport", to=3), call("submit", answer="red")], capabilities=NATIVE)
     told = words(done.calls[2].prompt[2])
     assert "There is no tool 'teleport'." in told
     assert "There are: search_clips, read_subtitles, view, zoom, ask, submit." in told
@@ -92,7 +94,7 @@ def test_an_unknown_tool_is_told_which_there_are(video: Video) -> None:
 
 def test_a_wrong_argument_is_told_which_there_are_and_a_near_one_is_understood(video: Video) -> None:
     wrong, near = call("view", start=1, mood="sad"), call("view", start_time="0:01", end_time="3s", num_frames=2)
-    done = search(video, [UNSURE, wrong, near, call("submit", answer="red")], offers=NATIVE)
+    done = search(video, [UNSURE, wrong, near, call("submit", answer="red")], capabilities=NATIVE)
     assert "view takes no 'mood'. It takes: start, end" in words(done.calls[2].prompt[2])
     assert len(used(done)[0].times) == 2
 
@@ -111,7 +113,7 @@ def test_plain_text_is_an_answer_only_if_it_states_one(video: Video) -> None:
 
 def test_an_answer_beside_a_call_does_not_count(video: Video) -> None:
     both = calls(call("view", "1", start=1, end=3), call("submit", "2", answer="blue"))
-    done = search(video, [UNSURE, both, call("submit", answer="red")], offers=NATIVE)
+    done = search(video, [UNSURE, both, call("submit", answer="red")], capabilities=NATIVE)
     assert done.value == "A"
     done = search(video, [UNSURE, "view 1 3\nAnswer: blue", "Answer: red"])
     assert done.value == "A"
@@ -125,7 +127,7 @@ def test_a_model_that_answers_before_it_looks_is_urged_once(video: Video) -> Non
     assert heard(done, 2) == "Look before you answer: call a tool."
     assert done.value == "A", "and without evidence it does not win"
     assert used(done) == []
-    done = search(video, [UNSURE, call("submit", answer="blue"), call("submit", answer="blue")], offers=NATIVE)
+    done = search(video, [UNSURE, call("submit", answer="blue"), call("submit", answer="blue")], capabilities=NATIVE)
     assert "Look before you answer" in heard(done, 2)
     assert done.value == "A"
 
@@ -158,7 +160,7 @@ def test_the_same_words_in_other_letters_are_the_same(video: Video) -> None:
 def test_a_tool_that_brings_nothing_new_rests_for_a_turn(video: Video) -> None:
     fruitless = [call("search_clips", query=words, top_k=1) for words in ("blue", "blue square", "square", "a square")]
     done = search(
-        video, [UNSURE, *fruitless, call("view", start=1, end=3), call("submit", answer="red")], offers=NATIVE
+        video, [UNSURE, *fruitless, call("view", start=1, end=3), call("submit", answer="red")], capabilities=NATIVE
     )
     assert "This tool brings nothing new. Use another one" in words(done.calls[5].prompt[-2])
     offered = [[tool.name for tool in each.sampling.tools] for each in done.calls[1:7]]
@@ -172,7 +174,7 @@ def test_nothing_found_is_looked_for_more_widely_and_it_is_said(video: Video) ->
     done = search(
         video,
         [UNSURE, slot("search_clips", query="blue square", start=0, end=9), slot("submit", answer="red")],
-        offers=SLOTS,
+        capabilities=SLOTS,
     )
     assert "nothing_in_range" in used(done)[0].warnings
     assert "40-50: a blue square turns" in heard(done, 2)
@@ -261,7 +263,7 @@ def test_what_is_no_longer_shown_may_be_looked_at_again(video: Video) -> None:
 
 def test_in_the_last_turn_there_are_no_tools(video: Video) -> None:
     script = [UNSURE, call("view", start=1, end=3), call("view", start=5, end=7), sure("B", 0.7), YES]
-    done = search(video, script, offers=NATIVE, rounds=3)
+    done = search(video, script, capabilities=NATIVE, rounds=3)
     assert [bool(each.sampling.tools) for each in done.calls] == [False, True, True, False, False]
     assert done.calls[3].sampling.choices == ("A", "B", "C", "D"), "held to the options, with their probabilities"
     assert (done.value, done.stopped) == ("B", "complete")
@@ -280,7 +282,7 @@ def test_what_an_answer_takes_is_kept_back(video: Video, limit: Budget) -> None:
     done = search(video, always, budget=limit, rounds=50)
     assert done.stopped == "budget"
     assert any(event.purpose == "conclude" for event in done.run.trace.events if isinstance(event, ModelEvent))
-    assert any("leave room for an answer" in reason for reason in done.run.ledger.degraded)
+    assert any("leave room for an answer" in reason for reason in done.run.usage.degraded)
 
 
 def test_seconds_are_kept_back_too(video: Video) -> None:
@@ -389,7 +391,7 @@ def test_what_is_not_visible_proves_nothing(video: Video) -> None:
     done = search(
         video,
         [UNSURE, slot("ask", start=0, end=8, question="Which car?"), told, slot("submit", answer="blue")],
-        offers=SLOTS,
+        capabilities=SLOTS,
     )
     assert "found: no" in heard(done)
     assert "nothing_visible" in used(done)[0].warnings
@@ -402,7 +404,7 @@ def test_evidence_outside_of_what_was_shown_is_dropped(video: Video) -> None:
     done = search(
         video,
         [UNSURE, slot("ask", start=0, end=8, question="Which?"), told, slot("submit", answer="blue"), YES],
-        offers=SLOTS,
+        capabilities=SLOTS,
     )
     assert [(fact["start"], fact["end"], fact["text"]) for fact in used(done)[0].data] == [(4, 8, "y"), (0, 8, "blue")]
 
@@ -438,8 +440,8 @@ def test_calls_of_one_reply_and_what_tools_spend_are_bounded_by_the_budget(video
             return [UNSURE] * n
         return [f"a shape {prompt[0].parts[0]}" if "These frames are from" in words(prompt[0]) else many] * n
 
-    done = search(video, model, offers=NATIVE, budget=Budget(calls=5), rounds=50)
-    assert (done.run.ledger.calls, done.stopped, done.value) == (5, "budget", "A")
+    done = search(video, model, capabilities=NATIVE, budget=Budget(calls=5), rounds=50)
+    assert (done.run.usage.calls, done.stopped, done.value) == (5, "budget", "A")
     assert errors(done) == [None, None, None, "budget"], "four of nine are carried out, for three there is room"
 
 
@@ -453,5 +455,5 @@ def test_options_may_be_rotated_where_the_direct_answer_is_asked_for(video: Vide
 
 
 def test_no_letter_is_ever_invented(video: Video) -> None:
-    done = search(video, repeat("nothing I know"), offers=frozenset(), rounds=3)
+    done = search(video, repeat("nothing I know"), capabilities=frozenset(), rounds=3)
     assert (done.value, done.stopped) == (None, "unreadable")

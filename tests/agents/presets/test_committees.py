@@ -24,7 +24,7 @@ FIVE = tuple(
 
 
 def perform(video: Video, spec: Any, script: Any, lines: tuple[Any, ...] = (), **more: Any) -> Performance:
-    return play(video, spec, script, offers=SLOTS, index=Index(video.span.end, lines), **more)
+    return play(video, spec, script, capabilities=SLOTS, index=Index(video.span.end, lines), **more)
 
 
 def purposes(done: Performance) -> list[str]:
@@ -254,7 +254,7 @@ def test_viqagent_asks_again_at_most_three_questions_about_some_seconds(video: V
 
 def test_viqagent_says_that_it_has_no_detector(video: Video) -> None:
     done = perform(video, "viqagent", viq(False))
-    assert "no detector is installed: things were not looked for by name" in done.run.ledger.degraded
+    assert "no detector is installed: things were not looked for by name" in done.run.usage.degraded
 
 
 # Any committee

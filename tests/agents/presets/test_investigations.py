@@ -26,7 +26,7 @@ MINUTES = (
 
 
 def perform(video: Video, name: str, script: Any, lines: tuple[Any, ...] = (), **more: Any) -> Performance:
-    return play(video, name, script, offers=SLOTS, index=Index(video.span.end, lines), **more)
+    return play(video, name, script, capabilities=SLOTS, index=Index(video.span.end, lines), **more)
 
 
 def purposes(done: Performance) -> list[str]:
@@ -237,8 +237,8 @@ def test_a_second_question_does_not_caption_anew_what_is_known(video: Video, nam
         slots = grade(3) if "confidence" in shape and "missing" not in shape else reflection(True, 1.0)
         return [UNSURE if sampling.choices else slots if sampling.schema else "a shape. Answer: red"] * n
 
-    first = play(video, name, script, offers=SLOTS, index=index)
-    second = play(video, name, script, offers=SLOTS, index=index)
+    first = play(video, name, script, capabilities=SLOTS, index=index)
+    second = play(video, name, script, capabilities=SLOTS, index=index)
     work = [sum("caption" in purpose or "summar" in purpose for purpose in purposes(done)) for done in (first, second)]
     assert work[0] > 0 and work[1] == 0
     assert second.value == first.value

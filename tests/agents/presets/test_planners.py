@@ -19,8 +19,8 @@ from tools.index.index import Index
 from tools.video.video import Video
 
 
-def perform(video: Video, name: str, script: Any, offers: frozenset[str] = NATIVE, **more: Any) -> Performance:
-    return play(video, {"name": name, **more}, script, offers=offers, index=Index(video.span.end, KNOWN))
+def perform(video: Video, name: str, script: Any, capabilities: frozenset[str] = NATIVE, **more: Any) -> Performance:
+    return play(video, {"name": name, **more}, script, capabilities=capabilities, index=Index(video.span.end, KNOWN))
 
 
 def tools(done: Performance) -> list[str]:
@@ -93,7 +93,7 @@ def test_video_deep_research_finds_5_clips_and_30_subtitles_where_no_number_is_n
     both = calls(call("search_clips", "1", query="caption star"), call("search_subtitles", "2", query="star"))
     script: list[Said] = [UNSURE, both, call("submit", answer="red")]
     index = Index(video.span.end, [*captions, *spoken])
-    done = play(video, "video_deep_research", script, offers=NATIVE, index=index)
+    done = play(video, "video_deep_research", script, capabilities=NATIVE, index=index)
     assert len(used(done)[0].data) == 5
     prompt = done.calls[2].prompt
     assert "30 lines" in words(prompt[3])

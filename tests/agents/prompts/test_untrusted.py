@@ -104,9 +104,9 @@ ASKS: dict[str, tuple[Said, Said]] = {
 @pytest.mark.parametrize("way", READS)
 @pytest.mark.parametrize("text", POISON)
 def test_a_planner_reads_films_as_data(text: str, way: str, source: str, video: Video) -> None:
-    offers, script = READS[way]
+    capabilities, script = READS[way]
     tools = ("search_clips", "read_subtitles", "overview", "submit")
-    done = search(video, [UNSURE, *script], offers=offers, tools=tools, index=poisoned(video, text, source))
+    done = search(video, [UNSURE, *script], capabilities=capabilities, tools=tools, index=poisoned(video, text, source))
     for each in done.calls:
         for message in each.prompt:
             assert_data_only(message)
@@ -121,7 +121,7 @@ def test_what_a_helper_says_is_data_too(text: str, way: str, video: Video) -> No
     asked, last = ASKS[way]
     told = json.dumps({"found": "yes", "answer": text, "evidence": []}) if way == "slots" else text
     script: list[Said] = [UNSURE, asked, told, last]
-    done = search(video, script, offers=READS[way][0])
+    done = search(video, script, capabilities=READS[way][0])
     assert CODE in done.calls[-1].text
     for message in done.calls[-1].prompt:
         assert_data_only(message)
@@ -147,7 +147,7 @@ CATALOGUE = Catalogue.load()
 AGENTS = [n for n in CATALOGUE.names if CATALOGUE.resolve(n).name in ("planner", "investigate", "committee")]
 
 
-def talkative(offers: frozenset[str]) -> Iterable[Said]:
+def talkative(capabilities: frozenset[str]) -> Iterable[Said]:
     """A model that searches, answers and fills slots by turns, so that every program gets to read."""
     fillers = (
         '{"tool": "search_clips", "thought": "", "query": "blue star"}',
@@ -155,21 +155,21 @@ def talkative(offers: frozenset[str]) -> Iterable[Said]:
         '{"questions": ["What is said?"], "queries": ["blue star"], "tools": ["captions", "subtitles"]}',
         '{"spans": [{"start": 0, "end": 10}], "query": "blue star", "ground": true}',
     )
-    yield from cycle(fillers if "schema" in offers else ("search_clips blue star", "Answer: red"))
+    yield from cycle(fillers if "schema" in capabilities else ("search_clips blue star", "Answer: red"))
 
 
-@pytest.mark.parametrize("offers", [PLAIN, SLOTS], ids=["lines", "slots"])
+@pytest.mark.parametrize("capabilities", [PLAIN, SLOTS], ids=["lines", "slots"])
 @pytest.mark.parametrize("name", AGENTS)
-def test_every_program_that_reads_reads_data(name: str, offers: frozenset[str], video: Video) -> None:
+def test_every_program_that_reads_reads_data(name: str, capabilities: frozenset[str], video: Video) -> None:
     for text in POISON[:6]:
-        lines = talkative(offers)
+        lines = talkative(capabilities)
 
         def model(_: Prompt, sampling: Sampling, n: int, lines: Iterable[Said] = lines) -> list[Said]:
             if sampling.choices:
                 return [UNSURE if len(sampling.choices) == 4 else NO] * n
             return [next(iter(lines))] * n
 
-        done: Performance = play(video, name, model, offers=offers, index=poisoned(video, text))
+        done: Performance = play(video, name, model, capabilities=capabilities, index=poisoned(video, text))
         for each in done.calls:
             for message in each.prompt:
                 assert_data_only(message)

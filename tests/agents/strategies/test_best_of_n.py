@@ -33,4 +33,4 @@ def test_nothing_readable_is_said_and_not_guessed(perform: Perform) -> None:
 
 def test_an_engine_without_choices_is_refused_before_anything_is_spent() -> None:
     with pytest.raises(UnfitEngine, match="best_of_n needs choices"):
-        check_engine(Catalogue.load().resolve("best_of_n"), ScriptedEngine([], offers=frozenset()))
+        check_engine(Catalogue.load().resolve("best_of_n"), ScriptedEngine([], capabilities=frozenset()))

@@ -21,7 +21,7 @@ ROLES = '{"ground": true, "query": "blue square"}'
 @pytest.mark.parametrize(("verdict", "value"), [(YES, "C"), (NO, "A")])
 def test_another_answer_needs_evidence_that_supports_it(video: Video, verdict: dict[str, float], value: str) -> None:
     index = Index(video.span.end, KNOWN)
-    done = play(video, SPEC, [UNSURE, ROLES, sure("C", 0.9), verdict], offers=SLOTS, index=index)
+    done = play(video, SPEC, [UNSURE, ROLES, sure("C", 0.9), verdict], capabilities=SLOTS, index=index)
     assert done.value == value
     assert all(24 <= time <= 64 for time in done.calls[-1].times), "32 seconds around the one that was found"
 
@@ -38,7 +38,7 @@ def test_every_stage_keeps_to_the_budget(video: Video, name: str, budget: Budget
     def model(_: Prompt, sampling: Sampling, n: int) -> list[Any]:
         return [UNSURE if len(sampling.choices) == 4 else YES if sampling.choices else "so it is"] * n
 
-    done = play(video, name, model, budget=budget, offers=SLOTS)
+    done = play(video, name, model, budget=budget, capabilities=SLOTS)
     assert done.value == "A"
-    assert done.run.ledger.calls <= (budget.calls or 10**9)
-    assert done.run.ledger.frames_viewed <= (budget.frames or 10**9)
+    assert done.run.usage.calls <= (budget.calls or 10**9)
+    assert done.run.usage.frames_viewed <= (budget.frames or 10**9)

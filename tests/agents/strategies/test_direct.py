@@ -48,7 +48,7 @@ def test_an_open_question_takes_the_least_certain_token_of_the_answer(perform: P
 
 
 def test_an_engine_without_probabilities_still_answers_with_unknown_confidence(perform: Perform) -> None:
-    done = perform("direct", [Reply("B")], offers=frozenset())
+    done = perform("direct", [Reply("B")], capabilities=frozenset())
     assert (done.value, done.confidence) == ("B", None)
 
 
@@ -60,7 +60,7 @@ def test_a_server_that_promised_probabilities_and_sent_none_still_gets_its_answe
 def test_a_model_that_answers_in_words_is_asked_for_them_and_read_back_to_letters(perform: Perform) -> None:
     words = {"red": 0.1, "green": 0.6, "blue": 0.2, "grey": 0.1}
     turned = {"green": 0.6, "blue": 0.2, "grey": 0.1, "red": 0.1}
-    done = perform({"name": "direct", "rotations": 2}, [words, turned], manner="text")
+    done = perform({"name": "direct", "rotations": 2}, [words, turned], answer_format="text")
     assert done.calls[1].sampling.choices == ("green", "blue", "grey", "red")
     assert done.calls[0].text.endswith("Answer with the best option only.")
     assert done.value == "B"

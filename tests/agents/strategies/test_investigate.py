@@ -14,10 +14,10 @@ from tools.index.index import Index
 from tools.video.video import Video
 
 
-def investigate(video: Video, script: Any, *, offers: frozenset[str] = SLOTS, **more: Any) -> Performance:
+def investigate(video: Video, script: Any, *, capabilities: frozenset[str] = SLOTS, **more: Any) -> Performance:
     engine = {key: more.pop(key) for key in ("budget", "question") if key in more}
     spec = {"name": "investigate", **more}
-    return play(video, spec, script, offers=offers, index=Index(video.span.end, KNOWN), **engine)
+    return play(video, spec, script, capabilities=capabilities, index=Index(video.span.end, KNOWN), **engine)
 
 
 def look(start: float, end: float, query: str = "the square") -> str:
@@ -67,7 +67,10 @@ def test_a_model_that_fills_no_slots_still_looks_at_the_whole_and_answers(video:
 
 def test_without_a_schema_slots_are_asked_for_in_words(video: Video) -> None:
     done = investigate(
-        video, [UNSURE, look(40, 50), "It is blue", sure("C", 0.9), YES], last="judged", offers=frozenset({"choices"})
+        video,
+        [UNSURE, look(40, 50), "It is blue", sure("C", 0.9), YES],
+        last="judged",
+        capabilities=frozenset({"choices"}),
     )
     assert done.value == "C"
     assert 'Reply with JSON only: {"reasoning": text, "steps": [' in done.calls[1].text
@@ -83,5 +86,5 @@ def test_a_sure_direct_answer_ends_it_where_that_is_wanted(video: Video) -> None
 def test_every_way_to_gather_keeps_to_the_budget(video: Video, by: str, budget: Budget) -> None:
     done = investigate(video, repeat(UNSURE, "words of some kind"), gather={"by": by}, budget=budget, rounds=6)
     assert done.value == "A"
-    assert done.run.ledger.calls <= (budget.calls or 10**9)
-    assert done.run.ledger.frames_viewed <= (budget.frames or 10**9)
+    assert done.run.usage.calls <= (budget.calls or 10**9)
+    assert done.run.usage.frames_viewed <= (budget.frames or 10**9)

@@ -41,8 +41,8 @@ def test_on_lines_of_text(video: Video) -> None:
     assert (done.value, done.confidence, done.stopped) == ("C", 0.9, "complete")
     assert [event.tool for event in used(done)] == ["search_clips", "view"]
     assert done.frames == [8, 8, 8, 16, 8], "the first look stays, the view is added; the proof is looked at afresh"
-    assert done.run.ledger.tool_calls == 2
-    assert done.run.ledger.rounds == 3
+    assert done.run.usage.tool_calls == 2
+    assert done.run.usage.rounds == 3
 
 
 def test_what_is_seen_of_the_evidence_replaces_what_was_read(video: Video) -> None:
@@ -59,7 +59,7 @@ def test_a_review_that_is_unsure_changes_nothing(video: Video) -> None:
 
 
 def test_without_probabilities_nothing_is_reviewed(video: Video) -> None:
-    done = search(video, ["A", "search_clips blue square", "Answer: red"], review=True, offers=frozenset())
+    done = search(video, ["A", "search_clips blue square", "Answer: red"], review=True, capabilities=frozenset())
     assert (done.value, len(done.calls)) == ("A", 3)
 
 
@@ -72,7 +72,7 @@ def test_what_is_said_there_is_told_in_a_review(video: Video) -> None:
 
 def test_natively(video: Video) -> None:
     script = [UNSURE, call("search_clips", query="blue square"), call("view", "2", start=40, end=44)]
-    done = search(video, [*script, call("submit", "3", answer="blue", start=41, end=43), YES], offers=NATIVE)
+    done = search(video, [*script, call("submit", "3", answer="blue", start=41, end=43), YES], capabilities=NATIVE)
     assert done.value == "C"
     assert [tool.name for tool in done.calls[1].sampling.tools][-1] == "submit"
     prompt = done.calls[3].prompt
@@ -85,7 +85,7 @@ def test_natively(video: Video) -> None:
 
 def test_in_json_slots(video: Video) -> None:
     script = [UNSURE, slot("search_clips", query="blue square"), slot("submit", answer="blue"), YES]
-    done = search(video, script, offers=SLOTS)
+    done = search(video, script, capabilities=SLOTS)
     assert done.value == "C"
     schema = done.calls[1].sampling.schema
     assert schema is not None
@@ -114,7 +114,7 @@ def test_what_is_said_cannot_be_seen_so_the_proof_quotes_it(video: Video) -> Non
     done = search(video, ["who knows", "read_subtitles 10 20", "Answer: Anna", YES], question=WHAT)
     assert done.value == "anna"
     assert "<data>\n12-14: my name is Anna\n</data>\nQuestion" in done.calls[-1].text
-    assert done.run.ledger.subtitles
+    assert done.run.usage.subtitles
 
 
 def test_the_same_answer_needs_no_proof(video: Video) -> None:
@@ -151,7 +151,7 @@ def test_only_so_many_frames_of_earlier_calls_stay(video: Video) -> None:
 
 def test_several_calls_in_one_turn(video: Video) -> None:
     both = calls(call("view", "1", start=10, end=14), call("view", "2", start=20, end=24))
-    done = search(video, [UNSURE, both, call("submit", answer="red")], offers=NATIVE)
+    done = search(video, [UNSURE, both, call("submit", answer="red")], capabilities=NATIVE)
     assert [event.tool for event in used(done)] == ["view", "view", "submit"]
     roles = [message.role for message in done.calls[2].prompt]
     assert roles == ["user", "assistant", "tool", "tool", "user"], "all results follow the calls at once"
@@ -159,7 +159,7 @@ def test_several_calls_in_one_turn(video: Video) -> None:
 
 def test_more_calls_than_allowed_are_answered_and_not_carried_out(video: Video) -> None:
     many = calls(*(call("view", str(i), start=5 * i, end=5 * i + 2) for i in range(6)))
-    done = search(video, [UNSURE, many, call("submit", answer="red")], offers=NATIVE, calls=2)
+    done = search(video, [UNSURE, many, call("submit", answer="red")], capabilities=NATIVE, calls=2)
     assert [event.tool for event in used(done)] == ["view", "view", "submit"]
     tools = [message for message in done.calls[2].prompt if message.role == "tool"]
     assert len(tools) == 6
@@ -217,15 +217,15 @@ def heard_by(engine: ScriptedEngine) -> str:
 
 
 def test_how_a_model_calls_can_be_asked_for(video: Video) -> None:
-    done = search(video, [UNSURE, "view 1 3", "Answer: red"], offers=NATIVE, protocol="lines")
+    done = search(video, [UNSURE, "view 1 3", "Answer: red"], capabilities=NATIVE, protocol="lines")
     assert not done.calls[1].sampling.tools
     assert [event.tool for event in used(done)] == ["view"]
     done = search(video, [UNSURE, "view 1 3", "Answer: red"], protocol="native")
-    assert any("cannot call tools by the protocol native" in reason for reason in done.run.ledger.degraded)
+    assert any("cannot call tools by the protocol native" in reason for reason in done.run.usage.degraded)
 
 
 def test_a_very_small_model_is_taken_to_know_the_tools(video: Video) -> None:
     script = [dict(zip(COLOURS.options, UNSURE.values(), strict=True)), "view 1 3", "Answer: red"]
-    done = search(video, script, offers=NATIVE, manner="text")
+    done = search(video, script, capabilities=NATIVE, answer_format="text")
     assert not done.calls[1].sampling.tools
     assert "Find the seconds" not in done.calls[1].text

@@ -13,8 +13,8 @@ def test_a_denser_round_keeps_every_frame_of_the_round_before(perform: Perform) 
     done = perform({"name": NAME, "samples": 2}, thoughts(*"ABABAB"))
     sparse, middle, dense = (set(call.times) for call in done.calls)
     assert sparse < middle < dense
-    assert done.run.ledger.frames_viewed == 56
-    assert done.run.ledger.frames_unique == 32
+    assert done.run.usage.frames_viewed == 56
+    assert done.run.usage.frames_unique == 32
 
 
 def test_by_arrival_new_frames_come_after_the_old_ones(perform: Perform) -> None:

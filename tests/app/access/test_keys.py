@@ -71,7 +71,7 @@ async def client(settings: Settings, engine: ScriptedEngine) -> AsyncIterator[ht
 async def test_a_key_is_its_tenants(keys: KeyStore) -> None:
     made = keys.create("acme", scopes=["read"], quota={"storage_bytes": 5})
     assert re.fullmatch(r"sl_[0-9a-f]{12}_[\w-]{43}", made.secret)
-    caller = await keys.caller(made.secret)
+    caller = await keys.authenticate(made.secret)
     assert (caller.tenant, caller.key, caller.scopes) == ("acme", made.record.id, frozenset({"read"}))
     assert caller.quota == Quota(storage_bytes=5)
     assert await keys.find(made.record.id) == caller
@@ -83,7 +83,7 @@ async def test_the_secret_is_not_kept(keys: KeyStore, settings: Settings) -> Non
     files = [path.read_bytes() for path in settings.data_dir.glob("records*")]
     assert any(made.record.id.encode() in content for content in files)
     assert not [content for content in files if secret.encode() in content]
-    assert made.secret not in repr(keys.all())
+    assert made.secret not in repr(keys.list())
 
 
 async def test_what_resembles_a_key_is_none(keys: KeyStore) -> None:
@@ -91,18 +91,18 @@ async def test_what_resembles_a_key_is_none(keys: KeyStore) -> None:
     crossed = other[:16] + good[16:]
     for secret in (None, "", "x", good[:-1], good + "x", crossed, good.upper(), "sl_" + "0" * 12 + good[15:], "é"):
         with pytest.raises(Unauthorized):
-            await keys.caller(secret)
+            await keys.authenticate(secret)
 
 
 async def test_a_key_ends_when_it_expires(keys: KeyStore, clock: Clock) -> None:
     made = keys.create("acme", seconds=60)
     clock.now += 59
-    assert keys.state(keys.all()[0]) == "active"
-    await keys.caller(made.secret)
+    assert keys.state(keys.list()[0]) == "active"
+    await keys.authenticate(made.secret)
     clock.now += 1
-    assert keys.state(keys.all()[0]) == "expired"
+    assert keys.state(keys.list()[0]) == "expired"
     with pytest.raises(Unauthorized):
-        await keys.caller(made.secret)
+        await keys.authenticate(made.secret)
     assert await keys.find(made.record.id) is None
 
 
@@ -110,7 +110,7 @@ async def test_a_revoked_key_is_over_and_cannot_come_back(keys: KeyStore) -> Non
     made = keys.create("acme")
     keys.revoke(made.record.id)
     with pytest.raises(Unauthorized):
-        await keys.caller(made.secret)
+        await keys.authenticate(made.secret)
     for again in (lambda: keys.revoke(made.record.id), lambda: keys.rotate(made.record.id, 0)):
         with pytest.raises(NotFound):
             again()
@@ -119,63 +119,63 @@ async def test_a_revoked_key_is_over_and_cannot_come_back(keys: KeyStore) -> Non
 async def test_after_a_rotation_both_secrets_are_good_for_a_while(keys: KeyStore, clock: Clock) -> None:
     first = keys.create("acme", scopes=["read"])
     second = keys.rotate(first.record.id, grace=60)
-    assert await keys.caller(first.secret) == await keys.caller(second.secret)
+    assert await keys.authenticate(first.secret) == await keys.authenticate(second.secret)
     clock.now += 60
-    await keys.caller(second.secret)
+    await keys.authenticate(second.secret)
     with pytest.raises(Unauthorized):
-        await keys.caller(first.secret)
+        await keys.authenticate(first.secret)
 
 
 async def test_without_a_key_the_service_is_open_until_there_has_been_one(keys: KeyStore) -> None:
     for secret in (None, "whatever a client must send"):
-        caller = await keys.caller(secret)
+        caller = await keys.authenticate(secret)
         assert (caller.tenant, caller.key, caller.scopes) == ("local", "local", ALL_SCOPES)
         assert caller.quota.requests_per_minute is None
     keys.revoke(keys.create("acme").record.id)
     with pytest.raises(Unauthorized):
-        await keys.caller(None)
+        await keys.authenticate(None)
 
 
 async def test_what_another_process_changes_is_heeded_within_the_time_that_a_key_is_trusted(
     records: Database, clock: Clock
 ) -> None:
-    here, there = KeyStore(records, Quota(), clock=clock, trust=1.0), KeyStore(records, Quota(), clock=clock)
-    assert (await here.caller(None)).tenant == "local"
+    here, there = KeyStore(records, Quota(), clock=clock, cache_seconds=1.0), KeyStore(records, Quota(), clock=clock)
+    assert (await here.authenticate(None)).tenant == "local"
     first, other = there.create("acme"), there.create("beta")
     clock.now += 1
     with pytest.raises(Unauthorized):
-        await here.caller(None)
-    assert (await here.caller(first.secret)).tenant == "acme"
+        await here.authenticate(None)
+    assert (await here.authenticate(first.secret)).tenant == "acme"
     second = there.rotate(first.record.id, grace=0)
-    assert await here.caller(second.secret) == await here.caller(second.secret), "nobody is refused unread"
-    assert (await here.caller(other.secret)).tenant == "beta"
+    assert await here.authenticate(second.secret) == await here.authenticate(second.secret), "nobody is refused unread"
+    assert (await here.authenticate(other.secret)).tenant == "beta"
     there.revoke(first.record.id)
     clock.now += 0.5
-    assert (await here.caller(second.secret)).tenant == "acme"
+    assert (await here.authenticate(second.secret)).tenant == "acme"
     clock.now += 0.5
     with pytest.raises(Unauthorized):
-        await here.caller(second.secret)
+        await here.authenticate(second.secret)
 
 
 async def test_a_trusted_key_takes_no_transaction(records: Database, clock: Clock) -> None:
-    keys = KeyStore(records, Quota(), clock=clock, trust=1.0)
+    keys = KeyStore(records, Quota(), clock=clock, cache_seconds=1.0)
     made = keys.create("acme", seconds=0.75)
-    caller = await keys.caller(made.secret)
+    caller = await keys.authenticate(made.secret)
     records.close()
     clock.now += 0.5
-    assert await keys.caller(made.secret) == caller
+    assert await keys.authenticate(made.secret) == caller
     clock.now += 0.25
     with pytest.raises(DatabaseUnavailable):
-        await keys.caller(made.secret)
+        await keys.authenticate(made.secret)
 
 
 async def test_the_operators_own_key_is_for_the_tenant_that_was_there_without_keys(records: Database) -> None:
     keys = KeyStore(records, Quota(requests_per_minute=7), BOOTSTRAP)
-    caller = await keys.caller(BOOTSTRAP)
+    caller = await keys.authenticate(BOOTSTRAP)
     assert (caller.tenant, caller.key, caller.quota.requests_per_minute) == ("local", "bootstrap", 7)
     for secret in (None, BOOTSTRAP[:-1], BOOTSTRAP + " "):
         with pytest.raises(Unauthorized):
-            await keys.caller(secret)
+            await keys.authenticate(secret)
 
 
 async def test_every_route_is_closed_but_the_public_ones(settings: Settings, engine: ScriptedEngine) -> None:
@@ -365,7 +365,7 @@ def test_a_short_key_of_the_operator_is_refused(tmp_path: Path) -> None:
 def test_records_of_a_newer_version_end_the_start_with_words(tmp_path: Path) -> None:
     records = Database(Settings(data_dir=tmp_path).records_url)
     records.open()
-    records.writing(lambda session: session.execute(text("UPDATE version SET version = 99")))
+    records.write_sync(lambda session: session.execute(text("UPDATE version SET version = 99")))
     records.close()
     result = command("serve", "--engine", "scripted:", data_dir=str(tmp_path))
     assert result.exit_code == 4

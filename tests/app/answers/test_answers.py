@@ -120,7 +120,7 @@ async def test_an_end_after_the_end_of_the_film_is_told(settings: Settings, engi
 
 
 async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, film: Path) -> None:
-    engine = ScriptedEngine(lambda _prompt, _sampling, n: ["who knows"] * n, offers=frozenset())
+    engine = ScriptedEngine(lambda _prompt, _sampling, n: ["who knows"] * n, capabilities=frozenset())
     found = await answer(settings, engine, body(film))
     assert (found["answer"], found["confidence"], found["report"]["stopped"]) == (None, None, "unreadable")
     assert found["report"]["degraded"]

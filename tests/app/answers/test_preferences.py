@@ -13,7 +13,7 @@ from app.answers.preferences import SamplingPreferences, apply_preferences
 def granted(spec: str | dict[str, Any], seconds: float = 60.0, **wishes: Any) -> tuple[dict[str, Any], list[str]]:
     given = set() if isinstance(spec, str) else spec.keys() - {"name"}
     strategy, notes = apply_preferences(
-        Catalogue.load().resolve(spec), given, SamplingPreferences(**wishes).over(seconds)
+        Catalogue.load().resolve(spec), given, SamplingPreferences(**wishes).for_duration(seconds)
     )
     return strategy.model_dump(), notes
 
@@ -79,4 +79,4 @@ def test_stages_are_reached_unless_the_caller_wrote_them() -> None:
 def test_no_wish_changes_nothing() -> None:
     for name in Catalogue.load().names:
         strategy = Catalogue.load().resolve(name)
-        assert apply_preferences(strategy, (), SamplingPreferences().over(9)) == (strategy, [])
+        assert apply_preferences(strategy, (), SamplingPreferences().for_duration(9)) == (strategy, [])

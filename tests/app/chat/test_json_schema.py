@@ -39,7 +39,7 @@ def one(field: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": {"answer": field}, "required": ["answer"], "additionalProperties": False}
 
 
-def writer(*replies: str, offers: frozenset[Any] = frozenset({"logprobs", "choices"})) -> ScriptedEngine:
+def writer(*replies: str, capabilities: frozenset[Any] = frozenset({"logprobs", "choices"})) -> ScriptedEngine:
     """An engine that answers A, or "A star.", and when asked for JSON writes one reply after another."""
     left = list(replies)
 
@@ -50,7 +50,7 @@ def writer(*replies: str, offers: frozenset[Any] = frozenset({"logprobs", "choic
             return always("A")(prompt, sampling, n)
         return ["A star."] * n
 
-    return ScriptedEngine(script, offers=offers)
+    return ScriptedEngine(script, capabilities=capabilities)
 
 
 async def reply(settings: Settings, engine: ScriptedEngine, *parts: Any, **fields: Any) -> dict[str, Any]:
@@ -94,8 +94,8 @@ async def test_a_number_is_one(settings: Settings) -> None:
 
 @pytest.mark.parametrize("held", [True, False])
 async def test_what_takes_more_is_written_by_the_model(settings: Settings, held: bool) -> None:
-    offers = frozenset({"logprobs", "choices", *(["schema"] if held else [])})
-    engine = writer(f"```json\n{json.dumps(GOOD)}\n```", offers=offers)
+    capabilities = frozenset({"logprobs", "choices", *(["schema"] if held else [])})
+    engine = writer(f"```json\n{json.dumps(GOOD)}\n```", capabilities=capabilities)
     found = await reply(settings, engine, OPEN, response_format=form(EVENTS))
     assert content(found) == GOOD
     first, second = engine.calls

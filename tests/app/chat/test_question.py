@@ -34,7 +34,7 @@ FOUR = "\nA. red\nB. green\nC. blue\nD. grey"
 def test_options(text: str, stem: str, form: str) -> None:
     asked = parse_question(text, SecondLookOptions())
     assert (asked.kind, asked.options) == ("choice", ("red", "green", "blue", "grey"))
-    assert (asked.text, asked.form) == (stem, form)
+    assert (asked.text, asked.choice_format) == (stem, form)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_only_looks_like_options_is_an_open_question(text: str) -> None:
 def test_yes_or_no(text: str, stem: str, words: tuple[str, str]) -> None:
     asked = parse_question(text, SecondLookOptions())
     assert (asked.kind, asked.text, asked.yes_no) == ("yesno", stem, words)
-    assert [asked.write(answer, None) for answer in ("yes", "no")] == [*words]
+    assert [asked.format_answer(answer, None) for answer in ("yes", "no")] == [*words]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_what_is_no_yes_or_no(text: str) -> None:
 
 def test_our_own_fields_say_it_where_they_do() -> None:
     given = parse_question("Which?", SecondLookOptions(options=("red", "green")))
-    assert (given.kind, given.options, given.form) == ("choice", ("red", "green"), "words")
-    assert parse_question("Which letter?", SecondLookOptions(options=("red", "green"))).form == "letter"
+    assert (given.kind, given.options, given.choice_format) == ("choice", ("red", "green"), "words")
+    assert parse_question("Which letter?", SecondLookOptions(options=("red", "green"))).choice_format == "letter"
     assert parse_question(f"Which?{FOUR}", SecondLookOptions(kind="text")).kind == "text"
     assert parse_question(f"Which?{FOUR}", SecondLookOptions(kind="open")).options == ()
     assert parse_question("Is it red?", SecondLookOptions(kind="yesno")).text == "Is it red?"
@@ -99,5 +99,5 @@ def test_an_option_is_written_as_it_was_asked_for(form: str, written: str) -> No
     text = f"Which?{FOUR}" + ("\nAnswer with the letter." if form == "letter" else "")
     ours = SecondLookOptions(options=("red", "green")) if form == "words" else SecondLookOptions()
     asked = parse_question("Which?" if form == "words" else text, ours)
-    assert asked.form == form
-    assert asked.write("green", "B") == written
+    assert asked.choice_format == form
+    assert asked.format_answer("green", "B") == written

@@ -293,7 +293,7 @@ async def test_a_reply_that_is_cut_off_says_so(settings: Settings, film: Path) -
 
 
 async def test_what_the_model_said_stands_though_it_is_none_of_the_options(settings: Settings, film: Path) -> None:
-    engine = ScriptedEngine(lambda _p, _s, n: ["It cannot be seen."] * n, offers=frozenset())
+    engine = ScriptedEngine(lambda _p, _s, n: ["It cannot be seen."] * n, capabilities=frozenset())
     found = await post(settings, engine, chat(filmed(film), CHOICE, secondlook={"strategy": "direct"}))
     assert say(found) == "It cannot be seen."
     assert found["secondlook"]["answer"] is None

@@ -190,7 +190,7 @@ THOUGHT = f"<think>hm</think>First red, then blue.\nAnswer: {STAR}"
 
 
 def saying(text: str, **engine: Any) -> ScriptedEngine:
-    return ScriptedEngine(lambda _p, _s, n: [text] * n, offers=frozenset({"stream"}), **engine)
+    return ScriptedEngine(lambda _p, _s, n: [text] * n, capabilities=frozenset({"stream"}), **engine)
 
 
 def pieces(found: list[Any], name: str) -> list[str]:

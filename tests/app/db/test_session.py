@@ -76,7 +76,7 @@ async def test_a_database_that_stays_locked_is_down_not_broken(tmp_path: Path) -
         session.add(key("k"))
         session.flush()
         with pytest.raises(DatabaseUnavailable):
-            waiter.writing(lambda inner: inner.add(key("l")))
+            waiter.write_sync(lambda inner: inner.add(key("l")))
 
     await holder.write(meanwhile)
     holder.close()

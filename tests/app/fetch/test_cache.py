@@ -54,7 +54,7 @@ class Home:
 
     async def read(self, path: str = "film", tenant: str = "a", uuid: str | None = None) -> bytes:
         """Fetch, read and let go."""
-        async with self.fetched.hold(self.url(path), tenant, uuid) as file:
+        async with self.fetched.open(self.url(path), tenant, uuid) as file:
             return file.read_bytes()
 
     @property
@@ -95,15 +95,15 @@ async def test_a_stale_copy_is_asked_about_and_replaced_if_it_changed(home: Home
     assert len(home.site.requests) == 2
     home.version = 2
     home.clock.now += 31
-    async with home.fetched.hold(home.url(), "a") as file:
+    async with home.fetched.open(home.url(), "a") as file:
         assert file.read_bytes() == b"film 2"
     assert len(home.files) == 1
 
 
 async def test_a_copy_that_is_looked_at_outlives_its_replacement(home: Home) -> None:
-    async with home.fetched.hold(home.url(), "a") as old:
+    async with home.fetched.open(home.url(), "a") as old:
         home.version, home.clock.now = 2, home.clock.now + 61
-        async with home.fetched.hold(home.url(), "a") as new:
+        async with home.fetched.open(home.url(), "a") as new:
             assert (old.read_bytes(), new.read_bytes()) == (b"film 1", b"film 2")
         assert old.exists()
     assert not old.exists()
@@ -111,7 +111,7 @@ async def test_a_copy_that_is_looked_at_outlives_its_replacement(home: Home) -> 
 
 
 async def test_tenants_share_nothing(home: Home) -> None:
-    async with home.fetched.hold(home.url(), "a") as one, home.fetched.hold(home.url(), "b") as other:
+    async with home.fetched.open(home.url(), "a") as one, home.fetched.open(home.url(), "b") as other:
         assert one != other
     await home.read(uuid=home.url())
     assert len(home.site.requests) == 3
@@ -163,7 +163,7 @@ async def test_copies_have_a_bound_but_for_those_that_are_looked_at(home: Home) 
     await home.read("3")
     assert len(home.site.requests) == 6  # 4 was used longer ago
     async with AsyncExitStack() as stack:
-        held = [await stack.enter_async_context(home.fetched.hold(home.url(str(n)), "a")) for n in range(5)]
+        held = [await stack.enter_async_context(home.fetched.open(home.url(str(n)), "a")) for n in range(5)]
         assert [path.read_bytes()[0] for path in held] == list(range(5))
     assert len(home.files) == 2
 
@@ -177,10 +177,10 @@ async def test_a_video_larger_than_all_room_is_lent_once(home: Home) -> None:
 async def test_what_nobody_uses_goes(home: Home) -> None:
     await home.read()
     home.clock.now += 599
-    home.fetched.tidy()
+    home.fetched.evict()
     assert len(home.files) == 1
     home.clock.now += 2
-    home.fetched.tidy()
+    home.fetched.evict()
     assert home.files == []
 
 
@@ -193,7 +193,7 @@ async def test_what_nobody_uses_goes(home: Home) -> None:
     ],
 )
 async def test_data_urls(home: Home, url: str) -> None:
-    async with home.fetched.hold(url, "a") as file:
+    async with home.fetched.open(url, "a") as file:
         assert file.read_bytes() == b"film"
     assert home.files == []
 
@@ -219,7 +219,7 @@ async def test_data_urls(home: Home, url: str) -> None:
 )
 async def test_bad_data_urls(home: Home, url: str, error: type[ApiError]) -> None:
     with pytest.raises(error):
-        async with home.fetched.hold(url, "a"):
+        async with home.fetched.open(url, "a"):
             raise AssertionError
     assert home.files == []
 

@@ -129,7 +129,7 @@ async def test_bad_servers(answer: Answer, words: str) -> None:
         site.answers["/"] = answer
         with pytest.raises(FetchFailed, match=words) as failed:
             await fetch(origin(site, seconds=1.0), f"http://{HOST}:{site.port}/")
-    assert ErrorDetail.of(failed.value).row.status == 424
+    assert ErrorDetail.from_exception(failed.value).spec.status == 424
 
 
 async def test_nobody_there() -> None:
@@ -148,7 +148,7 @@ async def test_more_than_may_be_at_once_are_told_so() -> None:
             try:
                 await shared.fetch(f"http://{HOST}:{site.port}/", swallow)
             except ApiError as refusal:
-                return ErrorDetail.of(refusal).row.code
+                return ErrorDetail.from_exception(refusal).spec.code
             return "fetched"
 
         assert sorted(await asyncio.gather(one(), one())) == ["fetched", "too_many_runs"]

@@ -66,11 +66,11 @@ class House:
         """Store a content."""
         async with self.library.receive(caller) as arriving:
             arriving.write(content)
-            return await self.library.keep(arriving.part, FACTS, wish, caller)
+            return await self.library.add(arriving.part, FACTS, wish, caller)
 
     async def read(self, file: FileRecord, caller: Caller = ACME) -> bytes:
         """The content of a file."""
-        async with self.library.hold(file.id, caller) as path:
+        async with self.library.open(file.id, caller) as path:
             return path.read_bytes()
 
     async def counts(self) -> tuple[int, int, int]:
@@ -137,7 +137,7 @@ async def test_many_at_once_neither_lose_nor_leave_a_content(house: House) -> No
 
 async def test_what_is_removed_while_it_is_read_stays_until_then(house: House) -> None:
     file = await house.add(b"film")
-    async with house.library.hold(file.id, ACME) as first, house.library.hold(file.id, ACME):
+    async with house.library.open(file.id, ACME) as first, house.library.open(file.id, ACME):
         await house.library.delete(file.id, ACME)
         assert first.read_bytes() == b"film"
         assert len(house.shelf.names()) == 1
@@ -200,7 +200,7 @@ async def test_the_quota_holds_for_those_who_began_before_it_was_full(house: Hou
         await house.add(b"1234567890", small)
         slow.write(b"12345")
         with pytest.raises(TooLarge):
-            await house.library.keep(slow.part, FACTS, UploadOptions(), small)
+            await house.library.add(slow.part, FACTS, UploadOptions(), small)
     assert await house.counts() == (1, 1, 1)
 
 
@@ -231,7 +231,7 @@ async def test_what_no_record_knows_is_tidied_away_once_it_is_old(tmp_path: Path
     young.touch()
     old.touch()
     os.utime(old, (time.time() - 3700,) * 2)
-    await house.library.tidy()
+    await house.library.remove_orphans()
     assert set(house.shelf.names()) == {kept.blob, "young"}
     house.records.close()
 
@@ -262,12 +262,12 @@ async def test_what_lies_elsewhere_is_fetched_once_and_kept_within_a_bound(tmp_p
     assert isinstance(shelf, RemoteBlobBackend)
     house.blobs._shelf = RemoteBlobBackend(Counting(), shelf.root)
     assert set(await asyncio.gather(*(house.read(first) for _ in range(5)))) == {b"1111111"}
-    async with house.library.hold(first.id, ACME) as path:
+    async with house.library.open(first.id, ACME) as path:
         before = file_stamp(path)
         await house.read(first)
         assert file_stamp(path) == before  # or whoever looks at the film would take it for another
     assert fetched == 1
-    async with house.library.hold(first.id, ACME), house.library.hold(second.id, ACME):
+    async with house.library.open(first.id, ACME), house.library.open(second.id, ACME):
         assert len(list((tmp_path / "cache").iterdir())) == 2  # both are needed now, whatever the bound
     assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) == 7
     house.records.close()
@@ -277,7 +277,7 @@ async def test_half_uploads_of_the_dead_are_swept_and_those_of_the_living_are_no
     dead = tmp_path / "dead.part"  # the system has dropped the lock of whoever wrote it
     dead.write_bytes(b"half")
     incoming = UploadSpool(tmp_path, 0)
-    with incoming.part() as mine:
+    with incoming.file() as mine:
         UploadSpool(tmp_path, 0).sweep()
         assert list(tmp_path.iterdir()) == [mine.path]
     assert not list(tmp_path.iterdir())

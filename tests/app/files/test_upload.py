@@ -245,7 +245,7 @@ def test_sweeping_takes_no_file_that_is_just_being_made(tmp_path: Path) -> None:
         swept = sweeper.submit(sweep)
         try:
             for _ in range(2000):
-                with incoming.part() as part:
+                with incoming.file() as part:
                     assert part.path.exists()
         finally:
             over.set()

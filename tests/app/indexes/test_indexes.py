@@ -196,10 +196,10 @@ async def test_an_index_goes_with_its_file(settings: Settings, engine: ScriptedE
             shown = await settled(client, response.json()["id"])
             assert shown["video"]["file"] == file
             indexes: IndexManager = service._indexes
-            await indexes.sweep(service.library)
+            await indexes.sweep(service.files)
             assert (await client.get(f"/v1/indexes/{shown['id']}")).status_code == 200
             await client.delete(f"/v1/files/{file}")
-            await indexes.sweep(service.library)
+            await indexes.sweep(service.files)
             assert (await client.get(f"/v1/indexes/{shown['id']}")).status_code == 404
 
 

@@ -145,7 +145,7 @@ async def test_a_planner_searches_the_callers_index(settings: Settings, film: Pa
         call = ToolCall("1", "search_clips", '{"query": "grey from second 40"}')
         return [Reply("", finish="calls", calls=(call,))] * n
 
-    asker = ScriptedEngine(script, offers=frozenset({"logprobs", "choices", "tools"}))
+    asker = ScriptedEngine(script, capabilities=frozenset({"logprobs", "choices", "tools"}))
     async with over_asgi(settings, captions) as client:
         await build(client, film)
     async with over_asgi(settings, asker) as client:

@@ -37,16 +37,16 @@ class Notes:
     def close(self) -> None:
         pass
 
-    def answered(self, request: FinishedRequest) -> None:
+    def on_request_end(self, request: FinishedRequest) -> None:
         pass
 
-    def begun(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, live: ActiveRun, waited: float) -> None:
         pass
 
-    def told(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
         pass
 
-    def ended(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:  # noqa: ARG002 - as watchers are told
+    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:  # noqa: ARG002 - as watchers are told
         self.said.append("ended")
 
 

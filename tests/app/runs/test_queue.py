@@ -32,7 +32,7 @@ class Crowd:
 
     async def run(self, who: Caller, patience: float | None = None) -> None:
         """One run."""
-        async with self.gate.enter(who, patience):
+        async with self.gate.slot(who, patience):
             self.entered.append(who.key)
             self.at_work[who.key] += 1
             try:
@@ -140,7 +140,7 @@ async def test_nobody_waits_longer_than_their_patience() -> None:
 
 async def test_who_would_wait_too_long_is_told_at_once() -> None:
     gate = FairQueue(1, 50, 0.2)
-    async with gate.enter(caller("a")):
+    async with gate.slot(caller("a")):
         await asyncio.sleep(0.15)
     crowd = Crowd(gate)
     first, second = await crowd.send(caller("a")), await crowd.send(caller("a"))

@@ -81,7 +81,7 @@ def recorded(settings: Settings) -> dict[str, str]:
     records = Database(settings.records_url)
     records.open()
     try:
-        return records.reading(lambda session: {run.id: run.status for run in session.scalars(select(RunRecord))})
+        return records.read_sync(lambda session: {run.id: run.status for run in session.scalars(select(RunRecord))})
     finally:
         records.close()
 

@@ -175,18 +175,18 @@ def left(records: Database) -> list[list[dict[str, Any]]]:
         tables = (RunRecord.__table__, EventRecord.__table__, UsageRecord.__table__)
         return [[dict(row._mapping) for row in session.execute(select(table))] for table in tables]
 
-    return records.reading(rows)
+    return records.read_sync(rows)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 18])
 def test_together_is_as_one_after_another(records: Database, tmp_path: Path, size: int) -> None:
     changes = [change for run in ("one", "two", "three") for change in life(run)]
     for start in range(0, len(changes), size):
-        records.writing(partial(apply_writes, changes=changes[start : start + size]))
+        records.write_sync(partial(apply_writes, changes=changes[start : start + size]))
     other = Database(f"sqlite:///{tmp_path}/other.sqlite")
     other.open()
     for change in changes:
-        other.writing(change)
+        other.write_sync(change)
     assert left(records) == left(other)
     assert [row["runs"] for row in left(records)[2]] == [3]
     other.close()
@@ -202,12 +202,12 @@ def test_sixteen_runs_take_as_many_statements_as_one(records: Database) -> None:
 
         event.listen(Engine, "before_cursor_execute", count)
         try:
-            records.writing(partial(apply_writes, changes=changes))
+            records.write_sync(partial(apply_writes, changes=changes))
         finally:
             event.remove(Engine, "before_cursor_execute", count)
         return counted
 
-    records.writing(partial(apply_writes, changes=life("first")))
+    records.write_sync(partial(apply_writes, changes=life("first")))
     one = statements(life("alone"))
     many = statements([change for number in range(16) for change in life(f"run {number}")])
     assert one == many
@@ -220,5 +220,5 @@ def test_what_is_no_row_is_done_in_its_turn(records: Database) -> None:
         seen.append(session.scalar(select(RunRecord.status)))
 
     begun, *rest = life("run")
-    records.writing(partial(apply_writes, changes=[look, begun, look, *rest, look]))
+    records.write_sync(partial(apply_writes, changes=[look, begun, look, *rest, look]))
     assert seen == [None, "queued", "completed"]

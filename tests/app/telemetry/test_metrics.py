@@ -119,8 +119,8 @@ async def test_two_services_in_one_process_count_apart(settings: Settings, tmp_p
 
 def test_what_goes_wrong_on_the_way_to_a_model_server_is_counted(settings: Settings) -> None:
     service = create_app(settings, ScriptedEngine([])).state.service
-    service.telemetry.mishap("retried")
-    service.telemetry.mishap("failed")
+    service.telemetry.request_failed("retried")
+    service.telemetry.request_failed("failed")
     found = Numbers(service.telemetry.metrics.page(None)[0].decode())
     assert found.get("engine_mishaps_total", kind="retried") == found.get("engine_mishaps_total", kind="failed") == 1
     assert service.telemetry.headers() == {}

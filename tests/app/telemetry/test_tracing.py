@@ -34,9 +34,9 @@ class Asking(ScriptedEngine):
     spans: OpenTelemetryTracing
     told: list[str]
 
-    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, hear: OnText | None = None) -> Generation:
+    async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         self.told.append(self.spans.headers()["traceparent"])
-        return await super().generate(prompt, sampling, n, hear)
+        return await super().generate(prompt, sampling, n, on_text)
 
 
 async def traced(settings: Settings, film: Path, exporter: InMemorySpanExporter, **fields: object) -> Asking:

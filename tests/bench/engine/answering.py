@@ -63,7 +63,7 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
 def _content(film: Path, question: DemoQuestion) -> list[dict[str, Any]]:
     """The prompt that the service makes, as a caller of its_hub would have to."""
     video = Video.open(film)
-    look = video.look(uniform(Span(0.0, video.info.duration), FRAMES), _SIDE)
+    look = video.get_frames(uniform(Span(0.0, video.metadata.duration), FRAMES), _SIDE)
     parts: list[dict[str, Any]] = []
     for frame in look.frames:
         file = frame.file()
@@ -79,7 +79,7 @@ def _shown(question: DemoQuestion, reply: str) -> str | None:
     """The answer in a reply, read as the service reads it."""
     asked = posed(question)
     value = parse_answer(asked, reply)
-    return None if value is None else asked.show(value)
+    return None if value is None else asked.display(value)
 
 
 def _share(some: Sequence[str | None], others: Sequence[str | None]) -> float:

@@ -37,7 +37,7 @@ class Spotter:
 
 
 def test_writing_is_read_once_with_its_seconds(video: Video) -> None:
-    seen = Ocr(start=0, end=30).apply(tool_context(video, reader=Sign()))
+    seen = Ocr(start=0, end=30).apply(tool_context(video, text_reader=Sign()))
     assert [(fact.text, fact.origin, fact.score) for fact in seen.data] == [("EXIT", "ocr", 0.9)]
     assert seen.data[0].start < 3 < 27 < seen.data[0].end
 

@@ -39,7 +39,7 @@ def test_hits_come_in_order_of_time_with_their_scores(known: ToolContext) -> Non
 
 
 def test_what_is_said_in_the_clips_found_comes_with_them(video: Video) -> None:
-    some = tool_context(video, [*CAPTIONS, *SPOKEN], limits=ViewLimits(hits=2, speech=True))
+    some = tool_context(video, [*CAPTIONS, *SPOKEN], limits=ViewLimits(hits=2, include_speech=True))
     seen = SearchClips(query="red star").apply(some)
     assert [(fact.start, fact.origin) for fact in seen.data] == [(0, "caption"), (40, "caption"), (44, "subtitle")]
     assert seen.data[2].score is None, "it was not searched for"
@@ -47,7 +47,7 @@ def test_what_is_said_in_the_clips_found_comes_with_them(video: Video) -> None:
 
 @pytest.mark.parametrize(("part", "found"), [(0.0, 3), (0.6, 2), (1.0, 1)])
 def test_hits_far_below_the_best_are_left_out(video: Video, part: float, found: int) -> None:
-    some = tool_context(video, CAPTIONS, limits=ViewLimits(part=part))
+    some = tool_context(video, CAPTIONS, limits=ViewLimits(min_relative_score=part))
     assert len(SearchClips(query="red star").apply(some).data) == found
 
 
@@ -56,7 +56,7 @@ def test_how_much_of_the_film_has_captions_is_said(known: ToolContext) -> None:
 
 
 def test_weak_hits_are_called_weak(video: Video) -> None:
-    some = tool_context(video, CAPTIONS, limits=ViewLimits(weak=0.999))
+    some = tool_context(video, CAPTIONS, limits=ViewLimits(weak_score=0.999))
     assert "all_hits_weak" in SearchClips(query="star").apply(some).warnings
 
 
@@ -105,7 +105,7 @@ def test_a_film_without_subtitles_says_so(video: Video) -> None:
 
 def test_not_more_lines_than_allowed(video: Video) -> None:
     many: list[IndexEntry] = [index_entry(i, i + 1, "so he said", "subtitle") for i in range(60)]
-    seen = ReadSubtitles(start=0, end=60).apply(tool_context(video, many, limits=ViewLimits(facts=5)))
+    seen = ReadSubtitles(start=0, end=60).apply(tool_context(video, many, limits=ViewLimits(max_facts=5)))
     assert (len(seen.data), seen.warnings) == (5, ("cut",))
 
 

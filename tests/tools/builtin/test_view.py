@@ -19,16 +19,16 @@ def video(film: Path) -> Video:
 
 def looked(video: Video, limits: ViewLimits | None = None, **arguments: Any) -> tuple[int, int | None, tuple[str, ...]]:
     seen = View(**arguments).apply(tool_context(video, limits=limits or ViewLimits()))
-    assert seen.exhibit is not None
-    assert seen.applied.frames == len(seen.exhibit.moments)
+    assert seen.frame_request is not None
+    assert seen.applied.frames == len(seen.frame_request.moments)
     return seen.applied.frames, seen.applied.side, seen.warnings
 
 
 def test_frames_of_a_range_are_spread_over_it(video: Video) -> None:
     seen = View(start=10, end=14).apply(tool_context(video))
-    assert seen.exhibit is not None
+    assert seen.frame_request is not None
     assert seen.summary == "8 frames of 10-14"
-    assert [moment.time for moment in seen.exhibit.moments] == [10.25 + 0.5 * i for i in range(8)]
+    assert [moment.time for moment in seen.frame_request.moments] == [10.25 + 0.5 * i for i in range(8)]
     assert seen.applied.ranges == ((10, 14),)
 
 
@@ -38,7 +38,7 @@ def test_more_frames_than_allowed_become_fewer_and_it_is_said(video: Video) -> N
 
 
 def test_or_they_are_refused_with_what_would_do(video: Video) -> None:
-    limits = ViewLimits(frames=16, fps=1.0, over="refuse")
+    limits = ViewLimits(frames=16, fps=1.0, on_excess="refuse")
     with pytest.raises(ToolError, match="20 frames are too many") as caught:
         View(start=0, end=20, fps=1).apply(tool_context(video, limits=limits))
     assert caught.value.hint == "Ask for at most 16, such as 16 s at 1 a second."
@@ -49,7 +49,7 @@ def test_or_they_are_refused_with_what_would_do(video: Video) -> None:
 def test_a_range_that_holds_fewer_frames_than_asked_for(video: Video) -> None:
     assert looked(video, start=10, end=11, frames=8) == (4, 64, ("fewer_frames",))
     with pytest.raises(ToolError, match="holds only 4 frames"):
-        View(start=10, end=11, frames=8).apply(tool_context(video, limits=ViewLimits(over="refuse")))
+        View(start=10, end=11, frames=8).apply(tool_context(video, limits=ViewLimits(on_excess="refuse")))
 
 
 def test_tokens_shrink_the_frames_first_and_then_their_number(video: Video) -> None:
@@ -65,8 +65,8 @@ def test_detail_asks_for_smaller_frames(video: Video) -> None:
 
 def test_single_seconds(video: Video) -> None:
     seen = View(times=(40, 3.5, "1:02")).apply(tool_context(video))
-    assert seen.exhibit is not None
-    assert [moment.time for moment in seen.exhibit.moments] == [3.5, 40, 62]
+    assert seen.frame_request is not None
+    assert [moment.time for moment in seen.frame_request.moments] == [3.5, 40, 62]
     assert seen.warnings == ()
     seen = View(times=tuple(range(20))).apply(tool_context(video))
     assert (seen.applied.frames, seen.warnings) == (16, ("fewer_frames",))
@@ -79,9 +79,9 @@ def test_nowhere_is_no_place_to_look() -> None:
 
 def test_a_box_is_padded_and_stays_inside(video: Video) -> None:
     seen = Zoom(time=5, box=(0.5, 0, 1, 0.5)).apply(tool_context(video))
-    assert seen.exhibit is not None
-    assert seen.exhibit.box == pytest.approx((0.45, 0, 1, 0.55))
-    assert seen.exhibit.moments[0].time == 5
+    assert seen.frame_request is not None
+    assert seen.frame_request.box == pytest.approx((0.45, 0, 1, 0.55))
+    assert seen.frame_request.moments[0].time == 5
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_a_box_is_padded_and_stays_inside(video: Video) -> None:
 )
 def test_a_box_becomes_one_that_exists(video: Video, box: Any, settled: Any, said: Any) -> None:
     seen = Zoom(time=5, box=box).apply(tool_context(video))
-    assert seen.exhibit is not None
-    assert seen.exhibit.box == pytest.approx(settled, abs=1e-4)
+    assert seen.frame_request is not None
+    assert seen.frame_request.box == pytest.approx(settled, abs=1e-4)
     assert seen.warnings == said
 
 
@@ -121,7 +121,7 @@ def test_a_box_becomes_one_that_exists(video: Video, box: Any, settled: Any, sai
 )
 def test_a_box_may_stand_alone_on_a_line(video: Video, given: dict[str, str], time: float | None) -> None:
     seen = Zoom.model_validate({"name": "zoom", **given}).apply(tool_context(video))
-    assert seen.exhibit is not None and seen.exhibit.box == pytest.approx((0.3, 0, 0.7, 0.3667), abs=1e-3)
+    assert seen.frame_request is not None and seen.frame_request.box == pytest.approx((0.3, 0, 0.7, 0.3667), abs=1e-3)
     assert seen.applied.frames == (1 if time else 16)
     assert seen.applied.ranges == (((time, time),) if time else ((0, video.span.end),))
 

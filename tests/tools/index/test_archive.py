@@ -51,9 +51,9 @@ def test_tenants_see_their_own_alone(archive: IndexArchive) -> None:
     assert sorted(found(archive, "ann", "red", k=2)) == [("a", "c:10:0"), ("b", "c:10:1")]
     assert found(archive, "bob", "red") == [("a", "c:10:0")]
     assert found(archive, "eve", "red") == []
-    assert [card.video for card in archive.cards("bob")] == [STAR]
+    assert [card.video for card in archive.list_indexes("bob")] == [STAR]
     assert archive.bytes("eve") == 0 < archive.bytes("bob") < archive.bytes("ann")
-    assert {card.id for card in archive.cards("ann")}.isdisjoint(card.id for card in archive.cards("bob"))
+    assert {card.id for card in archive.list_indexes("ann")}.isdisjoint(card.id for card in archive.list_indexes("bob"))
 
 
 def test_names_of_tenants_lead_nowhere_else(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_another_builder_is_another_index(archive: IndexArchive) -> None:
         assert index.size == 0
         index.add([caption(0, f"by {builder.digest}")])
     assert archive.open("ann", STAR, 60.0, BUILDER).size == 2
-    assert len(archive.cards("ann")) == 2 + len(others)
+    assert len(archive.list_indexes("ann")) == 2 + len(others)
 
 
 def test_a_film_is_searched_in_its_newest_index(archive: IndexArchive) -> None:
@@ -114,12 +114,12 @@ def test_what_is_added_is_found_within_a_second(archive: IndexArchive) -> None:
 def test_a_deleted_index_is_gone_at_once(archive: IndexArchive) -> None:
     index = archive.open("ann", STAR, 60.0, BUILDER)
     assert found(archive, "ann", "star")
-    card = next(card for card in archive.cards("ann") if card.video == STAR)
+    card = next(card for card in archive.list_indexes("ann") if card.video == STAR)
     assert not archive.delete("bob", card.id)
     assert archive.delete("ann", card.id)
     assert not archive.delete("ann", card.id)
     assert "a" not in {video for video, _ in found(archive, "ann", "star")}
-    assert [each.video for each in archive.cards("ann")] == [DOG]
+    assert [each.video for each in archive.list_indexes("ann")] == [DOG]
     assert index.lines() == ()
     assert archive.open("ann", STAR, 60.0, BUILDER).size == 0
 
@@ -158,7 +158,7 @@ def test_what_is_in_an_index_is_told_without_opening_it(archive: IndexArchive, t
     index.fail(split_into_clips(60.0, 10.0)[5], "nothing to see")
     archive.close()
     again = IndexArchive(tmp_path / "indexes", EMBEDDER)
-    tally = again.tally(next(card for card in again.cards("ann") if card.video == STAR))
+    tally = again.summary(next(card for card in again.list_indexes("ann") if card.video == STAR))
     assert tally.lines == {("caption", 10.0): 2, ("subtitle", 0.0): 1}
     assert tally.failures == {"c:10:5": "nothing to see"}
     assert tally.cost == {"calls": 2}
@@ -174,16 +174,16 @@ def test_a_tenant_has_so_much_room(tmp_path: Path) -> None:
         second.add([caption(0, "x")])
     first.add([caption(51, "what is there may be finished")])
     archive.open("bob", STAR, 60.0, BUILDER).add([caption(0, "x")])
-    assert archive.delete("ann", archive.name("ann", STAR, BUILDER))
+    assert archive.delete("ann", archive.id_of("ann", STAR, BUILDER))
     second.add([caption(0, "x")])
-    assert [card.video for card in archive.cards("ann")] == [DOG]
+    assert [card.video for card in archive.list_indexes("ann")] == [DOG]
 
 
 def test_opening_without_using_leaves_nothing(tmp_path: Path) -> None:
     archive = IndexArchive(tmp_path / "indexes", EMBEDDER)
     for number in range(300):
         archive.open("ann", f"{number:064d}", 60.0, BUILDER)
-    assert archive.cards("ann") == []
+    assert archive.list_indexes("ann") == []
     assert len(archive._open) <= 256
     assert not list(tmp_path.iterdir())
 
@@ -192,9 +192,9 @@ def test_what_nobody_opens_is_swept_away(archive: IndexArchive, tmp_path: Path) 
     long_ago = time.time() - 1000
     for file in tmp_path.rglob(f"{DOG}*/card.json"):
         os.utime(file, (long_ago, long_ago))
-    assert [card.video for card in archive.sweep(900.0)] == [DOG]
-    assert [card.video for card in archive.cards("ann")] == [STAR]
-    assert archive.sweep(900.0) == []
+    assert [card.video for card in archive.delete_unused(900.0)] == [DOG]
+    assert [card.video for card in archive.list_indexes("ann")] == [STAR]
+    assert archive.delete_unused(900.0) == []
 
 
 def test_a_card_that_cannot_be_read_is_no_index(archive: IndexArchive, tmp_path: Path) -> None:
@@ -204,12 +204,12 @@ def test_a_card_that_cannot_be_read_is_no_index(archive: IndexArchive, tmp_path:
     cards[1].write_text(json.dumps({"id": "x", "builder": {"unknown": 1}}))
     cards[2].write_text("[]")
     again = IndexArchive(tmp_path / "indexes", EMBEDDER)
-    assert again.cards("ann") == again.cards("bob") == []
+    assert again.list_indexes("ann") == again.list_indexes("bob") == []
 
 
 @pytest.mark.usefixtures("archive")
 def test_what_a_killed_process_left_half_made_is_no_index(tmp_path: Path) -> None:
     place = next(tmp_path.rglob("card.json")).parent.parent
     shutil.copytree(next(place.iterdir()), place / "part-x")
-    count = sum(len(IndexArchive(tmp_path / "indexes", EMBEDDER).cards(tenant)) for tenant in ("ann", "bob"))
+    count = sum(len(IndexArchive(tmp_path / "indexes", EMBEDDER).list_indexes(tenant)) for tenant in ("ann", "bob"))
     assert count == 3

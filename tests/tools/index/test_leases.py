@@ -33,7 +33,7 @@ written = 0
 while todo := index.missing(10.0):
     before = written
     for clip in todo:
-        if index.claim(clip):
+        if index.lease(clip):
             time.sleep(pause)
             start, end = clip.span.start, clip.span.end
             index.add([IndexEntry(clip.id, start, end, f"{name} saw {clip.number}", "caption", 10.0)])
@@ -115,30 +115,30 @@ def test_what_the_dead_claimed_is_free_at_once(folder: Path, builders: list[subp
     held = time.monotonic() + 20
     while not _claims(folder) and time.monotonic() < held:
         time.sleep(0.02)
-    assert not index.claim(clip)
+    assert not index.lease(clip)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert index.claim(clip)
+    assert index.lease(clip)
 
 
 def test_a_clip_is_claimed_by_one_at_a_time(folder: Path, tmp_path: Path) -> None:
     index = Index(FILM, folder=folder, presence=ProcessLiveness(tmp_path / "processes"))
     clip, other = split_into_clips(FILM, LEVEL)[:2]
-    assert index.claim(clip)
-    assert not index.claim(clip)
-    assert index.claim(other)
+    assert index.lease(clip)
+    assert not index.lease(clip)
+    assert index.lease(other)
     index.release(clip)
-    assert index.claim(clip)
+    assert index.lease(clip)
     index.add([caption(1)])
     index.release(other)
-    assert not index.claim(other)
+    assert not index.lease(other)
 
 
 def test_damaged_claims_are_forgotten(folder: Path) -> None:
     clip = split_into_clips(FILM, LEVEL)[110]
-    assert Index(FILM, folder=folder).claim(clip)
+    assert Index(FILM, folder=folder).lease(clip)
     (folder / LEASES_FILE).write_bytes(b"x" * 5000)
-    assert Index(FILM, folder=folder).claim(clip)
+    assert Index(FILM, folder=folder).lease(clip)
 
 
 def test_what_one_writes_the_other_sees_at_once(folder: Path) -> None:
@@ -154,15 +154,15 @@ def test_what_one_writes_the_other_sees_at_once(folder: Path) -> None:
 def test_what_the_dead_left_behind_is_removed(tmp_path: Path) -> None:
     place = tmp_path / "processes"
     living = ProcessLiveness(place)
-    assert living.lives(living.name)
+    assert living.is_alive(living.name)
     for name, age in (("old", 100.0), ("young", 0.0)):
         (place / f"{name}.alive").touch()
         os.utime(place / f"{name}.alive", (time.time() - age, time.time() - age))
     other = ProcessLiveness(place)
     names = {living.name, other.name, "young"}
     assert {file.stem for file in place.iterdir()} == names
-    assert other.lives(living.name)
+    assert other.is_alive(living.name)
     first = living.name
     living.close()
-    assert not other.lives(first)
+    assert not other.is_alive(first)
     assert {file.stem for file in place.iterdir()} == names - {first}

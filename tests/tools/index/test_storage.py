@@ -158,7 +158,7 @@ def test_a_removed_folder_is_an_error_and_not_made_again(built: Path) -> None:
 
 def test_a_forgotten_index_goes_on_empty(built: Path) -> None:
     index = Index(FILM, folder=built)
-    index.forget()
+    index.detach()
     shutil.rmtree(built)
     index.add([caption(1)])
     assert index.size == 1
@@ -181,11 +181,11 @@ def test_subtitles_are_heard_once(folder: Path) -> None:
         return [said(0, "hello there")]
 
     index = Index(FILM, folder=folder)
-    index.listen(hear)
+    index.add_subtitles_later(hear)
     assert not heard
     assert index.search("hello", 1)[0].source == "subtitle"
     again = Index(FILM, folder=folder)
-    again.listen(hear)
+    again.add_subtitles_later(hear)
     assert again.subtitles() == (said(0, "hello there"),)
     assert len(heard) == 1
 
@@ -195,18 +195,18 @@ def test_subtitles_that_cannot_be_heard_now_are_heard_later(folder: Path) -> Non
         raise BadVideo("The file is gone.")
 
     index = Index(FILM, folder=folder)
-    index.listen(fail)
+    index.add_subtitles_later(fail)
     assert index.subtitles() == ()
-    index.listen(lambda: [said(0, "hello")])
+    index.add_subtitles_later(lambda: [said(0, "hello")])
     assert index.subtitles() == (said(0, "hello"),)
 
 
 def test_subtitles_can_be_replaced_and_others_see_it(folder: Path) -> None:
     index, other = Index(FILM, [caption(1)], folder=folder), Index(FILM, folder=folder)
-    index.listen(lambda: [said(0, "old words"), said(1, "more old words")])
+    index.add_subtitles_later(lambda: [said(0, "old words"), said(1, "more old words")])
     assert (len(index.subtitles()), len(other.subtitles())) == (2, 2)
     index.save()
-    index.say([said(0, "new words")])
+    index.replace_subtitles([said(0, "new words")])
     for each in (index, other, Index(FILM, folder=folder)):
         assert each.subtitles() == (said(0, "new words"),)
         assert not each.search("old", 9, by="words")

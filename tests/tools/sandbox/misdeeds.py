@@ -16,9 +16,9 @@ from tools.sandbox.protocol import WorkerMessage
 class Misdeed:
     """A task that does something and reports it."""
 
-    most: int = 1 << 16
+    max_reply_bytes: int = 1 << 16
 
-    def do(self, file: Path) -> WorkerMessage:
+    def run(self, file: Path) -> WorkerMessage:
         """Report that it went well."""
         os.lseek(int(file.name), 0, os.SEEK_SET)
         self.perpetrate()
@@ -28,7 +28,7 @@ class Misdeed:
         """The report."""
         return b"done"
 
-    def read(self, message: WorkerMessage) -> str:
+    def parse_reply(self, message: WorkerMessage) -> str:
         """What the worker reports."""
         return bytes(message.text).decode()
 
@@ -103,7 +103,7 @@ class Scribble(Misdeed):
 class Overwrite(Misdeed):
     """Writes into the film that it was given."""
 
-    def do(self, file: Path) -> WorkerMessage:
+    def run(self, file: Path) -> WorkerMessage:
         """Report that it went well."""
         os.pwrite(int(file.name), b"?", 0)
         return WorkerMessage(b"done")
@@ -140,12 +140,12 @@ class Flood(Misdeed):
 
     def says(self) -> bytes:
         """A large answer."""
-        return b"x" * (self.most + 1)
+        return b"x" * (self.max_reply_bytes + 1)
 
 
 class Lie(Misdeed):
     """Answers what cannot be read."""
 
-    def read(self, message: WorkerMessage) -> str:
+    def parse_reply(self, message: WorkerMessage) -> str:
         """Refuse it, as a real task's `read` does with nonsense."""
         raise ValueError(message.text)

@@ -88,15 +88,15 @@ def same(one: FrameBatch, other: FrameBatch) -> bool:
 def test_every_kind_of_film_looks_the_same(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     path = SCRIPTS[name].shoot(tmp_path)
     here, there = Video.open(path), Video.open(path, decoder=sandbox)
-    assert (here.id, here.info, here.film.pose, here.film.stamp) == (
+    assert (here.id, here.metadata, here.probed.orientation, here.probed.stamp) == (
         there.id,
-        there.info,
-        there.film.pose,
-        there.film.stamp,
+        there.metadata,
+        there.probed.orientation,
+        there.probed.stamp,
     )
-    assert here.film.timeline.restamped == there.film.timeline.restamped
+    assert here.probed.timeline.restamped == there.probed.timeline.restamped
     moments = grid(here.span, 20)
-    assert same(here.look(moments, 96), there.look(moments, 96))
+    assert same(here.get_frames(moments, 96), there.get_frames(moments, 96))
 
 
 @pytest.mark.parametrize("name", NOT_VIDEOS)
@@ -117,7 +117,7 @@ def test_decord_too(tmp_path: Path) -> None:
         for name in DECORD_READS[:4]:
             path = SCRIPTS[name].shoot(tmp_path, name)
             here, there = Video.open(path, decoder="decord"), Video.open(path, decoder=sandbox)
-            assert same(here.look(grid(here.span, 8), 96), there.look(grid(here.span, 8), 96))
+            assert same(here.get_frames(grid(here.span, 8), 96), there.get_frames(grid(here.span, 8), 96))
         for deed in (misdeeds.Phone(), misdeeds.Peek(), misdeeds.Scribble(), misdeeds.Start()):
             with pytest.raises(BadVideo, match="stumbled"):
                 commit(sandbox, deed, path)
@@ -130,11 +130,11 @@ def test_damage_is_told_and_frames_are_cached(sandbox: Sandbox, film: Path, tmp_
     VideoScript(".mkv", times=steady(250)).shoot(tmp_path, "half")
     half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
     here, there = Video.open(half), Video.open(half, decoder=sandbox)
-    assert there.film.unreadable_after == here.film.unreadable_after is not None
-    assert same(here.look(grid(here.span, 20), 96), there.look(grid(here.span, 20), 96))
+    assert there.probed.truncated_at == here.probed.truncated_at is not None
+    assert same(here.get_frames(grid(here.span, 20), 96), there.get_frames(grid(here.span, 20), 96))
     cache = FrameCache(10**7)
     video = Video.open(film, decoder=sandbox, cache=cache)
-    first, again = (video.look(grid(video.span, 8), 80).frames for _ in range(2))
+    first, again = (video.get_frames(grid(video.span, 8), 80).frames for _ in range(2))
     assert all(one is other for one, other in zip(first, again, strict=True))
     with pytest.raises(ValueError, match="read-only"):
         first[0].image[0, 0, 0] = 1
@@ -150,7 +150,7 @@ def test_given_pictures_look_the_same(sandbox: Sandbox, kind: str) -> None:
         pictures.append(file.getvalue())
     here, there = (ImageSequence.open(pictures, decoder=each) for each in (InProcessDecoder(), sandbox))
     for side in (64, 3000):
-        assert same(here.look(grid(here.span, 4), side), there.look(grid(here.span, 4), side))
+        assert same(here.get_frames(grid(here.span, 4), side), there.get_frames(grid(here.span, 4), side))
 
 
 def test_bad_pictures_are_refused_in_the_same_words(sandbox: Sandbox) -> None:
@@ -168,7 +168,7 @@ def test_bad_pictures_are_refused_in_the_same_words(sandbox: Sandbox) -> None:
         for each in (InProcessDecoder(), sandbox):
             with pytest.raises(BadVideo, match="Picture 2") as refusal:
                 slides = ImageSequence.open([good, bad], decoder=each, limits=limits)
-                slides.look(grid(slides.span, 2), 64)
+                slides.get_frames(grid(slides.span, 2), 64)
             said.add(str(refusal.value))
         assert len(said) == 1
 
@@ -229,7 +229,7 @@ def test_a_failure_costs_one_worker_and_not_its_neighbour(
 ) -> None:
     with ThreadPoolExecutor() as pool:
         video = Video.open(film, decoder=sandbox)
-        neighbour = pool.submit(video.look, grid(video.span, 50), 160)
+        neighbour = pool.submit(video.get_frames, grid(video.span, 50), 160)
         began = time.monotonic()
         with pytest.raises(BadVideo, match=words):
             commit(sandbox, deed, film, seconds)
@@ -288,7 +288,7 @@ def test_who_stops_waiting_ends_the_worker(sandbox: Sandbox, film: Path) -> None
         assert time.monotonic() - began < 1
     wait_for(lambda: not workers())
     with pytest.raises(DecodingStopped):
-        Video.open(film).look([SampleWindow.at(1.0)], 80, stop)
+        Video.open(film).get_frames([SampleWindow.at(1.0)], 80, stop)
 
 
 def test_a_full_house_makes_wait_and_can_be_left(film: Path) -> None:

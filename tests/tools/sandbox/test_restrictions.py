@@ -32,7 +32,7 @@ if "landlock" not in means:
     restrictions.apply_landlock = refuse
 held = leave_namespaces() if "namespaces" in means else ()
 allowance = ResourceLimits(256 << 20, 5.0)
-print(json.dumps([held + fence.go_up(allowance, 0), find_gaps(allowance, parent)]))
+print(json.dumps([held + fence.apply(allowance, 0), find_gaps(allowance, parent)]))
 """
 NETWORK, FILES = "the network", "other files"
 

@@ -37,9 +37,9 @@ def test_all_or_none() -> None:
     frames = [frame() for _ in range(4)]
     for index in range(3):
         cache.put(key(index), frames[index])
-    assert cache.all([key(0), key(3)]) is None
+    assert cache.get_all([key(0), key(3)]) is None
     assert (cache.hits, cache.misses) == (0, 0)
-    assert cache.all([key(0), key(1)]) == frames[:2]
+    assert cache.get_all([key(0), key(1)]) == frames[:2]
     cache.put(key(3), frames[3])
     assert cache.get(key(2)) is None, "those that were found are the most recently used"
     assert (cache.hits, cache.misses) == (2, 1)

@@ -30,25 +30,25 @@ def test_a_film_cut_in_half_yields_its_first_half_and_says_so(tmp_path: Path, su
     muxer = {"movflags": "faststart"} if suffix == ".mp4" else {}
     path = VideoScript(suffix, times=steady(250, 1), tick=Fraction(1, 25), muxer=muxer).shoot(tmp_path)
     whole = Video.open(path)
-    assert whole.look(grid(whole.span, 20), 160).degraded == ()
+    assert whole.get_frames(grid(whole.span, 20), 160).degraded == ()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     video = Video.open(path)
-    assert video.info.duration == pytest.approx(10.0, abs=0.1)
+    assert video.metadata.duration == pytest.approx(10.0, abs=0.1)
     moments = grid(video.span, 20)
-    look = video.look(moments, 160)
+    look = video.get_frames(moments, 160)
     assert 5 <= len(look.frames) <= 15
     assert "breaks off after" in look.degraded[0]
     for moment, frame in zip(moments, look.frames, strict=False):
         assert number(frame.image) == round(moment.time * 25 - 1e-6)
     with pytest.raises(BadVideo, match="breaks off"):
-        video.look([SampleWindow.at(9.5)], 160)
+        video.get_frames([SampleWindow.at(9.5)], 160)
 
 
 def test_sound_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
     for suffix in (".mkv", ".mp4"):
         video = Video.open(VideoScript(suffix, sound_seconds=6.0).shoot(tmp_path))
-        assert video.info.audio_streams == 1
-        look = video.look([SampleWindow.at(5.0)], 160)
+        assert video.metadata.audio_streams == 1
+        look = video.get_frames([SampleWindow.at(5.0)], 160)
         assert look.degraded == ()
         assert number(look.frames[0].image) == 59
 
@@ -66,7 +66,7 @@ def test_flipped_bits_never_crash_and_never_shorten_in_silence(film: Path, tmp_p
         try:
             video = Video.open(path)
             moments = uniform(video.span, 12)
-            look = video.look(moments, 96)
+            look = video.get_frames(moments, 96)
         except BadVideo as error:
             assert str(error).endswith(".")
             continue
@@ -91,17 +91,17 @@ def test_a_damaged_group_is_told_and_the_others_are_whole(tmp_path: Path) -> Non
     cache = FrameCache(10**8)
     video = Video.open(path, cache=cache)
     moments = [SampleWindow.at(i / 25) for i in range(250)]
-    look = video.look(moments, 160)
+    look = video.get_frames(moments, 160)
     assert look.degraded
     good = [number(frame.image) == round(frame.time * 25) for frame in look.frames]
     assert sum(good) >= 250 - 2 * (end - first)
-    assert video.look(moments, 160).degraded == look.degraded
+    assert video.get_frames(moments, 160).degraded == look.degraded
 
 
 def test_work_is_bounded(tmp_path: Path) -> None:
     path = VideoScript(".mp4", times=steady(250), options={"x264-params": "keyint=infinite:scenecut=0"}).shoot(tmp_path)
-    video = Video.open(path, limits=VideoLimits(max_work=160 * 120 * 100))
-    look = video.look(uniform(video.span, 10), 160)
+    video = Video.open(path, limits=VideoLimits(max_decoded_pixels=160 * 120 * 100))
+    look = video.get_frames(uniform(video.span, 10), 160)
     assert 1 <= len(look.frames) < 10
     assert "max_work" in look.degraded[0]
 
@@ -111,7 +111,7 @@ def test_a_file_that_changed_is_noticed(film: Path, tmp_path: Path) -> None:
     video = Video.open(path)
     path.write_bytes(b"something else")
     with pytest.raises(BadVideo, match="changed"):
-        video.look([SampleWindow.at(1.0)], 160)
+        video.get_frames([SampleWindow.at(1.0)], 160)
 
 
 def test_a_damaged_picture_is_told_every_time(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_damaged_picture_is_told_every_time(tmp_path: Path) -> None:
     path.write_bytes(data)
     video = Video.open(path, cache=FrameCache(10**8))
     moments = [SampleWindow.at(i / 25) for i in range(250)]
-    first, again = video.look(moments, 160), video.look(moments, 160)
+    first, again = video.get_frames(moments, 160), video.get_frames(moments, 160)
     assert any("pictures are damaged" in sentence for sentence in first.degraded)
     assert again.degraded == first.degraded
 
@@ -135,7 +135,7 @@ def test_a_broadcast_joined_half_way_starts_at_its_first_key_picture(tmp_path: P
     data = path.read_bytes()
     path.write_bytes(data[len(data) // 188 // 3 * 188 :])
     video = Video.open(path)
-    frames = video.look([SampleWindow.at(i * 0.04) for i in range(video.info.frame_count or 0)], 160).frames
+    frames = video.get_frames([SampleWindow.at(i * 0.04) for i in range(video.metadata.frame_count or 0)], 160).frames
     first = number(frames[0].image)
     assert 12 < first < 60
     assert [number(frame.image) for frame in frames] == list(range(first, 100))
@@ -149,6 +149,6 @@ def test_a_stream_that_appears_at_the_end_is_no_harm(tmp_path: Path) -> None:
     data[last + 2] = 0x40
     path.write_bytes(data)
     video = Video.open(path)
-    assert video.info.frame_count == 59
-    numbers = {number(frame.image) for frame in video.look(grid(video.span, 20), 160).frames}
+    assert video.metadata.frame_count == 59
+    numbers = {number(frame.image) for frame in video.get_frames(grid(video.span, 20), 160).frames}
     assert len(numbers) == 20

@@ -48,20 +48,20 @@ def test_the_picture_showing_at_a_second(folder: Path, name: str) -> None:
     script = SCRIPTS[name]
     video = Video.open(film(folder, name))
     wanted = wishes(script)
-    look = video.look([SampleWindow.at(time) for time, _ in wanted], 160)
+    look = video.get_frames([SampleWindow.at(time) for time, _ in wanted], 160)
     assert look.degraded == ()
     assert [number(frame.image) for frame in look.frames] == [index for _, index in wanted]
     times = script.seconds()
     assert [f.time for f in look.frames] == pytest.approx([times[i] for _, i in wanted], abs=0.0011)
-    assert video.info.frame_count == len(times)
-    assert times[-1] < video.info.duration <= times[-1] + 0.5
+    assert video.metadata.frame_count == len(times)
+    assert times[-1] < video.metadata.duration <= times[-1] + 0.5
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_one_second_at_a_time_gives_the_same(folder: Path, name: str) -> None:
     video = Video.open(film(folder, name))
     for time, index in wishes(SCRIPTS[name])[:8]:
-        look = video.look([SampleWindow.at(time)], 160)
+        look = video.get_frames([SampleWindow.at(time)], 160)
         assert [number(frame.image) for frame in look.frames] == [index]
 
 
@@ -70,7 +70,7 @@ def test_a_window_is_kept_to(folder: Path, name: str) -> None:
     video = Video.open(film(folder, name))
     truth = SCRIPTS[name].seconds()
     for moments in (uniform(video.span, 5), cheapest(video.span, 5)):
-        look = video.look(moments, 160)
+        look = video.get_frames(moments, 160)
         for moment, frame in zip(moments, look.frames, strict=True):
             inside = any(moment.early <= t <= moment.late for t in truth)
             showing = truth[max(0, bisect_right(truth, moment.time) - 1)]
@@ -89,7 +89,7 @@ def test_scouting_takes_key_pictures(folder: Path) -> None:
         tick = container.streams.video[0].time_base
     assert tick is not None
     video = Video.open(path)
-    taken = {round(frame.time / tick) for frame in video.look(cheapest(video.span, 4), 160).frames}
+    taken = {round(frame.time / tick) for frame in video.get_frames(cheapest(video.span, 4), 160).frames}
     assert len(taken) == 4
     assert taken <= keys
 
@@ -97,8 +97,8 @@ def test_scouting_takes_key_pictures(folder: Path) -> None:
 @pytest.mark.parametrize("name", DECORD_READS)
 def test_decord_returns_the_same_frames(folder: Path, name: str) -> None:
     moments = [SampleWindow.at(time) for time, _ in wishes(SCRIPTS[name])]
-    ours = Video.open(film(folder, name)).look(moments, 96)
-    theirs = Video.open(film(folder, name), decoder="decord").look(moments, 96)
+    ours = Video.open(film(folder, name)).get_frames(moments, 96)
+    theirs = Video.open(film(folder, name), decoder="decord").get_frames(moments, 96)
     assert [f.time for f in ours.frames] == [f.time for f in theirs.frames]
     for one, other in zip(ours.frames, theirs.frames, strict=True):
         assert one.image.shape == other.image.shape
@@ -116,16 +116,16 @@ def test_decord_refuses_what_it_cannot_read(folder: Path, name: str) -> None:
 
 def test_a_grid_doubled_keeps_its_frames(folder: Path) -> None:
     video = Video.open(film(folder, "variable rate mp4"))
-    few = video.look(grid(video.span, 8), 64).frames
-    many = video.look(grid(video.span, 16), 64).frames
+    few = video.get_frames(grid(video.span, 8), 64).frames
+    many = video.get_frames(grid(video.span, 16), 64).frames
     assert [f.time for f in few] == [f.time for f in many[::2]]
 
 
 @pytest.mark.parametrize("name", ["h264 with B-pictures", "h264 open groups", "hevc open groups", "mpeg-ts"])
 def test_nothing_is_decoded_twice(folder: Path, name: str) -> None:
     """All pictures together cost one pass, and a little more where a group reaches into the next."""
-    budget = VideoLimits(max_work=160 * 128 * 60 * (3 if "open" in name else 2) // 2)
+    budget = VideoLimits(max_decoded_pixels=160 * 128 * 60 * (3 if "open" in name else 2) // 2)
     video = Video.open(film(folder, name), limits=budget)
-    look = video.look([SampleWindow.at(time) for time in SCRIPTS[name].seconds()], 160)
+    look = video.get_frames([SampleWindow.at(time) for time in SCRIPTS[name].seconds()], 160)
     assert look.degraded == ()
     assert len(look.frames) == 60

@@ -29,7 +29,7 @@ def show(count: int, times: list[float] | None = None) -> ImageSequence:
 
 def seen(slides: ImageSequence, moments: tuple[SampleWindow, ...], side: int = 8) -> list[tuple[float, int]]:
     """Second and grey of each frame of a look."""
-    return [(frame.time, int(frame.image[0, 0, 0])) for frame in slides.look(moments, side).frames]
+    return [(frame.time, int(frame.image[0, 0, 0])) for frame in slides.get_frames(moments, side).frames]
 
 
 def test_one_picture_a_second_unless_told() -> None:
@@ -71,7 +71,7 @@ def test_a_look_at_a_part_shows_that_part() -> None:
 
 def test_frames_are_small_enough_and_never_enlarged() -> None:
     slides = ImageSequence.open([still(9, (400, 200), "JPEG"), still(9, (10, 20))])
-    sizes = [(frame.width, frame.height) for frame in slides.look(grid(slides.span, 2), 64).frames]
+    sizes = [(frame.width, frame.height) for frame in slides.get_frames(grid(slides.span, 2), 64).frames]
     assert sizes == [(64, 32), (10, 20)]
 
 
@@ -79,7 +79,7 @@ def test_a_turned_picture_is_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     slides = ImageSequence.open([still(9, (40, 20), "JPEG", exif=exif)])
-    (frame,) = slides.look((SampleWindow.at(0),), 64).frames
+    (frame,) = slides.get_frames((SampleWindow.at(0),), 64).frames
     assert (frame.width, frame.height) == (20, 40)
 
 
@@ -87,7 +87,7 @@ def test_nothing_is_white() -> None:
     file = io.BytesIO()
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(file, "PNG")
     slides = ImageSequence.open([file.getvalue()])
-    assert np.all(slides.look((SampleWindow.at(0),), 8).frames[0].image == 255)
+    assert np.all(slides.get_frames((SampleWindow.at(0),), 8).frames[0].image == 255)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
@@ -110,7 +110,7 @@ def test_a_picture_that_breaks_off_is_named_when_it_is_looked_at() -> None:
     whole = file.getvalue()
     slides = ImageSequence.open([still(), whole[: len(whole) * 2 // 3]])
     with pytest.raises(BadVideo, match=r"^Picture 2: .*damaged"):
-        slides.look(grid(slides.span, 2), 64)
+        slides.get_frames(grid(slides.span, 2), 64)
 
 
 def test_a_bomb_is_refused_by_its_header() -> None:
@@ -147,7 +147,7 @@ def test_the_same_pictures_are_the_same_content() -> None:
 def test_a_frame_is_decoded_once() -> None:
     cache = FrameCache(10**6)
     slides = ImageSequence.open([still(9)], cache=cache)
-    first, second = (slides.look((SampleWindow.at(0),), 8).frames[0] for _ in range(2))
+    first, second = (slides.get_frames((SampleWindow.at(0),), 8).frames[0] for _ in range(2))
     assert first is second
     assert pickle.loads(pickle.dumps(slides)).id == slides.id
 
@@ -156,6 +156,6 @@ def test_a_look_can_be_stopped() -> None:
     stop = Event()
     stop.set()
     with pytest.raises(DecodingStopped):
-        show(2).look((SampleWindow.at(0),), 8, stop)
+        show(2).get_frames((SampleWindow.at(0),), 8, stop)
     with pytest.raises(ValueError, match="side"):
-        show(2).look((SampleWindow.at(0),), 0)
+        show(2).get_frames((SampleWindow.at(0),), 0)

@@ -169,4 +169,4 @@ def test_a_limit_is_named(film: Path, limits: VideoLimits, named: str) -> None:
 
 def test_limits_just_met_are_kept(film: Path) -> None:
     limits = VideoLimits(film.stat().st_size, 4.0, 160 * 120, 100)
-    assert Video.open(film, limits=limits).info.frame_count == 100
+    assert Video.open(film, limits=limits).metadata.frame_count == 100

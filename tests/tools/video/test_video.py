@@ -27,7 +27,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_facts(film: Path) -> None:
     video = Video.open(film)
-    info = video.info
+    info = video.metadata
     assert (info.codec, info.width, info.height, info.rotation) == ("h264", 160, 120, 0)
     assert [info.duration, info.average_fps, info.real_fps] == pytest.approx([4.0, 25.0, 25.0])
     assert info.frame_count == 100
@@ -39,7 +39,7 @@ def test_the_facts(film: Path) -> None:
 
 def test_a_variable_rate_is_told(tmp_path: Path) -> None:
     times = [0, 40, 80, 1080, 1120, 3120]
-    info = Video.open(VideoScript(".mkv", times=times).shoot(tmp_path)).info
+    info = Video.open(VideoScript(".mkv", times=times).shoot(tmp_path)).metadata
     assert info.average_fps < 3
     assert info.duration > 3.12
 
@@ -47,12 +47,14 @@ def test_a_variable_rate_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("decoder", decoders.DECODERS)
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_a_turned_film_stands_upright(tmp_path: Path, degrees: int, decoder: str) -> None:
-    upright = Video.open(VideoScript(".mp4").shoot(tmp_path, "upright")).look([SampleWindow.at(1.0)], 160).frames[0]
+    upright = (
+        Video.open(VideoScript(".mp4").shoot(tmp_path, "upright")).get_frames([SampleWindow.at(1.0)], 160).frames[0]
+    )
     video = Video.open(VideoScript(".mp4", rotation=degrees).shoot(tmp_path, "turned"), decoder=decoder)
-    frame = video.look([SampleWindow.at(1.0)], 160).frames[0]
+    frame = video.get_frames([SampleWindow.at(1.0)], 160).frames[0]
     turned = np.rot90(upright.image, degrees // 90)
-    assert video.info.rotation == degrees
-    assert (video.info.height, video.info.width) == frame.image.shape[:2] == turned.shape[:2]
+    assert video.metadata.rotation == degrees
+    assert (video.metadata.height, video.metadata.width) == frame.image.shape[:2] == turned.shape[:2]
     assert np.abs(frame.image.astype(int) - turned).mean() < 3
 
 
@@ -60,40 +62,40 @@ def test_a_turned_film_stands_upright(tmp_path: Path, degrees: int, decoder: str
 def test_pixels_that_are_not_square_are_made_square(tmp_path: Path, decoder: str) -> None:
     for aspect, size in ((Fraction(4, 3), (160, 90)), (Fraction(3, 4), (120, 120))):
         video = Video.open(VideoScript(".mp4", aspect=aspect).shoot(tmp_path), decoder=decoder)
-        frame = video.look([SampleWindow.at(1.0)], 500).frames[0]
-        assert (video.info.width, video.info.height) == (frame.width, frame.height) == size
+        frame = video.get_frames([SampleWindow.at(1.0)], 500).frames[0]
+        assert (video.metadata.width, video.metadata.height) == (frame.width, frame.height) == size
         assert number(frame.image) == 25
 
 
 def test_frames_fit_the_side_and_are_never_enlarged(film: Path) -> None:
     video = Video.open(film)
-    sizes = [video.look([SampleWindow.at(0)], side).frames[0].image.shape for side in (1, 80, 160, 1000)]
+    sizes = [video.get_frames([SampleWindow.at(0)], side).frames[0].image.shape for side in (1, 80, 160, 1000)]
     assert sizes == [(1, 1, 3), (60, 80, 3), (120, 160, 3), (120, 160, 3)]
     with pytest.raises(ValueError, match="side"):
-        video.look([SampleWindow.at(0)], 0)
+        video.get_frames([SampleWindow.at(0)], 0)
 
 
 def test_no_moments_are_no_frames(film: Path) -> None:
-    look = Video.open(film).look([], 160)
+    look = Video.open(film).get_frames([], 160)
     assert (look.frames, look.degraded) == ((), ())
 
 
 def test_two_looks_decode_once(film: Path) -> None:
     cache = FrameCache(10**7)
     video = Video.open(film, cache=cache)
-    first = video.look(grid(video.span, 8), 80).frames
-    again = Video.open(film, cache=cache).look(grid(video.span, 16), 80).frames
+    first = video.get_frames(grid(video.span, 8), 80).frames
+    again = Video.open(film, cache=cache).get_frames(grid(video.span, 16), 80).frames
     assert all(one is other for one, other in zip(first, again[::2], strict=True))
     assert (cache.hits, cache.misses, len(cache)) == (8, 16, 16)
-    video.look(grid(video.span, 8), 40)
+    video.get_frames(grid(video.span, 8), 40)
     assert len(cache) == 24
 
 
 def test_two_films_never_share_frames(film: Path, tmp_path: Path) -> None:
     cache = FrameCache(10**7)
     other = VideoScript(".mp4", times=steady(100), options={"g": "50"}, rotation=180).shoot(tmp_path)
-    one = Video.open(film, cache=cache).look([SampleWindow.at(1.0)], 80).frames[0]
-    two = Video.open(other, cache=cache).look([SampleWindow.at(1.0)], 80).frames[0]
+    one = Video.open(film, cache=cache).get_frames([SampleWindow.at(1.0)], 80).frames[0]
+    two = Video.open(other, cache=cache).get_frames([SampleWindow.at(1.0)], 80).frames[0]
     assert not np.array_equal(one.image, two.image)
 
 
@@ -101,7 +103,7 @@ def test_many_threads_look_at_once(film: Path) -> None:
     video = Video.open(film, cache=FrameCache(100_000))
 
     def look(shift: int) -> list[int]:
-        frames = video.look([SampleWindow.at((i * 7 + shift) % 100 / 25) for i in range(20)], 160).frames
+        frames = video.get_frames([SampleWindow.at((i * 7 + shift) % 100 / 25) for i in range(20)], 160).frames
         return [number(frame.image) for frame in frames]
 
     with ThreadPoolExecutor(8) as pool:
@@ -112,8 +114,8 @@ def test_many_threads_look_at_once(film: Path) -> None:
 def test_a_video_and_its_look_survive_pickling(film: Path) -> None:
     video = Video.open(film, cache=FrameCache(10**6))
     back = pickle.loads(pickle.dumps(video))
-    one, other = video.look(uniform(video.span, 5), 80), back.look(uniform(back.span, 5), 80)
-    assert (back.id, back.info) == (video.id, video.info)
+    one, other = video.get_frames(uniform(video.span, 5), 80), back.get_frames(uniform(back.span, 5), 80)
+    assert (back.id, back.metadata) == (video.id, video.metadata)
     frames: tuple[Frame, ...] = pickle.loads(pickle.dumps(other)).frames
     assert [f.time for f in frames] == [f.time for f in one.frames]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, one.frames, strict=True))
@@ -126,6 +128,6 @@ def test_an_unknown_decoder_is_the_callers_mistake(film: Path) -> None:
 
 def test_decord_names_itself_when_it_cannot(tmp_path: Path) -> None:
     path = VideoScript(".mp4", "libsvtav1", options={"preset": "10"}, times=steady(10)).shoot(tmp_path)
-    assert Video.open(path).info.codec == "av1"
+    assert Video.open(path).metadata.codec == "av1"
     with pytest.raises(BadVideo, match=r"decord cannot read this video \(codec av1\)"):
         Video.open(path, decoder="decord")

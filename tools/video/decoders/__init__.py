@@ -32,10 +32,10 @@ class DecodedFrames:
 class DecoderLibrary(Protocol):
     """What the module of a decoding library offers."""
 
-    def check(self, film: ProbedVideo) -> None:
+    def check_readable(self, film: ProbedVideo) -> None:
         """Raise BadVideo, naming this library, if it cannot read this film."""
 
-    def read(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """Frames at packet positions of the film's timeline, upright, longest side at most `side` pixels.
 
         What cannot be decoded is left out, never replaced by another picture. Raises BadVideo, and Stopped
@@ -53,16 +53,18 @@ class Decoder(Protocol):
     def probe(self, path: Path, limits: VideoLimits, stop: Event | None = None) -> ProbedVideo:
         """Everything that has to be known to find pictures in a file. Raises BadVideo, Stopped."""
 
-    def read(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """See `Library.read`."""
 
-    def hear(self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+    def read_subtitles(
+        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+    ) -> tuple[Cue, ...]:
         """A film's subtitles, or those of a text in their format. Raises BadVideo, Stopped."""
 
-    def check(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
+    def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """Raise BadVideo if one of these encoded stills, known by their numbers from 0, is none or too large."""
 
-    def draw(
+    def decode_images(
         self, pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
     ) -> dict[int, NDArray[np.uint8]]:
         """Encoded stills by number as (height, width, 3) RGB, longest side at most `side` pixels.
@@ -84,24 +86,26 @@ class InProcessDecoder:
             raise DecodingStopped
         limits.check_bytes(file_stamp(path)[0])
         film = probe_video(path, file_sha256(path), limits)
-        library.check(film)
+        library.check_readable(film)
         return film
 
-    def read(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """See `Library.read`."""
-        return load_decoder(self.name).read(film, wanted, side, stop)
+        return load_decoder(self.name).decode(film, wanted, side, stop)
 
-    def hear(self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
+    def read_subtitles(
+        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+    ) -> tuple[Cue, ...]:
         """See `Decoder.hear`. Is not stopped once it has begun."""
         if stop is not None and stop.is_set():
             raise DecodingStopped
-        return read_subtitles(film) if beside is None else parse_subtitles(beside, film.info.duration)
+        return read_subtitles(film) if beside is None else parse_subtitles(beside, film.metadata.duration)
 
-    def check(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
+    def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """See `Decoder.check`."""
         still_images.check_images(pictures, limits)
 
-    def draw(
+    def decode_images(
         self, pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
     ) -> dict[int, NDArray[np.uint8]]:
         """See `Decoder.draw`."""

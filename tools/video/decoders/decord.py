@@ -27,29 +27,29 @@ _SINGLE_PRECISION = 1e-6
 """decord keeps seconds as 32-bit floats: relative error allowed when its times are compared with ours."""
 
 
-def check(film: ProbedVideo) -> None:
+def check_readable(film: ProbedVideo) -> None:
     """Raise BadVideo unless decord finds the film's pictures: the same times, and the same on samples."""
-    if not film.info.container.startswith(_SEEKS):
-        raise BadVideo(f"The decoder decord cannot be trusted to find pictures in {film.info.container} files.")
+    if not film.metadata.container.startswith(_SEEKS):
+        raise BadVideo(f"The decoder decord cannot be trusted to find pictures in {film.metadata.container} files.")
     if film.timeline.open_groups:
         raise BadVideo("The decoder decord loses count in videos with open groups of pictures, like this one.")
     try:
         times = np.asarray(_open(film, -1, -1).get_frame_timestamp(range(len(film.timeline))))[:, 0]
     except (decord.DECORDError, RuntimeError, AssertionError, IndexError) as error:
-        raise BadVideo(f"The decoder decord cannot read this video (codec {film.info.codec}).") from error
+        raise BadVideo(f"The decoder decord cannot read this video (codec {film.metadata.codec}).") from error
     ours = film.timeline.times
     if np.any(np.abs(times - ours) > film.timeline.usual_gap / 4 + _SINGLE_PRECISION * ours):
         raise BadVideo("The decoder decord reads other times from this video than its container gives.")
     last = len(ours) - 1
     samples = sorted({film.timeline.at_rank(last * i // _SAMPLES) for i in range(_SAMPLES + 1)})
-    here, there = read(film, samples, _SAMPLE_SIDE), pyav.read(film, samples, _SAMPLE_SIDE)
+    here, there = decode(film, samples, _SAMPLE_SIDE), pyav.decode(film, samples, _SAMPLE_SIDE)
     if not all(_alike(here.frames[p], frame) for p, frame in there.frames.items()):
         raise BadVideo("The decoder decord returns other pictures from this video than its container places there.")
 
 
-def read(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+def decode(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
     """See `Library.read`. Raises BadVideo if decord fails on the way."""
-    deadline = monotonic() + film.limits.max_look_seconds
+    deadline = monotonic() + film.limits.max_decode_seconds
     size = _stored_size(film, side)
     turns = _decord_turns(film)
     rank = np.searchsorted(film.timeline.times, [film.timeline.seconds(p) - 1e-9 for p in wanted])
@@ -65,7 +65,7 @@ def read(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None
             batch = reader.get_batch(rank[first : first + _BATCH].tolist()).asnumpy()
             for position, picture in zip(wanted[first : first + _BATCH], batch, strict=True):
                 image = picture if not turns else _scale(np.rot90(picture, -turns), size)
-                frames[position] = Frame(film.timeline.seconds(position), film.pose.upright(image))
+                frames[position] = Frame(film.timeline.seconds(position), film.orientation.upright(image))
     except (decord.DECORDError, RuntimeError, IndexError) as error:
         raise BadVideo("The decoder decord failed while reading this video.") from error
     return DecodedFrames(frames)
@@ -93,10 +93,10 @@ def _alike(one: Frame, other: Frame) -> bool:
 
 def _decord_turns(film: ProbedVideo) -> int:
     """Quarter turns that decord applies by itself; it knows no mirrors and takes some for turns."""
-    return (2 - film.pose.turns) % 4 if film.pose.mirrored else film.pose.turns
+    return (2 - film.orientation.turns) % 4 if film.orientation.mirrored else film.orientation.turns
 
 
 def _stored_size(film: ProbedVideo, side: int) -> tuple[int, int]:
     """Width and height in pixels to scale a stored picture to."""
-    width, height = fit_size(film.info.width, film.info.height, side)
-    return (height, width) if film.pose.turns % 2 else (width, height)
+    width, height = fit_size(film.metadata.width, film.metadata.height, side)
+    return (height, width) if film.orientation.turns % 2 else (width, height)

@@ -20,20 +20,20 @@ class _LimitReached(Exception):
     """The look has decoded as many pixels as it may, or for as long."""
 
 
-def check(film: ProbedVideo) -> None:
+def check_readable(film: ProbedVideo) -> None:
     """Nothing to add: a film is only opened once PyAV has decoded a picture of it."""
 
 
-def read(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+def decode(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
     """See `Library.read`. Raises BadVideo if the file can no longer be opened."""
     with open_container(film.path, film.limits) as reel:
         reader = _Reader(film, reel, side, stop)
         try:
-            for walk in film.timeline.walks(wanted):
-                reader.go(walk)
+            for walk in film.timeline.decode_ranges(wanted):
+                reader.decode_range(walk)
             missing = [position for position in wanted if position not in reader.frames]
-            for walk in film.timeline.walks(missing, back=1):
-                reader.crawl(walk)
+            for walk in film.timeline.decode_ranges(missing, back=1):
+                reader.decode_all(walk)
         except _LimitReached:
             return DecodedFrames(reader.frames, frozenset(reader.damaged), exhausted=True)
         return DecodedFrames(reader.frames, frozenset(reader.damaged))
@@ -50,14 +50,14 @@ class _Reader:
         self._side = side
         self._scaler = VideoReformatter()
         self._stop = stop
-        self._work = film.limits.max_work
-        self._deadline = monotonic() + film.limits.max_look_seconds
+        self._work = film.limits.max_decoded_pixels
+        self._deadline = monotonic() + film.limits.max_decode_seconds
 
-    def go(self, walk: DecodeRange) -> None:
+    def decode_range(self, walk: DecodeRange) -> None:
         """Decode to the last target, leaving out pictures that nothing on the way refers to."""
         pts = {int(self._film.timeline.pts[target]): target for target in walk.targets}
         errors = self._reel.errors
-        for position, packet in self._reel.follow(self._film.timeline, walk.start):
+        for position, packet in self._reel.packets_from(self._film.timeline, walk.start):
             self._keep(self._reel.decode(packet, position in walk.targets), pts, errors)
             self._spend()
             if position >= walk.targets[-1]:
@@ -65,7 +65,7 @@ class _Reader:
         # Everything the last target refers to lies before it in the file, so draining brings it out.
         self._keep(self._reel.decode(None), pts, errors)
 
-    def crawl(self, walk: DecodeRange) -> None:
+    def decode_all(self, walk: DecodeRange) -> None:
         """Second try for pictures that did not come out: from farther back, everything decoded.
 
         A packet may hold no picture of its own (the second field of a frame, a hidden reference): on screen
@@ -89,7 +89,7 @@ class _Reader:
         keys = self._film.timeline.keys
         beyond = keys[keys > walk.targets[-1]]
         end = int(beyond[0]) if len(beyond) else len(self._film.timeline.pts)
-        for position, packet in self._reel.follow(self._film.timeline, walk.start):
+        for position, packet in self._reel.packets_from(self._film.timeline, walk.start):
             if position >= end:
                 break
             self._spend()
@@ -108,8 +108,8 @@ class _Reader:
                 self._add(target, frame, errors)
 
     def _add(self, target: int, frame: VideoFrame, errors: int) -> None:
-        pose = self._film.pose
-        width, height = pose.stored(frame.width, frame.height, self._side)
+        pose = self._film.orientation
+        width, height = pose.stored_size(frame.width, frame.height, self._side)
         image = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
         timeline = self._film.timeline
         time = (int(frame.pts or 0) - timeline.start) * float(timeline.tick)

@@ -40,7 +40,7 @@ def test_it_answers_questions_about_films_it_has_not_seen(pupil: DemoCheckpoint)
         frames = frames_of(seed, 24)
         for question in ask_about(make_video(seed), 4):
             choice = as_service_question(question)
-            words = [choice.show(value) for value in choice.values]
+            words = [choice.display(value) for value in choice.values]
             shares = pupil.probabilities(frames, ask(choice, "direct", ANSWER_FORMAT), words)
             assert sum(shares) == pytest.approx(1, abs=1e-4)
             right += words[shares.index(max(shares))] == question.answer

@@ -42,7 +42,7 @@ def test_a_server_that_ignores_schemas_does_not_offer_them(serve: Serve) -> None
         return talkative({key: value for key, value in body.items() if key != "response_format"})
 
     stub = serve(ignoring, owner="somebody")
-    assert "schema" not in probed(engine_of(stub)).offers
+    assert "schema" not in probed(engine_of(stub)).capabilities
     with pytest.raises(EngineError, match="cannot do what was asked for: schema"):
         one(stub, Sampling(schema=SCHEMA))
     assert not stub.asked
@@ -76,7 +76,7 @@ def test_a_server_without_tools_or_whose_model_is_not_told_of_them_offers_none(s
         return talkative({key: value for key, value in body.items() if key != "tools"})
 
     for answer in (refusing("tools"), deaf):
-        assert "tools" not in probed(engine_of(serve(answer))).offers
+        assert "tools" not in probed(engine_of(serve(answer))).capabilities
 
 
 @pytest.mark.parametrize("field", ["tools", "response_format", "use_beam_search", "structured_outputs"])
@@ -88,14 +88,14 @@ def test_what_one_field_cannot_do_takes_nothing_else_away(serve: Serve, field: s
         "structured_outputs": {"choices"},
     }
     whole = {"logprobs", "choices", "schema", "tools", "beam", "reuse", "stream"}
-    assert probed(engine_of(serve(refusing(field)))).offers == whole - lost[field]
+    assert probed(engine_of(serve(refusing(field)))).capabilities == whole - lost[field]
 
 
 def test_a_server_that_breaks_on_an_optional_question_does_not_offer_it(serve: Serve) -> None:
     def breaking(body: Json) -> Answer:
         return Answer("Internal Server Error", 500) if "use_beam_search" in body else talkative(body)
 
-    assert "beam" not in probed(engine_of(serve(breaking))).offers
+    assert "beam" not in probed(engine_of(serve(breaking))).capabilities
 
 
 def test_a_beam_is_as_wide_as_it_is_asked_for(serve: Serve) -> None:
@@ -111,7 +111,7 @@ def test_a_beam_is_as_wide_as_it_is_asked_for(serve: Serve) -> None:
 
 
 def test_only_vllm_offers_beams(serve: Serve) -> None:
-    assert "beam" not in probed(engine_of(serve(owner="somebody"))).offers
+    assert "beam" not in probed(engine_of(serve(owner="somebody"))).capabilities
 
 
 def logged(text: str, *tokens: str, **message: Any) -> Json:
@@ -170,10 +170,10 @@ def test_the_profile_of_a_model_comes_from_its_name_or_the_address(serve: Serve)
     stub = serve()
     stub.models = models(name="our-model", root="google/gemma-3-4b-it", max_model_len=8192)
     gemma = probed(engine_of(stub))
-    assert (gemma.model, gemma.side, gemma.least_side, gemma.context) == ("our-model", 896, 896, 8192)
+    assert (gemma.model, gemma.side, gemma.min_side, gemma.context) == ("our-model", 896, 896, 8192)
     chosen = probed(engine_of(stub, profile="demo", side="64", context="1000"))
-    assert (chosen.side, chosen.least_side, chosen.manner, chosen.context) == (64, 64, "text", 1000)
-    assert probed(engine_of(stub, profile="demo", answers="letter")).manner == "letter"
+    assert (chosen.side, chosen.min_side, chosen.answer_format, chosen.context) == (64, 64, "text", 1000)
+    assert probed(engine_of(stub, profile="demo", answers="letter")).answer_format == "letter"
     with pytest.raises(EngineError, match=r"no profile 'nothing'\. There are: demo"):
         probed(engine_of(stub, profile="nothing"))
 

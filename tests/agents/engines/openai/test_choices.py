@@ -24,7 +24,7 @@ def choosing(serve: Serve, likely: dict[str, float], choices: tuple[str, ...]) -
 
 def test_a_server_that_hides_the_other_options_offers_no_choices(serve: Serve) -> None:
     stub = serve(lambda _: Answer(reply("A", likely={"A": -0.3, "The": -1.5})), owner="somebody")
-    assert probed(engine_of(stub)).offers == {"logprobs", "stream"}
+    assert probed(engine_of(stub)).capabilities == {"logprobs", "stream"}
 
 
 def test_spellings_of_an_option_count_together(serve: Serve) -> None:

@@ -44,10 +44,10 @@ def test_only_vllm_is_sent_what_only_vllm_knows(serve: Serve) -> None:
 def test_the_probe_finds_name_offers_and_the_price_of_a_frame(serve: Serve) -> None:
     stub = serve()
     engine = engine_of(stub, side="64")
-    assert engine.offers == frozenset()
+    assert engine.capabilities == frozenset()
     probed(engine)
     assert (engine.model, engine.side, engine.frame_tokens(64)) == ("stub-vl", 64, 60)
-    assert engine.offers == {"logprobs", "choices", "schema", "tools", "beam", "reuse", "stream"}
+    assert engine.capabilities == {"logprobs", "choices", "schema", "tools", "beam", "reuse", "stream"}
     assert stub.bodies[0]["structured_outputs"]["choice"] == ["A", " A", "B", " B"]
     assert len(stub.bodies) == 10 and all(body["max_tokens"] <= 8 for body in stub.bodies)
 
@@ -77,7 +77,7 @@ def test_a_server_without_logprobs_is_offered_as_that(serve: Serve) -> None:
     for answer in (silent, refusing):
         stub = serve(answer)
         engine = probed(engine_of(stub))
-        assert not engine.offers & {"logprobs", "choices"}
+        assert not engine.capabilities & {"logprobs", "choices"}
         assert once(engine_of(stub), words("?"), Sampling()).replies[0].tokens == ()
         assert "logprobs" not in stub.bodies[-1]
 

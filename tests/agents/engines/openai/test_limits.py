@@ -150,7 +150,7 @@ def test_a_server_that_forbids_counting_is_still_asked_the_rest(serve: Serve) ->
 def test_how_many_pictures_are_too_many_is_learned_from_a_refusal(serve: Serve) -> None:
     told = "At most 4 image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit."
     engine = ask_for_too_much(serve(), told, strip(8, "?"))
-    assert engine.most_pictures == 4 and engine.context is None
+    assert engine.max_pictures == 4 and engine.context is None
     fitted = asyncio.run(fit_prompt(engine, strip(8, "?"), Sampling()))
     assert len(pictures_of(fitted.prompt)) == 4
     assert fitted.degraded == ("model: shown 4 of 8 frames",)

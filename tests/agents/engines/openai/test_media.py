@@ -119,21 +119,21 @@ def test_a_server_that_takes_no_clock_is_sent_pictures_and_the_operator_is_told(
     stub = named(serve, QWEN, untrusting)
     engine = engine_of(stub)
     once(engine, strip(2, "?"), Sampling())
-    assert "video" not in engine.offers
+    assert "video" not in engine.capabilities
     assert [part["type"] for part in parts_of(stub.asked[-1])] == ["text", "image_url", "text", "image_url", "text"]
     assert any("--trust-request-mm-kwargs" in told for told in caplog.messages)
     trusting = engine_of(named(serve, QWEN))
-    assert "video" in probed(trusting).offers
+    assert "video" in probed(trusting).capabilities
     assert trusting.picture_tokens(strip(8, "?")) < engine.picture_tokens(strip(8, "?"))
 
 
 def test_the_packing_may_be_said_in_the_address(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    assert "video" not in probed(engine_of(named(serve, QWEN), packing="images")).offers
+    assert "video" not in probed(engine_of(named(serve, QWEN), packing="images")).capabilities
     assert not caplog.messages
-    assert "video" in probed(engine_of(serve(), packing="video")).offers
+    assert "video" in probed(engine_of(serve(), packing="video")).capabilities
     elsewhere = serve(owner="somebody")
-    assert "video" not in probed(engine_of(elsewhere, packing="video")).offers
+    assert "video" not in probed(engine_of(elsewhere, packing="video")).capabilities
     assert "media_io_kwargs" not in str(elsewhere.bodies)
 
 

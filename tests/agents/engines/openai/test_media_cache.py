@@ -127,7 +127,7 @@ def test_tenants_find_neither_each_others_frames_nor_prompts(serve: Serve) -> No
     stub = serve(keeper)
 
     async def act(engine: OpenAIEngine) -> None:
-        for who in (engine.scoped("a"), engine.scoped("b"), engine.scoped("a"), engine):
+        for who in (engine.for_tenant("a"), engine.for_tenant("b"), engine.for_tenant("a"), engine):
             await ask(who, strip(2, "?"))
 
     play(stub, act)
@@ -165,9 +165,9 @@ def test_the_names_that_are_kept_have_a_limit() -> None:
     sent.add("abc")
     sent.add("a")
     sent.add("d")
-    assert len(sent) == 3 and sent.among("abcd") == {"a", "c", "d"}
+    assert len(sent) == 3 and sent.contained("abcd") == {"a", "c", "d"}
     sent.forget("az")
-    assert sent.among("abcd") == {"c", "d"}
+    assert sent.contained("abcd") == {"c", "d"}
     sent.clear()
     assert len(sent) == 0
 
@@ -182,7 +182,7 @@ def test_a_server_that_keeps_nothing_is_sent_everything(serve: Serve) -> None:
     stub = serve(plain)
 
     async def act(engine: OpenAIEngine) -> None:
-        assert "reuse" not in engine.offers
+        assert "reuse" not in engine.capabilities
         await ask(engine, strip(2, "?"))
         await ask(engine, strip(2, "?"))
 
@@ -198,6 +198,6 @@ def test_a_server_that_ignores_what_has_no_bytes_is_found_out(serve: Serve) -> N
         return talkative(body)
 
     async def act(engine: OpenAIEngine) -> None:
-        assert "reuse" not in engine.offers
+        assert "reuse" not in engine.capabilities
 
     play(serve(blind), act)

@@ -77,14 +77,14 @@ def test_another_model_on_the_same_server_is_asked_what_it_can(machine: Machine)
     async def act() -> None:
         engine = engine_of(stub)
         await engine.probe()
-        before = engine.offers
+        before = engine.capabilities
         await asyncio.to_thread(machine.stop)
         await _fails(engine)
         stub.models = models(owner="somebody", name="another", max_model_len=900)
         await asyncio.to_thread(machine.start)
         await engine.generate(words("?"), Sampling(), 1)
         assert (engine.model, engine.context) == ("another", 900)
-        assert before - engine.offers == {"beam", "reuse"}
+        assert before - engine.capabilities == {"beam", "reuse"}
         assert stub.asked[-1]["model"] == "another"
         await engine.close()
 
@@ -172,7 +172,7 @@ def test_a_service_that_starts_before_its_server_probes_when_it_is_there(machine
             await engine.probe()
         await asyncio.to_thread(machine.start)
         await engine.probe()
-        assert "choices" in engine.offers
+        assert "choices" in engine.capabilities
         await engine.close()
 
     asyncio.run(act())

@@ -80,7 +80,7 @@ def test_a_server_that_sends_no_bill_with_a_stream_offers_none(serve: Serve) -> 
             return Answer("".join(f"{each}\n\n" for each in text.split("\n\n") if "usage" not in each and each))
         return answer
 
-    assert "stream" not in probed(engine_of(serve(careless))).offers
+    assert "stream" not in probed(engine_of(serve(careless))).capabilities
 
 
 def test_a_stream_that_breaks_off_is_an_error_and_is_not_asked_for_again(serve: Serve) -> None:

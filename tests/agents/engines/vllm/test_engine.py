@@ -95,11 +95,11 @@ async def test_it_is_ready_only_when_it_is_healthy_and_warm(opening: Opening, di
         assert engine.problem is None
         asked = [each["kind"] for each in diary.read("asked")]
         assert ["pictures"] in asked and any("guided" in each for each in asked)
-        assert {"logprobs", "choices"} <= engine.offers
+        assert {"logprobs", "choices"} <= engine.capabilities
         assert await said(engine) == "same"
         picture = Picture(Frame(1.0, np.zeros((8, 8, 3), np.uint8)), "one")
         prompt = (Message("user", (picture, "?")),)
-        assert (await engine.scoped("me").generate(prompt, Sampling(), 1)).prompt_tokens > 20
+        assert (await engine.for_tenant("me").generate(prompt, Sampling(), 1)).prompt_tokens > 20
         assert engine.picture_tokens(prompt) >= engine.frame_tokens(8) > 0
         assert await engine.count("four") >= 1
 
