@@ -15,6 +15,7 @@ from agents.core.run import Run
 from agents.engines.base import EngineError, Picture, Prompt, Sampling
 from agents.engines.scripted import RecordedCall, ScriptedEngine
 from tests.agents.stage import COLOURS
+from tests.waiting import until
 from tools.index.embedder import EmbedderUnavailable, Embeddings, HashedEmbedder
 from tools.index.entries import IndexEntry
 from tools.index.index import Index
@@ -175,8 +176,7 @@ def test_a_cancelled_run_leaves_its_clips_to_others(video: Video) -> None:
 
     async def leave_and_come_back() -> None:
         leaving = asyncio.ensure_future(run_with(video, slow, index).captions.write())
-        while len(slow.calls) < 4:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(slow.calls) >= 4, leaving)
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving

@@ -20,6 +20,7 @@ from app.db.session import Database
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.observers import Tracing
+from tests.waiting import until
 
 COLOURS = ("red", "green", "blue", "grey")
 Serving = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -103,8 +104,7 @@ async def over_socket(settings: Settings, engine: Engine | None = None) -> Async
     config = uvicorn.Config(app, port=0, http=Connection, log_level="error", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started, serving)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:

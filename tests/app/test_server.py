@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from app.main import create_app
 from app.server import Server
 from app.settings import Settings
 from tests.app.conftest import always, body
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
@@ -38,13 +39,6 @@ async def served(settings: Settings, engine: Engine) -> AsyncIterator[tuple[Serv
         yield server, client
         async with asyncio.timeout(30):
             await serving
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    """Wait for something that must happen."""
-    async with asyncio.timeout(30):
-        while not happened():
-            await asyncio.sleep(0.01)
 
 
 def stop(server: Server) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from agents.engines.base import EngineError, Generation, OnText, Prompt, Samplin
 from agents.engines.scripted import ScriptedEngine, ScriptLine
 from app.settings import Settings
 from tests.app.conftest import always, body, over_socket
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 TWO_STAGES = {"name": "escalate", "strategies": ["direct", "direct"]}
@@ -44,12 +45,6 @@ async def events(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str,
             yield name, json.loads(value)
         elif line.startswith(":"):
             yield ":", {}
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def test_what_happens_is_told_in_order_and_the_answer_comes_last(

@@ -14,6 +14,7 @@ from agents.engines.scripted import ScriptedEngine
 from app.settings import Settings
 from app.videos import SandboxUnavailable, VideoLoader, decoder_running, make_decoder
 from tests.app.conftest import body, over_asgi
+from tests.waiting import until
 from tools.sandbox.client import Sandbox
 from tools.sandbox.tasks import SandboxReport
 from tools.video.decoders import InProcessDecoder
@@ -92,6 +93,4 @@ async def test_opening_stops_when_nobody_waits_and_holds_up_no_file(confined: Se
         for each in opening:
             each.cancel()
         await asyncio.gather(*opening, return_exceptions=True)
-        async with asyncio.timeout(5):
-            while len(stuck.ended) < 40:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(stuck.ended) == 40, seconds=5)

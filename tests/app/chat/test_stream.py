@@ -15,7 +15,8 @@ from agents.engines.scripted import ScriptedEngine, ScriptLine
 from app.settings import Settings
 from tests.app.chat.scene import CHOICE, OPEN, chat, shown
 from tests.app.conftest import always, over_asgi, over_socket
-from tests.app.test_sse import HeldEngine, until
+from tests.app.test_sse import HeldEngine
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 PATH = "/v1/chat/completions"
@@ -230,7 +231,7 @@ async def test_the_first_words_are_there_while_the_last_are_not(settings: Settin
         told = chunks(response)
         before: list[Any] = []
         while not deltas(before, "content"):
-            before.append(await anext(told))
+            before.append(await asyncio.wait_for(anext(told), 30))
         (run,) = (await client.get("/v1/runs")).json()["data"]
         rest = [each async for each in told]
     assert run["status"] == "running"

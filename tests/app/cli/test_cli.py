@@ -170,7 +170,8 @@ def served(folder: Path, **settings: str) -> Iterator[tuple[httpx.Client, subpro
     ):
         try:
             deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and not _ready(client):
+            while not _ready(client):
+                assert time.monotonic() < deadline, "the service does not get ready"
                 time.sleep(0.05)
             yield client, process
         finally:
@@ -193,7 +194,9 @@ def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, fi
             head = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=cut\r\n"
             part = '--cut\r\nContent-Disposition: form-data; name="file"\r\n\r\nfirst bytes'
             endless.sendall(f"{head}content-length: 1000\r\n\r\n{part}".encode())
+            deadline = time.monotonic() + 30
             while not list(tmp_path.glob("data/incoming/*")):
+                assert time.monotonic() < deadline, "the upload does not begin"
                 time.sleep(0.01)
             began = time.monotonic()
             process.send_signal(signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from app.fetch.client import FetchClient, FetchLimits
 from app.fetch.policy import FetchPolicy, decode_data_url
 from app.files.upload import UploadSpool
 from tests.app.fetch.site import Answer, Site, running
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -227,10 +228,3 @@ async def test_bad_data_urls(home: Home, url: str, error: type[ApiError]) -> Non
 def test_data_urls_just_within_their_bound() -> None:
     for size in (48, 49, 50):
         assert len(decode_data_url("data:video/mp4;base64," + base64.b64encode(b"x" * size).decode(), 50)) == size
-
-
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Return when a condition holds; fail if it does not in time."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)

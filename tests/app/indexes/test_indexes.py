@@ -139,8 +139,9 @@ async def test_an_index_survives_the_service(settings: Settings, film: Path) -> 
     slow, quick = captioner(pause=0.1), captioner()
     async with over_asgi(with_index(settings, at_once=1), slow) as client:
         index = (await client.post("/v1/indexes", json={"video": {"path": str(film)}})).json()["id"]
-        while (await client.get(f"/v1/indexes/{index}")).json()["levels"][0]["captioned"] < 2:
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(30):
+            while (await client.get(f"/v1/indexes/{index}")).json()["levels"][0]["captioned"] < 2:
+                await asyncio.sleep(0.02)
     async with over_asgi(with_index(settings, at_once=1), quick) as client:
         left = (await client.get(f"/v1/indexes/{index}")).json()
         assert left["status"] == "partial"

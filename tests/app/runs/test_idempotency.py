@@ -11,7 +11,8 @@ import pytest
 from agents.engines.scripted import ScriptedEngine
 from app.settings import Settings
 from tests.app.conftest import always, body, over_asgi, over_socket
-from tests.app.test_sse import HeldEngine, until
+from tests.app.test_sse import HeldEngine
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 KEY = {"idempotency-key": "order-7"}

@@ -18,7 +18,7 @@ from app.runs.schemas import RunStatus
 from app.settings import Settings
 from app.telemetry.observers import FinishedRequest
 from tests.app.conftest import body
-from tests.app.test_sse import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,8 @@ from app.db.tables import RunRecord
 from app.settings import Settings
 from tests.app.chat.scene import CHOICE, chat, shown
 from tests.app.conftest import always, body, over_asgi, over_socket
-from tests.app.test_sse import HeldEngine, events, until
+from tests.app.test_sse import HeldEngine, events
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 

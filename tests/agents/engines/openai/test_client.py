@@ -16,6 +16,7 @@ from tests.agents.engines.asking import after_probe, engine_of, once
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.strip import words
 from tests.agents.engines.stub import Answer, Json, reply
+from tests.waiting import until
 
 
 def busy_then(good: Json, times: int, status: int, headers: dict[str, str]) -> Any:
@@ -107,8 +108,7 @@ def test_cancelling_hangs_up_and_the_engine_goes_on(serve: Serve) -> None:
 
     async def act() -> Generation:
         task = asyncio.create_task(engine.generate(words("?"), Sampling(), 1))
-        while not stub.asked:
-            await asyncio.sleep(0.01)
+        await until(lambda: stub.asked, task)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

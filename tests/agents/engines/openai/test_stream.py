@@ -15,6 +15,7 @@ from tests.agents.engines.asking import after_probe, engine_of, probed
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.strip import strip, words
 from tests.agents.engines.stub import Answer, Json, Stub, reply, streamed, talkative
+from tests.waiting import until
 
 FREE = Sampling(max_tokens=99)
 SAID = "A red star comes first."
@@ -122,8 +123,7 @@ def test_who_no_longer_listens_hangs_up_in_mid_stream(serve: Serve) -> None:
     async def act() -> None:
         engine = engine_of(stub)
         asking = asyncio.ensure_future(engine.generate(words("?"), FREE, 1, lambda _: begun.set()))
-        while not begun.is_set():
-            await asyncio.sleep(0.01)
+        await until(begun.is_set, asking)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await asyncio.to_thread(stub.left.wait, 5)

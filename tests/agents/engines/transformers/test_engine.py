@@ -13,6 +13,7 @@ from agents.engines.transformers.engine import TransformersEngine
 from agents.engines.transformers.model import Checkpoint
 from tests.agents.engines.reference import once, watched
 from tests.agents.engines.strip import strip, words
+from tests.waiting import until
 
 
 def test_cancelling_stops_the_work_and_frees_the_engine(checkpoint: Checkpoint, engine: TransformersEngine) -> None:
@@ -21,8 +22,7 @@ def test_cancelling_stops_the_work_and_frees_the_engine(checkpoint: Checkpoint, 
     async def act(seen: list[tuple[int, int]]) -> Generation:
         working = asyncio.create_task(engine.generate(strip(1, "Go on."), endless, 8))
         waiting = asyncio.create_task(engine.generate(strip(1, "Never read."), endless, 8))
-        while len(seen) < 5:
-            await asyncio.sleep(0)
+        await until(lambda: len(seen) >= 5, working, waiting)
         for task in (waiting, working):
             task.cancel()
         done = await asyncio.gather(working, waiting, return_exceptions=True)
@@ -55,8 +55,7 @@ def test_closing_ends_what_runs_and_what_waits(checkpoint: Checkpoint, engine: T
 
     async def act(seen: list[tuple[int, int]]) -> None:
         tasks = [asyncio.create_task(engine.generate(strip(1, "Go on."), endless, 8)) for _ in range(3)]
-        while len(seen) < 5:
-            await asyncio.sleep(0)
+        await until(lambda: len(seen) >= 5, *tasks)
         await engine.close()
         for done in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(done, EngineError) and "closed" in str(done)

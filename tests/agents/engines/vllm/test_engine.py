@@ -21,6 +21,7 @@ from agents.engines.vllm.engine import VllmEngine
 from tests.agents.engines.fake_vllm import ROOT, Diary, interpreter
 from tests.agents.engines.strip import words
 from tests.agents.engines.vllm.test_guard import alive, wait_until_dead
+from tests.waiting import until
 from tools.video.frame import Frame
 
 pytestmark = pytest.mark.anyio
@@ -67,13 +68,6 @@ def opening(address: Callable[..., str], diary: Diary) -> Opening:
             assert not [pid for pid in diary.pids if alive(pid)]
 
     return open_
-
-
-async def until(fact: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something; fails if it does not come."""
-    async with asyncio.timeout(seconds):
-        while not fact():
-            await asyncio.sleep(0.01)
 
 
 async def said(engine: VllmEngine) -> str:
