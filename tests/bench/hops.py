@@ -199,7 +199,7 @@ async def frame_to_vllm(recorder: Recorder, path: Path) -> Calls:
             recorder.start()
             video = await asyncio.to_thread(Video.open, path)
             frames = FrameLoader(video, engine.side, RunUsage(), Trace())
-            pictures = await frames.look([SampleWindow.at(video.span.end / 2)])
+            pictures = await frames.load([SampleWindow.at(video.span.end / 2)])
             await engine.generate(compose_prompt(pictures, "What is seen?"), Sampling(), 1)
         finally:
             await engine.close()
