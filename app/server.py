@@ -12,7 +12,6 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from app.connection import Connection
 from app.service import Service
 
 _FLUSH_SECONDS = 2
@@ -30,7 +29,7 @@ class Server(uvicorn.Server):
         self._service: Service = app.state.service
         self._settings = self._service.settings
         host, port = self._settings.host, self._settings.port
-        super().__init__(uvicorn.Config(app, host=host, port=port, http=Connection, **options))
+        super().__init__(uvicorn.Config(app, host=host, port=port, **options))
         self._signals = 0
         self._signalled_at = 0.0
 

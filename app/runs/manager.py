@@ -54,8 +54,6 @@ class RunEventSink:
 
 _LOG = logging.getLogger("secondlook")
 _DAY = 24 * 3600.0
-_TURNS_TO_ANSWER = 2
-"""Turns of the event loop until who waits for a run has sent its answer on. What a client sends back comes later."""
 _MIN_SECONDS = 0.001
 """Seconds for a run whose client has all but given up: enough to say so."""
 
@@ -176,7 +174,7 @@ class RunManager:
         """Set a run going. What has to last before anything is done for it, lasts when this returns."""
         self.active.add(live)
         live.task = asyncio.create_task(self._work(live))
-        await asyncio.sleep(0)  # now it stands in the queue, or was turned away
+        await asyncio.sleep(0)  # yield once, so that the run's task joins the queue or is turned away
         try:
             if live.error is not None:
                 raise live.error
@@ -218,13 +216,11 @@ class RunManager:
         await self._end(live, status)
 
     async def _end(self, live: ActiveRun, status: RunStatus) -> None:
-        """Write the end down, then tell it. A plain answer is told at once: its client has it and needs no record."""
+        """Record the end, then resolve the run. A plain run is resolved first: its client needs no record."""
         live.status = status
         told = status == "completed" and not live.durable
         if told:
             live.finish(status)
-            for _ in range(_TURNS_TO_ANSWER):
-                await asyncio.sleep(0)
         self._watcher.on_run_end(
             live, status, None if live.error is None else ErrorDetail.from_exception(live.error).spec.code
         )
@@ -284,6 +280,5 @@ async def wait_for_response(
 ) -> dict[str, Any]:
     """The response of a run as it goes over the wire. Raises what the run raises, and Gone if the client leaves."""
     with runs.client_waiting(live, ticket):
-        await asyncio.sleep(0)  # the run goes first, so that its model works while we prepare to wait
         await cancel_on_disconnect(request.receive, live.finished())
     return live.outcome()

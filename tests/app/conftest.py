@@ -15,7 +15,6 @@ import uvicorn
 
 from agents.engines.base import Engine, Prompt, Sampling
 from agents.engines.scripted import ScriptedEngine, ScriptLine
-from app.connection import Connection
 from app.db.session import Database
 from app.main import create_app
 from app.settings import Settings
@@ -101,7 +100,7 @@ async def over_asgi(
 async def over_socket(settings: Settings, engine: Engine | None = None) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a real server on loopback: for streams, and for clients that leave."""
     app = create_app(settings, engine)
-    config = uvicorn.Config(app, port=0, http=Connection, log_level="error", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     serving = asyncio.ensure_future(server.serve())
     await until(lambda: server.started, serving)
