@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from inspect import cleandoc
+from importlib import import_module
+from inspect import cleandoc, getmembers, isclass
+from pkgutil import iter_modules
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -150,6 +152,25 @@ class Tool(BaseTool):
     def apply(self, scene: ToolContext) -> Observation:
         """Do it. Raises ToolError for what the model must change, BadVideo."""
         raise NotImplementedError
+
+
+def find_tools(package: str) -> dict[str, type[BaseTool]]:
+    """Every tool that the modules of a package define, by name.
+
+    Imports the modules. Raises TypeError for a tool without a name or a description, and for a name used twice.
+    """
+    found: dict[str, type[BaseTool]] = {}
+    for info in iter_modules(import_module(package).__path__, f"{package}."):
+        for _, tool in getmembers(import_module(info.name), isclass):
+            if not issubclass(tool, BaseTool) or tool.__module__ != info.name:
+                continue
+            name = tool.model_fields["name"].default
+            if not isinstance(name, str) or not tool.__doc__:
+                raise TypeError(f"{tool.__qualname__} in {info.name} needs a default `name` and a docstring")
+            if name in found:
+                raise TypeError(f"{info.name} and {found[name].__module__} both define a tool named {name!r}")
+            found[name] = tool
+    return found
 
 
 @dataclass(frozen=True, slots=True)
