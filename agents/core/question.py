@@ -17,7 +17,7 @@ StopReason = Literal[
     "confident",  # the confidence that was asked for is reached
     "budget",  # frames, tokens, calls or seconds ran out
     "engine",  # the engine failed; this is the best answer until then
-    "unreadable",  # no reply could be read as an answer
+    "unparsed",  # no reply could be read as an answer
 ]
 
 

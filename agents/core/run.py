@@ -150,7 +150,7 @@ class Run(ModelClient):
             confidence=confidence,
             candidates=tuple(self._candidate(each, share, known.get(each)) for each, share in spread.items()),
             evidence=evidence,
-            stopped="unreadable" if value is None else stopped,
+            stopped="unparsed" if value is None else stopped,
         )
         if value is not None or self.best_answer is None:
             self.best_answer = answer

@@ -59,7 +59,7 @@ async def run_strategy(strategy: Strategy, run: Run) -> RunOutcome:
         run.usage.add_degradation(f"{'engine' if failed else 'context'}: {error}")
     finally:
         run.close()
-    if answer.value is None and stopped == "unreadable":
+    if answer.value is None and stopped == "unparsed":
         run.usage.add_degradation("no reply of the model could be read as an answer")
     run.trace.add(StopEvent(reason=stopped))
     return RunOutcome(answer, stopped, strategy.model_dump(mode="json"))

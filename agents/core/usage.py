@@ -22,7 +22,7 @@ class RunUsage:
 
     def __init__(self) -> None:
         self._views: list[ShownFrames] = []
-        self.paths = 0
+        self.samples = 0
         self.rounds = 0
         self.tool_calls = 0
         self.subtitles = False
@@ -66,7 +66,7 @@ class RunUsage:
 
     def record_generation(self, generation: Generation, seconds: float) -> None:
         """Record what a call brought and cost."""
-        self.paths += len(generation.replies)
+        self.samples += len(generation.replies)
         self.prompt_tokens += generation.prompt_tokens
         self.cached_tokens += generation.cached_tokens
         self.completion_tokens += generation.completion_tokens

@@ -59,7 +59,7 @@ def _report(
         frame_times=[list(times) for times in ledger.frame_times],
         calls=ledger.calls,
         rounds=ledger.rounds,
-        paths=ledger.paths,
+        samples=ledger.samples,
         tool_calls=ledger.tool_calls,
         prompt_tokens=ledger.prompt_tokens,
         cached_tokens=ledger.cached_tokens,

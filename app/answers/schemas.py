@@ -240,7 +240,7 @@ class AnswerReport(BaseModel):
     frame_times: list[list[float]] = Field(description="Call by call, the seconds that the model saw.")
     calls: int
     rounds: int
-    paths: int
+    samples: int
     tool_calls: int
     prompt_tokens: int
     cached_tokens: int

@@ -43,7 +43,7 @@ class Metrics:
         self._frames = self._counter("frames_viewed", "Frames shown to the model.")
         self._calls = self._counter("engine_calls", "Calls that the engine answered.")
         self._call_seconds = self._histogram("engine_call_seconds", "What those calls took.", _REQUEST_SECONDS)
-        self._mishaps = self._counter("engine_mishaps", "Requests to a model server that went wrong.", "kind")
+        self._engine_failures = self._counter("engine_failures", "Requests to a model server that went wrong.", "kind")
         self._tools = self._counter("tool_calls", "Tools applied, by outcome.", "tool", "outcome")
 
     def on_request_end(self, request: FinishedRequest) -> None:
@@ -79,9 +79,9 @@ class Metrics:
         if report:
             self._run_seconds.labels(strategy).observe(report["seconds"]["total"])
 
-    def mishap(self, kind: RequestFailure) -> None:
+    def count_failure(self, kind: RequestFailure) -> None:
         """Count what went wrong on the way to a model server; heard in any thread."""
-        self._mishaps.labels(kind).inc()
+        self._engine_failures.labels(kind).inc()
 
     def page(self, accept: str | None) -> tuple[bytes, str]:
         """All of it in the form that a client accepts, OpenMetrics or Prometheus's own, and the name of that form."""

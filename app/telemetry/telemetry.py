@@ -55,7 +55,7 @@ class Telemetry:
 
     def request_failed(self, kind: RequestFailure) -> None:
         """Something went wrong on the way to the model server."""
-        self.metrics.mishap(kind)
+        self.metrics.count_failure(kind)
 
     def headers(self) -> Mapping[str, str]:
         """What the model server is told of the trace."""

@@ -88,7 +88,7 @@ def test_never_overspends_yet_still_answers(name: str, budget: Budget, model, vi
         assert ledger.prompt_tokens + ledger.completion_tokens <= (budget.tokens or 10**9)
         assert ledger.calls <= (budget.calls or 10**9)
         assert ledger.calls >= 1, "a small budget makes the first call smaller, it does not prevent it"
-        assert done.value is not None or done.stopped in ("unreadable", "budget")
+        assert done.value is not None or done.stopped in ("unparsed", "budget")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,7 +106,7 @@ def test_confidence_is_between_0_and_1_or_unknown_and_shares_sum_to_1(name: str,
         assert answer.confidence is None or 0 <= answer.confidence <= 1
         if answer.candidates:
             assert sum(each.share for each in answer.candidates) == pytest.approx(1)
-        assert (answer.value is None) == (answer.stopped == "unreadable")
+        assert (answer.value is None) == (answer.stopped == "unparsed")
 
 
 @pytest.mark.parametrize("name", NAMES)

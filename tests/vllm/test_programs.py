@@ -28,6 +28,6 @@ async def test_answers_a_question_and_bills_what_the_server_wrote(
     answer = response.json()
     report = answer["report"]
     assert answer["answer"] in question.options
-    assert report["stopped"] not in ("engine", "budget", "unreadable"), report
+    assert report["stopped"] not in ("engine", "budget", "unparsed"), report
     assert report["prompt_tokens"] > 10 * report["frames_viewed"] > 0
     assert report["completion_tokens"] == spent.written

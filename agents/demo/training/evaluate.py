@@ -174,9 +174,7 @@ def _think(pupil: DemoCheckpoint, frames: TimedImages, questions: list[DemoQuest
         asked = as_service_question(question)
         value = parse_answer(asked, reply)
         right = value is not None and asked.display(value) == question.answer
-        yield EvaluationResult(
-            question.kind, "think", len(frames), right, None, "unreadable" if value is None else reply
-        )
+        yield EvaluationResult(question.kind, "think", len(frames), right, None, "unparsed" if value is None else reply)
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -215,7 +213,7 @@ def result_tables(marks: Sequence[EvaluationResult]) -> Iterator[Table]:
 
 
 def _table(title: str, marks: Sequence[EvaluationResult], key: Callable[[EvaluationResult], str]) -> Table:
-    table = Table("", "questions", "right", "95 %", "confidence", "ECE", "AUC", "unreadable", title=title)
+    table = Table("", "questions", "right", "95 %", "confidence", "ECE", "AUC", "unparsed", title=title)
     for name in sorted({key(mark) for mark in marks}):
         table.add_row(name, *_cells([mark for mark in marks if key(mark) == name]))
     return table
@@ -234,5 +232,5 @@ def _cells(marks: Sequence[EvaluationResult]) -> list[str]:
         f"{sum(sure) / len(sure):.3f}" if rated else "",
         f"{calibration_error(marks):.3f}" if rated else "",
         f"{auroc(marks):.3f}" if checks else "",
-        str(sum(mark.said == "unreadable" for mark in marks)),
+        str(sum(mark.said == "unparsed" for mark in marks)),
     ]

@@ -456,4 +456,4 @@ def test_options_may_be_rotated_where_the_direct_answer_is_asked_for(video: Vide
 
 def test_no_letter_is_ever_invented(video: Video) -> None:
     done = search(video, repeat("nothing I know"), capabilities=frozenset(), rounds=3)
-    assert (done.value, done.stopped) == (None, "unreadable")
+    assert (done.value, done.stopped) == (None, "unparsed")

@@ -28,7 +28,7 @@ def test_the_judge_sees_the_answer_but_neither_options_nor_reasoning(perform: Pe
 
 def test_nothing_readable_is_said_and_not_guessed(perform: Perform) -> None:
     done = perform({"name": "best_of_n", "samples": 3}, thoughts(*"???"))
-    assert (done.value, done.stopped, len(done.calls)) == (None, "unreadable", 1)
+    assert (done.value, done.stopped, len(done.calls)) == (None, "unparsed", 1)
 
 
 def test_an_engine_without_choices_is_refused_before_anything_is_spent() -> None:

@@ -19,5 +19,5 @@ def test_confidence_is_that_of_the_answer_not_of_the_thought(perform: Perform) -
 def test_a_thought_that_is_cut_off_is_not_an_answer(perform: Perform) -> None:
     cut = Reply("first I see a red", (Token("first I see ", -0.1), Token("a red", -0.1)), finish="length")
     done = perform("chain_of_thought", [cut])
-    assert (done.value, done.stopped) == (None, "unreadable")
+    assert (done.value, done.stopped) == (None, "unparsed")
     assert done.run.usage.degraded == ["no reply of the model could be read as an answer"]

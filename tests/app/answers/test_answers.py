@@ -64,7 +64,7 @@ async def test_an_answer_comes_with_confidence_and_a_whole_bill(
         "frames_unique": 4,
         "calls": 1,
         "rounds": 0,
-        "paths": 1,
+        "samples": 1,
         "tool_calls": 0,
         "cached_tokens": 0,
         "completion_tokens": 1,
@@ -122,7 +122,7 @@ async def test_an_end_after_the_end_of_the_film_is_told(settings: Settings, engi
 async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, film: Path) -> None:
     engine = ScriptedEngine(lambda _prompt, _sampling, n: ["who knows"] * n, capabilities=frozenset())
     found = await answer(settings, engine, body(film))
-    assert (found["answer"], found["confidence"], found["report"]["stopped"]) == (None, None, "unreadable")
+    assert (found["answer"], found["confidence"], found["report"]["stopped"]) == (None, None, "unparsed")
     assert found["report"]["degraded"]
 
 

@@ -122,7 +122,7 @@ def test_what_goes_wrong_on_the_way_to_a_model_server_is_counted(settings: Setti
     service.telemetry.request_failed("retried")
     service.telemetry.request_failed("failed")
     found = Numbers(service.telemetry.metrics.page(None)[0].decode())
-    assert found.get("engine_mishaps_total", kind="retried") == found.get("engine_mishaps_total", kind="failed") == 1
+    assert found.get("engine_failures_total", kind="retried") == found.get("engine_failures_total", kind="failed") == 1
     assert service.telemetry.headers() == {}
 
 
