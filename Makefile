@@ -9,7 +9,7 @@ LOCKED = $(if $(LOCK),PIP_CONSTRAINT=$(LOCK) PIP_BUILD_CONSTRAINT=$(LOCK))
 INSTALL = $(LOCKED) $(BIN)/pip install --quiet --disable-pip-version-check
 SEEDS ?=
 QUESTIONS ?= 500
-FILMS ?= 30
+VIDEOS ?= 30
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test test-newest test-clients test-faults test-vllm check lock bench-decode bench-index bench-engine bench-gpu scaling clean
@@ -60,7 +60,7 @@ bench-gpu: $(VENV)/.dev  ## The same on a GPU with an 8B model of random weights
 
 scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on; then search in long ones
 	@$(BIN)/python -m tests.bench.scaling --questions $(QUESTIONS) $(if $(SEEDS),--seeds $(SEEDS))
-	@$(BIN)/python -m tests.bench.searching --films $(FILMS)
+	@$(BIN)/python -m tests.bench.searching --videos $(VIDEOS)
 
 clean:  ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""A stage on which strategies perform: a real film, a scripted engine."""
+"""A stage on which strategies perform: a real video, a scripted engine."""
 
 from __future__ import annotations
 

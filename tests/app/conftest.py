@@ -1,4 +1,4 @@
-"""A service to talk to: real films, a scripted engine, over ASGI or over a real socket."""
+"""A service to talk to: real videos, a scripted engine, over ASGI or over a real socket."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def always(letter: str, probability: float = 0.97) -> Callable[[Prompt, Sampling
     return lambda _, sampling, n: [line(sampling)] * n
 
 
-def body(film: Path, **fields: Any) -> dict[str, Any]:
+def body(video_path: Path, **fields: Any) -> dict[str, Any]:
     """A good request, with some fields changed."""
     good = {
-        "video": {"path": str(film)},
+        "video": {"path": str(video_path)},
         "question": "Which colour is seen?",
         "options": list(COLOURS),
         "strategy": "direct",
@@ -71,9 +71,9 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, film: Path) -> Settings:
-    """Settings that may read the test film and keep uploads in a fresh folder."""
-    return Settings(data_dir=tmp_path / "data", video_dir=film.parent)
+def settings(tmp_path: Path, video_path: Path) -> Settings:
+    """Settings that may read the test video and keep uploads in a fresh folder."""
+    return Settings(data_dir=tmp_path / "data", video_dir=video_path.parent)
 
 
 @pytest.fixture

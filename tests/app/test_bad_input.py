@@ -123,9 +123,9 @@ CASES = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory with a good film and bad ones, which is where the command is run."""
-    (tmp_path / "film").symlink_to(film)
+def place(tmp_path: Path, video_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with a good video and bad ones, which is where the command is run."""
+    (tmp_path / "film").symlink_to(video_path)
     (tmp_path / "notes.mp4").write_text("Buy milk.")
     (tmp_path / "empty.mp4").touch()
     monkeypatch.chdir(tmp_path)
@@ -135,12 +135,12 @@ def place(tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("name", CASES)
-async def test_over_http(place: Path, film: Path, engine: ScriptedEngine, name: str) -> None:
+async def test_over_http(place: Path, video_path: Path, engine: ScriptedEngine, name: str) -> None:
     case = CASES[name]
-    request = body(film, question=case.question, **case.fields)
+    request = body(video_path, question=case.question, **case.fields)
     if case.video != "film":
         request["video"] = {"path": case.video}
-    settings = Settings(data_dir=place / "data", video_dir=film.parent if case.video == "film" else place)
+    settings = Settings(data_dir=place / "data", video_dir=video_path.parent if case.video == "film" else place)
     async with over_asgi(settings, engine) as client:
         response = await client.post("/v1/answers", json=request)
     error = response.json()["error"]

@@ -58,26 +58,30 @@ REFUSED: Mapping[str, tuple[dict[str, Any], int, str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_refused(tmp_path: Path, film: Path, engine: ScriptedEngine, case: str) -> None:
+async def test_refused(tmp_path: Path, video_path: Path, engine: ScriptedEngine, case: str) -> None:
     fields, status, code, param = REFUSED[case]
     inside = tmp_path / "videos"
     inside.mkdir()
-    (inside / "link.mp4").symlink_to(film)
+    (inside / "link.mp4").symlink_to(video_path)
     async with over_asgi(Settings(data_dir=tmp_path / "data", video_dir=inside), engine) as client:
-        response = await client.post("/v1/answers", json=body(film, **fields))
+        response = await client.post("/v1/answers", json=body(video_path, **fields))
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["param"]) == (status, code, param)
 
 
-async def test_no_path_is_read_unless_a_directory_is_set(tmp_path: Path, film: Path, engine: ScriptedEngine) -> None:
+async def test_no_path_is_read_unless_a_directory_is_set(
+    tmp_path: Path, video_path: Path, engine: ScriptedEngine
+) -> None:
     async with over_asgi(Settings(data_dir=tmp_path), engine) as client:
-        response = await client.post("/v1/answers", json=body(film))
+        response = await client.post("/v1/answers", json=body(video_path))
     assert (response.status_code, response.json()["error"]["code"]) == (403, "not_allowed")
 
 
-async def test_a_path_may_be_relative_to_the_directory(settings: Settings, film: Path, engine: ScriptedEngine) -> None:
+async def test_a_path_may_be_relative_to_the_directory(
+    settings: Settings, video_path: Path, engine: ScriptedEngine
+) -> None:
     async with over_asgi(settings, engine) as client:
-        response = await client.post("/v1/answers", json=body(film, video={"path": film.name}))
+        response = await client.post("/v1/answers", json=body(video_path, video={"path": video_path.name}))
     assert response.status_code == 200
 
 
@@ -141,17 +145,17 @@ async def test_all_methods_of_a_path_are_told(settings: Settings, engine: Script
     assert told == {"/v1/files": "GET, POST", "/v1/files/file_1": "DELETE, GET", "/health": "GET"}
 
 
-async def test_a_failing_engine_is_the_operators_matter(settings: Settings, film: Path) -> None:
+async def test_a_failing_engine_is_the_operators_matter(settings: Settings, video_path: Path) -> None:
     async with over_asgi(settings, ScriptedEngine([])) as client:
-        response = await client.post("/v1/answers", json=body(film))
+        response = await client.post("/v1/answers", json=body(video_path))
     assert (response.status_code, response.json()["error"]["code"]) == (503, "engine_failed")
     assert int(response.headers["retry-after"]) > 0
 
 
-async def test_an_engine_that_cannot_do_it_is_named(settings: Settings, film: Path) -> None:
+async def test_an_engine_that_cannot_do_it_is_named(settings: Settings, video_path: Path) -> None:
     plain = ScriptedEngine(always("A"), capabilities=frozenset())
     async with over_asgi(settings, plain) as client:
-        response = await client.post("/v1/answers", json=body(film, strategy="best_of_n"))
+        response = await client.post("/v1/answers", json=body(video_path, strategy="best_of_n"))
     assert (response.status_code, response.json()["error"]["code"]) == (400, "unfit_engine")
 
 
@@ -162,11 +166,11 @@ def crash(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[ScriptLine]:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_our_own_bug_is_logged_once_and_says_nothing(
-    settings: Settings, film: Path, caplog: pytest.LogCaptureFixture, stream: bool
+    settings: Settings, video_path: Path, caplog: pytest.LogCaptureFixture, stream: bool
 ) -> None:
     async with over_asgi(settings, ScriptedEngine(crash)) as client:
         headers = {"x-request-id": "case-7"}
-        response = await client.post("/v1/answers", json=body(film, stream=stream), headers=headers)
+        response = await client.post("/v1/answers", json=body(video_path, stream=stream), headers=headers)
     assert "internal_error" in response.text
     assert "secret" not in response.text
     assert response.status_code == (200 if stream else 500)
@@ -194,14 +198,14 @@ def test_every_row_is_an_error() -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("film.mp4", 200), ("link.mp4", 403), ("../outside.mp4", 403)])
 async def test_the_directory_may_be_a_link(
-    tmp_path: Path, film: Path, engine: ScriptedEngine, path: str, status: int
+    tmp_path: Path, video_path: Path, engine: ScriptedEngine, path: str, status: int
 ) -> None:
     inside, named, outside = tmp_path / "videos", tmp_path / "named", tmp_path / "outside.mp4"
     inside.mkdir()
-    copy(film, inside / "film.mp4")
-    copy(film, outside)
+    copy(video_path, inside / "film.mp4")
+    copy(video_path, outside)
     (inside / "link.mp4").symlink_to(outside)
     named.symlink_to(inside)
     async with over_asgi(Settings(data_dir=tmp_path / "data", video_dir=named), engine) as client:
-        response = await client.post("/v1/answers", json=body(film, video={"path": path}))
+        response = await client.post("/v1/answers", json=body(video_path, video={"path": path}))
     assert response.status_code == status

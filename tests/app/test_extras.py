@@ -25,7 +25,7 @@ def planner(*tools: str) -> dict[str, Any]:
 
 
 @pytest.mark.anyio
-async def test_a_service_offers_what_its_operator_installed(settings: Settings, film: Path) -> None:
+async def test_a_service_offers_what_its_operator_installed(settings: Settings, video_path: Path) -> None:
     found = settings.model_copy(
         update={
             "reader": f"{EXTRAS}:Sign",
@@ -34,7 +34,7 @@ async def test_a_service_offers_what_its_operator_installed(settings: Settings, 
     )
     engine = ScriptedEngine([SEEN, "ocr 0 8", "detect star", "Answer: red", YES])
     async with over_asgi(found, engine) as client:
-        response = await client.post("/v1/answers", json=body(film, strategy=planner("ocr", "detect")))
+        response = await client.post("/v1/answers", json=body(video_path, strategy=planner("ocr", "detect")))
     assert response.json()["report"]["tool_calls"] == 2
     assert "EXIT" in engine.calls[2].text
     assert "star, at most 2 at once" in engine.calls[3].text
@@ -42,12 +42,12 @@ async def test_a_service_offers_what_its_operator_installed(settings: Settings, 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("tool", ["ocr", "detect"])
-async def test_what_is_not_installed_is_the_callers_error(settings: Settings, film: Path, tool: str) -> None:
+async def test_what_is_not_installed_is_the_callers_error(settings: Settings, video_path: Path, tool: str) -> None:
     engine = ScriptedEngine([])
     wanted = {"name": "escalate", "strategies": ["direct", planner(tool)]}
     async with over_asgi(settings, engine) as client:
         for strategy in (planner("view", tool), wanted):
-            response = await client.post("/v1/answers", json=body(film, strategy=strategy))
+            response = await client.post("/v1/answers", json=body(video_path, strategy=strategy))
             error = response.json()["error"]
             assert (response.status_code, error["code"], error["param"]) == (
                 400,

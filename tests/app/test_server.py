@@ -46,35 +46,35 @@ def stop(server: Server) -> None:
     server.handle_exit(signal.SIGTERM, None)
 
 
-async def test_runs_may_end_while_new_ones_are_refused(settings: Settings, film: Path) -> None:
+async def test_runs_may_end_while_new_ones_are_refused(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(always("A"), pause=0.7)
     async with served(settings, engine) as (server, client):
-        running = asyncio.ensure_future(client.post("/v1/answers", json=body(film)))
+        running = asyncio.ensure_future(client.post("/v1/answers", json=body(video_path)))
         await until(lambda: len(engine.calls) == 1)
         stop(server)
         await asyncio.sleep(0.15)
         ready = await client.get("/ready")
         assert (ready.status_code, ready.json()["error"]["code"]) == (503, "draining")
-        refused = await client.post("/v1/answers", json=body(film))
+        refused = await client.post("/v1/answers", json=body(video_path))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
         assert int(refused.headers["retry-after"]) > 0
         assert (await client.get("/health")).status_code == 200
         assert (await running).json()["answer"] == "red"
 
 
-async def test_who_waits_for_a_turn_is_sent_away(settings: Settings, film: Path) -> None:
+async def test_who_waits_for_a_turn_is_sent_away(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(always("A"), pause=0.5)
     async with served(settings.model_copy(update={"max_runs": 1}), engine) as (server, client):
-        both = [asyncio.ensure_future(client.post("/v1/answers", json=body(film))) for _ in range(2)]
+        both = [asyncio.ensure_future(client.post("/v1/answers", json=body(video_path))) for _ in range(2)]
         await until(lambda: len(engine.calls) == 1)
         stop(server)
         assert sorted([(await each).status_code for each in both]) == [200, 503]
 
 
-async def test_what_does_not_end_in_time_is_interrupted_and_told(settings: Settings, film: Path) -> None:
+async def test_what_does_not_end_in_time_is_interrupted_and_told(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(always("A"), pause=600)
     async with served(settings.model_copy(update={"drain_seconds": 0.3}), engine) as (server, client):
-        running = asyncio.ensure_future(client.post("/v1/answers", json=body(film)))
+        running = asyncio.ensure_future(client.post("/v1/answers", json=body(video_path)))
         await until(lambda: len(engine.calls) == 1)
         stop(server)
         response = await running
@@ -82,10 +82,10 @@ async def test_what_does_not_end_in_time_is_interrupted_and_told(settings: Setti
     assert engine.cancelled == 1
 
 
-async def test_a_second_signal_waits_no_longer(settings: Settings, film: Path) -> None:
+async def test_a_second_signal_waits_no_longer(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(always("A"), pause=600)
     async with served(settings.model_copy(update={"drain_seconds": 600}), engine) as (server, client):
-        running = asyncio.ensure_future(client.post("/v1/answers", json=body(film)))
+        running = asyncio.ensure_future(client.post("/v1/answers", json=body(video_path)))
         await until(lambda: len(engine.calls) == 1)
         stop(server)
         stop(server)
@@ -111,7 +111,7 @@ Server(create_app(Settings(), ScriptedEngine(always("A"), pause=1.0)), log_level
 """
 
 
-async def test_a_process_gets_sigterm_amid_an_answer_and_an_upload(settings: Settings, film: Path) -> None:
+async def test_a_process_gets_sigterm_amid_an_answer_and_an_upload(settings: Settings, video_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -121,16 +121,16 @@ async def test_a_process_gets_sigterm_amid_an_answer_and_an_upload(settings: Set
     signalled = asyncio.Event()
 
     async def upload() -> AsyncIterator[bytes]:
-        yield b'--cut\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + film.read_bytes()[:2000]
+        yield b'--cut\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + video_path.read_bytes()[:2000]
         await signalled.wait()
-        yield film.read_bytes()[2000:] + b"\r\n--cut--\r\n"
+        yield video_path.read_bytes()[2000:] + b"\r\n--cut--\r\n"
 
     headers = {"content-type": "multipart/form-data; boundary=cut"}
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client, asyncio.timeout(60):
             while not await is_ready(client):
                 await asyncio.sleep(0.1)
-            answer = asyncio.ensure_future(client.post("/v1/answers", json=body(film)))
+            answer = asyncio.ensure_future(client.post("/v1/answers", json=body(video_path)))
             upload_ = asyncio.ensure_future(client.post("/v1/files", content=upload(), headers=headers))
             while not (await client.get("/v1/runs", params={"status": "running"})).json()["data"]:
                 await asyncio.sleep(0.02)

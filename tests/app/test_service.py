@@ -28,7 +28,7 @@ def house() -> Iterator[House]:
 
 
 async def test_the_service_is_ready_once_its_model_server_is(
-    settings: Settings, film: Path, house: House, caplog: pytest.LogCaptureFixture
+    settings: Settings, video_path: Path, house: House, caplog: pytest.LogCaptureFixture
 ) -> None:
     up = False
 
@@ -41,14 +41,14 @@ async def test_the_service_is_ready_once_its_model_server_is(
         while (response := await client.get("/ready")).json()["error"]["code"] != "engine_unavailable":
             await asyncio.sleep(0.01)
         assert "weights" not in response.text  # what the server says is for the operator
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 503
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 503
         await asyncio.sleep(0.3)
         up = True
         while (await client.get("/ready")).status_code == 503:
             await asyncio.sleep(0.01)
         model, *_ = (await client.get("/v1/models")).json()["data"]
         assert "logprobs" in model["offers"]
-        answered = await client.post("/v1/answers", json=body(film, strategy="chain_of_thought"))
+        answered = await client.post("/v1/answers", json=body(video_path, strategy="chain_of_thought"))
         assert answered.status_code == 200
         assert answered.json()["report"]["model"] == model["id"]
     told = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
@@ -57,22 +57,22 @@ async def test_the_service_is_ready_once_its_model_server_is(
 
 
 async def test_while_its_model_server_is_started_again_the_service_says_so_at_once(
-    settings: Settings, film: Path, engine: ScriptedEngine
+    settings: Settings, video_path: Path, engine: ScriptedEngine
 ) -> None:
     async with over_asgi(settings, engine) as client:
         assert (await client.get("/ready")).status_code == 200
         engine.problem = "It is being started again."
-        for response in (await client.get("/ready"), await client.post("/v1/answers", json=body(film))):
+        for response in (await client.get("/ready"), await client.post("/v1/answers", json=body(video_path))):
             assert response.status_code == 503
             assert response.json()["error"]["message"] == engine.problem
             assert int(response.headers["retry-after"]) > 0
         assert (await client.get("/health")).status_code == 200
         engine.problem = None
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
 
 
 async def test_a_service_whose_vllm_dies_answers_again_after_its_restart(
-    settings: Settings, film: Path, tmp_path: Path
+    settings: Settings, video_path: Path, tmp_path: Path
 ) -> None:
     diary = Diary(tmp_path / "diary")
     address = f"some/model?python={interpreter(tmp_path)}&diary={diary.path}&name=stub-vl&pause=0.1&loading=0.3"
@@ -83,11 +83,11 @@ async def test_a_service_whose_vllm_dies_answers_again_after_its_restart(
                 await asyncio.sleep(0.01)
 
         await until_ready()
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
         os.kill(diary.pids[0], signal.SIGKILL)
         while (response := await client.get("/ready")).status_code == 200:
             await asyncio.sleep(0.01)
         assert "being started again" in response.json()["error"]["message"]
         await until_ready()
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
     assert len(diary.read("born")) == 2

@@ -53,10 +53,10 @@ def test_every_setting_is_described() -> None:
     ],
 )
 async def test_limits_of_a_video_reach_the_decoder(
-    settings: Settings, engine: ScriptedEngine, film: Path, name: str, value: int
+    settings: Settings, engine: ScriptedEngine, video_path: Path, name: str, value: int
 ) -> None:
     async with over_asgi(settings.model_copy(update={name: value}), engine) as client:
-        response = await client.post("/v1/answers", json=body(film))
+        response = await client.post("/v1/answers", json=body(video_path))
     error = response.json()["error"]
     assert (response.status_code, error["code"]) == (422, "unreadable_video")
     assert name.replace("_video", "") in error["message"]
@@ -70,9 +70,9 @@ async def opened(videos: VideoLoader, source: VideoInput) -> Video:
 
 
 @pytest.mark.anyio
-async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path) -> None:
+async def test_frames_are_cached_within_the_limit(settings: Settings, video_path: Path) -> None:
     videos = VideoLoader(settings.model_copy(update={"cache_bytes": 12345}), InProcessDecoder())
-    first, second = [await opened(videos, VideoInput(path=str(film))) for _ in range(2)]
+    first, second = [await opened(videos, VideoInput(path=str(video_path))) for _ in range(2)]
     assert first.cache is second.cache
     assert first.cache is not None
     assert first.cache.max_bytes == 12345
@@ -80,11 +80,11 @@ async def test_frames_are_cached_within_the_limit(settings: Settings, film: Path
 
 @pytest.mark.anyio
 async def test_a_known_video_is_not_read_again_unless_it_changed(
-    settings: Settings, film: Path, tmp_path: Path
+    settings: Settings, video_path: Path, tmp_path: Path
 ) -> None:
     paths = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     for path in paths:
-        path.write_bytes(film.read_bytes())
+        path.write_bytes(video_path.read_bytes())
     one, two = (VideoInput(path=str(path)) for path in paths)
     videos = VideoLoader(settings.model_copy(update={"video_dir": tmp_path, "known_videos": 1}), InProcessDecoder())
     first = await opened(videos, one)
@@ -97,26 +97,26 @@ async def test_a_known_video_is_not_read_again_unless_it_changed(
 
 
 @pytest.mark.anyio
-async def test_files_are_kept_where_a_url_says(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_files_are_kept_where_a_url_says(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     shelf = open_blob_backend(f"memory://{uuid4().hex}", settings.data_dir)
     assert isinstance(shelf, RemoteBlobBackend)
     elsewhere = settings.model_copy(update={"blobs": f"memory:/{shelf.root}", "blob_cache_bytes": 0})
     async with over_asgi(elsewhere, engine) as client:
-        file = (await client.post("/v1/files", files={"file": film.read_bytes()})).json()
+        file = (await client.post("/v1/files", files={"file": video_path.read_bytes()})).json()
         assert len(shelf.names()) == 1
-        answered = await client.post("/v1/answers", json=body(film, video=file["id"]))
+        answered = await client.post("/v1/answers", json=body(video_path, video=file["id"]))
         assert answered.json()["answer"] == "red"
-        assert (await client.get(f"/v1/files/{file['id']}/content")).content == film.read_bytes()
+        assert (await client.get(f"/v1/files/{file['id']}/content")).content == video_path.read_bytes()
         assert not list((settings.data_dir / "cache").iterdir())  # as the cache may keep nothing
         await client.delete(f"/v1/files/{file['id']}")
         assert shelf.names() == []
 
 
 @pytest.mark.anyio
-async def test_files_go_by_themselves(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_files_go_by_themselves(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     brief = settings.model_copy(update={"quota": Quota(file_seconds=0.2), "sweep_seconds": 0.05})
     async with over_asgi(brief, engine) as client:
-        file = (await client.post("/v1/files", files={"file": film.read_bytes()})).json()
+        file = (await client.post("/v1/files", files={"file": video_path.read_bytes()})).json()
         assert file["expires_at"] is not None
         async with asyncio.timeout(30):
             while list((settings.data_dir / "videos").iterdir()):
@@ -133,10 +133,10 @@ async def test_records_are_where_a_url_says(settings: Settings, engine: Scripted
 
 
 @pytest.mark.anyio
-async def test_nobody_waits_longer_than_the_operator_says(settings: Settings, film: Path) -> None:
+async def test_nobody_waits_longer_than_the_operator_says(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(always("A"), pause=0.5)
     async with over_asgi(settings.model_copy(update={"max_runs": 1, "max_wait_seconds": 0.1}), engine) as client:
-        two = await asyncio.gather(*(client.post("/v1/answers", json=body(film)) for _ in range(2)))
+        two = await asyncio.gather(*(client.post("/v1/answers", json=body(video_path)) for _ in range(2)))
         assert sorted(response.status_code for response in two) == [200, 429]
 
 
@@ -155,8 +155,8 @@ def test_a_part_of_the_quota_can_be_set_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.anyio
-async def test_the_default_strategy_can_be_chosen(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    request = body(film)
+async def test_the_default_strategy_can_be_chosen(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    request = body(video_path)
     del request["strategy"]
     async with over_asgi(settings.model_copy(update={"strategy": "direct"}), engine) as client:
         response = await client.post("/v1/answers", json=request)

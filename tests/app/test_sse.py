@@ -48,9 +48,9 @@ async def events(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str,
 
 
 async def test_what_happens_is_told_in_order_and_the_answer_comes_last(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
-    request = body(film, stream=True, strategy=TWO_STAGES)
+    request = body(video_path, stream=True, strategy=TWO_STAGES)
     async with over_socket(settings, engine) as client:
         async with client.stream("POST", "/v1/answers", json=request) as response:
             told = [each async for each in events(response)]
@@ -65,11 +65,11 @@ async def test_what_happens_is_told_in_order_and_the_answer_comes_last(
     assert last == plain
 
 
-async def test_events_arrive_while_the_model_still_works(settings: Settings, film: Path) -> None:
+async def test_events_arrive_while_the_model_still_works(settings: Settings, video_path: Path) -> None:
     held = HeldEngine(always("A"))
     async with (
         over_socket(settings, held) as client,
-        client.stream("POST", "/v1/answers", json=body(film, stream=True)) as response,
+        client.stream("POST", "/v1/answers", json=body(video_path, stream=True)) as response,
     ):
         told = events(response)
         name, data = await anext(told)
@@ -79,10 +79,10 @@ async def test_events_arrive_while_the_model_still_works(settings: Settings, fil
 
 
 async def test_a_failure_before_the_first_event_keeps_its_status(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async with over_socket(settings, engine) as client:
-        response = await client.post("/v1/answers", json=body(film, stream=True, start=100))
+        response = await client.post("/v1/answers", json=body(video_path, stream=True, start=100))
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "start"
 
@@ -92,10 +92,10 @@ def broken(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[ScriptLine]:
     raise EngineError("the model server is down")
 
 
-async def test_a_failure_in_mid_stream_is_an_event(settings: Settings, film: Path) -> None:
+async def test_a_failure_in_mid_stream_is_an_event(settings: Settings, video_path: Path) -> None:
     async with (
         over_socket(settings, ScriptedEngine(broken)) as client,
-        client.stream("POST", "/v1/answers", json=body(film, stream=True)) as response,
+        client.stream("POST", "/v1/answers", json=body(video_path, stream=True)) as response,
     ):
         told = [each async for each in events(response)]
     assert response.status_code == 200
@@ -108,11 +108,11 @@ async def test_a_failure_in_mid_stream_is_an_event(settings: Settings, film: Pat
     }
 
 
-async def test_a_quiet_stream_is_kept_open_by_comments(settings: Settings, film: Path) -> None:
+async def test_a_quiet_stream_is_kept_open_by_comments(settings: Settings, video_path: Path) -> None:
     held = HeldEngine(always("A"))
     async with (
         over_socket(settings.model_copy(update={"ping_seconds": 0.05}), held) as client,
-        client.stream("POST", "/v1/answers", json=body(film, stream=True)) as response,
+        client.stream("POST", "/v1/answers", json=body(video_path, stream=True)) as response,
     ):
         names = []
         async for name, _ in events(response):
@@ -125,38 +125,38 @@ async def test_a_quiet_stream_is_kept_open_by_comments(settings: Settings, film:
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_client_that_leaves_stops_the_engine_and_frees_its_place(
-    settings: Settings, film: Path, stream: bool
+    settings: Settings, video_path: Path, stream: bool
 ) -> None:
     engine = ScriptedEngine(always("A"), pause=600)
     async with over_socket(settings.model_copy(update={"max_runs": 1}), engine) as client:
-        leaving = asyncio.ensure_future(client.post("/v1/answers", json=body(film, stream=stream)))
+        leaving = asyncio.ensure_future(client.post("/v1/answers", json=body(video_path, stream=stream)))
         await until(lambda: len(engine.calls) == 1)
         leaving.cancel()
         await until(lambda: engine.cancelled == 1)
         engine.pause = 0
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_who_finds_all_places_taken_is_told_when_to_come_again(
-    settings: Settings, film: Path, stream: bool
+    settings: Settings, video_path: Path, stream: bool
 ) -> None:
     held = HeldEngine(always("A"))
     async with over_socket(settings.model_copy(update={"max_runs": 2, "max_waiting": 0}), held) as client:
-        two = [asyncio.ensure_future(client.post("/v1/answers", json=body(film))) for _ in range(2)]
+        two = [asyncio.ensure_future(client.post("/v1/answers", json=body(video_path))) for _ in range(2)]
         await until(lambda: len(held.calls) == 2)
-        third = await client.post("/v1/answers", json=body(film, stream=stream))
+        third = await client.post("/v1/answers", json=body(video_path, stream=stream))
         assert third.status_code == 429
         assert int(third.headers["retry-after"]) > 0
         assert third.json()["error"]["code"] == "too_many_runs"
         held.release.set()
         assert [response.status_code for response in await asyncio.gather(*two)] == [200, 200]
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
 
 
-async def test_what_the_model_writes_is_told_without_numbers_and_not_kept(settings: Settings, film: Path) -> None:
+async def test_what_the_model_writes_is_told_without_numbers_and_not_kept(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(lambda _p, _s, n: ["I see red.\nAnswer: A"] * n)
-    request = body(film, stream=True, strategy="chain_of_thought")
+    request = body(video_path, stream=True, strategy="chain_of_thought")
     async with over_socket(settings, engine) as client:
         text = (await client.post("/v1/answers", json=request)).text
         (run,) = (await client.get("/v1/runs")).json()["data"]

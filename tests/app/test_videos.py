@@ -31,12 +31,12 @@ def confined(settings: Settings) -> Settings:
 
 
 async def test_questions_are_answered_out_of_process(
-    confined: Settings, engine: ScriptedEngine, film: Path, caplog: pytest.LogCaptureFixture
+    confined: Settings, engine: ScriptedEngine, video_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "secondlook"):
         async with over_asgi(confined, engine) as client:
-            response = await client.post("/v1/answers", json=body(film))
-            bad = film.parent / "bad.mp4"
+            response = await client.post("/v1/answers", json=body(video_path))
+            bad = video_path.parent / "bad.mp4"
             bad.write_text("no film")
             refused = await client.post("/v1/answers", json=body(bad))
     assert (response.status_code, response.json()["answer"]) == (200, "red")
@@ -82,14 +82,14 @@ class Stuck(InProcessDecoder):
         raise DecodingStopped
 
 
-async def test_opening_stops_when_nobody_waits_and_holds_up_no_file(confined: Settings, film: Path) -> None:
+async def test_opening_stops_when_nobody_waits_and_holds_up_no_file(confined: Settings, video_path: Path) -> None:
     async with decoder_running(Sandbox(), confined):
         stuck = Stuck()
         videos = VideoLoader(confined, stuck)
-        opening = [asyncio.ensure_future(videos.probe(film)) for _ in range(40)]
+        opening = [asyncio.ensure_future(videos.probe(video_path)) for _ in range(40)]
         await asyncio.sleep(0.05)
         async with asyncio.timeout(2):
-            assert await asyncio.to_thread(film.read_bytes)
+            assert await asyncio.to_thread(video_path.read_bytes)
         for each in opening:
             each.cancel()
         await asyncio.gather(*opening, return_exceptions=True)

@@ -33,8 +33,8 @@ def caption(rng: Random) -> tuple[str, str, str]:
     return text, asked, mark
 
 
-def film(lines: int, rng: Random) -> tuple[list[IndexEntry], list[tuple[str, str]], list[tuple[str, str]]]:
-    """Captions of a film, and (question, id) pairs that ask by words and by a number or a name."""
+def captioned_video(lines: int, rng: Random) -> tuple[list[IndexEntry], list[tuple[str, str]], list[tuple[str, str]]]:
+    """Captions of a video, and (question, id) pairs that ask by words and by a number or a name."""
     made, asked, marked = [], [], []
     for number in range(lines):
         text, question, mark = caption(rng)

@@ -1,6 +1,6 @@
-"""How fast frames come out of a film, against OpenCV, decord and seeking with PyAV for every frame.
+"""How fast frames come out of a video, against OpenCV, decord and seeking with PyAV for every frame.
 
-Every measurement is a process of its own: opening the film and fetching N frames, 448 pixels wide; imports
+Every measurement is a process of its own: opening the video and fetching N frames, 448 pixels wide; imports
 are not counted. All contenders are asked for the same pictures and what they return is compared. The best of
 `--rounds` runs counts for everyone. "confined" is "exact" in the sandbox, which was started before, as a service
 does; its processor time has the workers' in it, its memory has not. Ends with status 1 if a goal is missed.
@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.footage import RATE, SIZE, film
+from tests.bench.footage import RATE, SIZE, encode_footage
 from tools.sandbox.client import Sandbox
 from tools.video.decoders import Decoder
 from tools.video.sampling import SampleWindow, Span, cheapest, uniform
@@ -47,7 +47,7 @@ CONFINED = 1.05
 """Times as long as in this process that confined decoding may take at N = 64."""
 
 MEMORY_GROWTH = 32.0
-"""MiB that a film six times as long may add: its table of times, no pictures."""
+"""MiB that a video six times as long may add: its table of times, no pictures."""
 
 Images = list[NDArray[np.uint8]]
 
@@ -208,12 +208,12 @@ def difference(one: NDArray[np.int16], other: NDArray[np.int16]) -> float:
     return float(np.abs(one - other).mean(axis=(1, 2)).max())
 
 
-def remember(films: dict[int, Path], n: int = 64) -> list[str]:
-    """Print peak memory on a short and a long film; returns the goals missed."""
+def remember(videos: dict[int, Path], n: int = 64) -> list[str]:
+    """Print peak memory on a short and a long video; returns the goals missed."""
     missed: list[str] = []
-    print(f"\nPeak memory of the whole process at N = {n}, by length of the film")
+    print(f"\nPeak memory of the whole process at N = {n}, by length of the video")
     for name in FETCH:
-        short, long = (measure(name, path, minutes, n).memory for minutes, path in films.items())
+        short, long = (measure(name, path, minutes, n).memory for minutes, path in videos.items())
         print(f"      {name:13s} {short:6.0f} MiB  {long:6.0f} MiB  {long - short:+6.1f}")
         if name in OURS and long - short > MEMORY_GROWTH:
             missed.append(f"{name} needs {long - short:.0f} MiB more for 60 minutes than for 10")
@@ -230,12 +230,12 @@ def main() -> int:
         name, path, minutes, n = options.work
         work(name, Path(path), int(minutes), int(n))
         return 0
-    films = {minutes: film(options.folder, minutes) for minutes in (10, 60)}
+    videos = {minutes: encode_footage(options.folder, minutes) for minutes in (10, 60)}
     print(f"10 minutes, {SIZE[0]}x{SIZE[1]}, H.264; frames {SIDE} pixels wide; best of {options.rounds} runs")
     print("ratio: to the best of the three rivals; differs: pictures against ours, of 255")
     print("   N  how                time  processor   ratio  differs  peak memory")
-    missed = [goal for n in COUNTS for goal in compare(films[10], n, options.rounds)]
-    missed += remember(films)
+    missed = [goal for n in COUNTS for goal in compare(videos[10], n, options.rounds)]
+    missed += remember(videos)
     print("\n" + ("\n".join(f"MISSED  {goal}" for goal in missed) or "All goals met."))
     return 1 if missed else 0
 

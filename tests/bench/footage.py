@@ -1,4 +1,4 @@
-"""Films to measure decoding on: H.264 as x264 makes it, made once and kept."""
+"""Videos to measure decoding on: H.264 as x264 makes it, made once and kept."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from av.video.stream import VideoStream
 RATE, SEGMENT_SECONDS, SIZE = 25, 120, (640, 360)
 
 
-def film(folder: Path, minutes: int) -> Path:
-    """An H.264 film as x264 makes them (groups of 250, B-pictures): one segment, repeated without a seam."""
+def encode_footage(folder: Path, minutes: int) -> Path:
+    """An H.264 video as x264 makes them (groups of 250, B-pictures): one segment, repeated without a seam."""
     folder.mkdir(parents=True, exist_ok=True)
     path, segment = folder / f"film-{minutes}.mp4", folder / "segment.mp4"
     if not segment.exists():

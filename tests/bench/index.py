@@ -1,4 +1,4 @@
-"""How fast and how well 100,000 captions are searched: in one film, and in a hundred.
+"""How fast and how well 100,000 captions are searched: in one video, and in a hundred.
 
 Times are by the clock of this process with one thread; on a busy machine (our thread got less than 98 % of a core)
 they are judged by processor time. Recall is against every inner product computed by numpy in full precision. "found"
@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 
 from agents.embedders.registry import open_embedder
-from tests.bench.captions import film
+from tests.bench.captions import captioned_video
 from tools.index.archive import IndexArchive
 from tools.index.embedder import Embedder, Embeddings
 from tools.index.entries import IndexEntry
@@ -97,9 +97,9 @@ def by_vectors(lines: Sequence[IndexEntry], pairs: Sequence[tuple[str, str]], em
     return sum(place[name] in row for (_, name), row in zip(pairs, rows, strict=True)) / len(pairs)
 
 
-def one_film(folder: Path, count: int, searches: int, embedder: Embedder) -> tuple[float, float]:
-    """Print how one film with so many captions does; the 99th percentile and the recall that count."""
-    lines, asked, marked = film(count, Random(1))
+def one_video(folder: Path, count: int, searches: int, embedder: Embedder) -> tuple[float, float]:
+    """Print how one video with so many captions does; the 99th percentile and the recall that count."""
+    lines, asked, marked = captioned_video(count, Random(1))
     began = time.perf_counter()
     index = Index(count * 10.0, lines, embedder, folder=folder)
     built = time.perf_counter() - began
@@ -110,7 +110,7 @@ def one_film(folder: Path, count: int, searches: int, embedder: Embedder) -> tup
     index.search("warm up")
     opened = time.perf_counter() - began
     vectors = (folder / VECTORS_FILE).stat().st_size
-    print(f"One film, {count} captions: embedded and written in {built:.1f} s, opened in {opened:.1f} s,")
+    print(f"One video, {count} captions: embedded and written in {built:.1f} s, opened in {opened:.1f} s,")
     print(
         f"{size / 1e6:.0f} MB on the disk ({vectors / 1e6:.0f} of them faiss's), {index.memory / 1e6:.0f} MB in memory"
     )
@@ -119,7 +119,7 @@ def one_film(folder: Path, count: int, searches: int, embedder: Embedder) -> tup
     questions = [question for question, _ in pairs]
     half = Span(0.0, count * 5.0)
     times = {
-        "the whole film": timed(lambda query: index.search(query, K), questions),
+        "the whole video": timed(lambda query: index.search(query, K), questions),
         "half of it": timed(lambda query: index.search(query, K, span=half), questions),
         "ten minutes of it": timed(lambda query: index.search(query, K, span=Span(0.0, 600.0)), questions),
         "by words alone": timed(lambda query: index.search(query, K, by="words"), questions),
@@ -135,21 +135,21 @@ def one_film(folder: Path, count: int, searches: int, embedder: Embedder) -> tup
     return max(each.judged for each in times.values()), true
 
 
-def many_films(folder: Path, films: int, count: int, searches: int, embedder: Embedder) -> float:
-    """Print how all films of a tenant do, searched as one; the 99th percentile that counts."""
+def many_videos(folder: Path, videos: int, count: int, searches: int, embedder: Embedder) -> float:
+    """Print how all videos of a tenant do, searched as one; the 99th percentile that counts."""
     archive, rng = IndexArchive(folder, embedder), Random(3)
     builder = IndexConfig("bench", "", 10.0, 1.0, 448, embedder.name)
     questions: list[str] = []
-    for number in range(films):
-        lines, asked, _ = film(count, rng)
+    for number in range(videos):
+        lines, asked, _ = captioned_video(count, rng)
         archive.open("tenant", f"{number:064x}", count * 10.0, builder).add(lines)
         questions += [question for question, _ in asked]
     time.sleep(1.2)  # until folders count as settled
     began = time.perf_counter()
     archive.search("tenant", "warm up")
-    print(f"{films} films, {count} captions each: taken together in {time.perf_counter() - began:.1f} s")
+    print(f"{videos} videos, {count} captions each: taken together in {time.perf_counter() - began:.1f} s")
     times = timed(lambda query: archive.search("tenant", query, K), rng.sample(questions, searches))
-    print(times.row("all films"))
+    print(times.row("all videos"))
     archive.close()
     return times.judged
 
@@ -164,11 +164,11 @@ def main() -> int:
     faiss.omp_set_num_threads(1)
     print(f"{embedder.name}; milliseconds a search:      clock p50      p99 processor p50  p99")
     with tempfile.TemporaryDirectory() as folder:
-        slowest, true = one_film(Path(folder) / "one", given.captions, given.searches, embedder)
-        together = many_films(Path(folder) / "many", 100, given.captions // 100, given.searches, embedder)
+        slowest, true = one_video(Path(folder) / "one", given.captions, given.searches, embedder)
+        together = many_videos(Path(folder) / "many", 100, given.captions // 100, given.searches, embedder)
     missed = [
-        f"p99 of one film is {slowest:.1f} ms" if slowest > GOAL_MS else "",
-        f"p99 of many films is {together:.1f} ms" if together > GOAL_MS else "",
+        f"p99 of one video is {slowest:.1f} ms" if slowest > GOAL_MS else "",
+        f"p99 of many videos is {together:.1f} ms" if together > GOAL_MS else "",
         f"recall is {true:.4f}" if true < GOAL_RECALL else "",
     ]
     print("; ".join(each for each in missed if each) or "All goals met.")

@@ -1,8 +1,8 @@
-"""Accuracy against cost of every program, on films of the test range that the demo model never saw.
+"""Accuracy against cost of every program, on videos of the test range that the demo model never saw.
 
     python -m tests.bench.scaling [--seeds FROM:TO] [--questions N] [--json FILE] [--png FILE]
 
-Every question goes the whole way: encoded film, decoder, run, engine.
+Every question goes the whole way: encoded video, decoder, run, engine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.bench.statistics import Result, Summary, calibration, interval, summa
 from tools.video.video import Video
 
 ROOT = Path(__file__).parents[2]
-PER_FILM = 5
+PER_VIDEO = 5
 
 # One curve a program; along a curve one knob is turned that spends more.
 CURVES: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def measure(seeds: Sequence[int], wanted: int) -> list[Result]:
-    """Ask `wanted` questions about the films of these seeds, each with every setting."""
+    """Ask `wanted` questions about the videos of these seeds, each with every setting."""
     return asyncio.run(_measure(seeds, wanted))
 
 
@@ -99,14 +99,14 @@ async def _measure(seeds: Sequence[int], wanted: int) -> list[Result]:
 
 
 def questions(seeds: Sequence[int]) -> Iterator[tuple[Video, int, DemoQuestion]]:
-    """Encode each film, and yield it with each of its questions."""
+    """Encode each video, and yield it with each of its questions."""
     with tempfile.TemporaryDirectory() as folder:
         for seed in seeds:
-            film = make_video(seed)
+            generated = make_video(seed)
             path = Path(folder, f"{seed}.mp4")
-            encode_video(film, path)
+            encode_video(generated, path)
             video = Video.open(path)
-            for question in ask_about(film, PER_FILM):
+            for question in ask_about(generated, PER_VIDEO):
                 yield video, seed, question
             path.unlink()
 
@@ -122,9 +122,9 @@ def report(results: Sequence[Result], options: argparse.Namespace) -> None:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
-    films = sorted({row.seed for row in results})
+    videos = sorted({row.seed for row in results})
     asked = len(results) // sum(len(values) for _, values in CURVES.values())
-    title = f"{asked} questions about {len(films)} films, seeds {films[0]} to {films[-1]}, commit {commit}"
+    title = f"{asked} questions about {len(videos)} videos, seeds {videos[0]} to {videos[-1]}, commit {commit}"
     summaries = summarise(results)
     print(f"{title}\n\n{table(summaries)}\n\n{by_kind(results)}")
     draw(summaries, options.png, title)
@@ -161,7 +161,7 @@ def by_kind(results: Sequence[Result]) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", default=f"{TEST_FROM}:{TEST_FROM + 1000}", help="FROM:TO of the films")
+    parser.add_argument("--seeds", default=f"{TEST_FROM}:{TEST_FROM + 1000}", help="FROM:TO of the videos")
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)

@@ -1,10 +1,10 @@
-"""What searching with tools is worth, on films of the test range that the demo model never saw.
+"""What searching with tools is worth, on videos of the test range that the demo model never saw.
 
-    python -m tests.bench.searching [--films N] [--questions N] [--keep FOLDER] [--json FILE]
+    python -m tests.bench.searching [--videos N] [--questions N] [--keep FOLDER] [--json FILE]
 
-Half-hour films: what is seen once, and what is said when something is seen, which the .srt next to the film tells.
-Signed films: a digit that only a closer look can read. Ordinary short films: that nothing is lost there. What an index
-costs is told apart. With `--keep`, films that were asked about before are not asked about again.
+Half-hour videos: what is seen once, and what is said when something is seen, which the .srt beside it tells.
+Signed videos: a digit that only a closer look can read. Ordinary short videos: that nothing is lost there. What an
+index costs is told apart. With `--keep`, videos that were asked about before are not asked about again.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ _PLAIN: Strategy = {"name": "planner", "frames": 32, "enough": 0.9, "max_tokens"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One kind of film: how it is made, what is asked about it, and the programs that are asked."""
+    """One kind of video: how it is made, what is asked about it, and the programs that are asked."""
 
     name: str
     first: int
     kinds: tuple[tuple[str, ...], ...]
     programs: dict[str, Strategy]
     indexed: bool = False
-    each: int = 4  # questions of a kind about one film
+    each: int = 4  # questions of a kind about one video
 
-    def film(self, seed: int) -> DemoVideo:
-        """The film of a seed."""
+    def video(self, seed: int) -> DemoVideo:
+        """The video of a seed."""
         if self.indexed:
             return make_video(seed, _MINUTES)
         return make_signed_video(seed) if self.first == _SIGNED else make_video(seed)
@@ -86,8 +86,8 @@ PARTS = (
 def main() -> None:
     options = _options()
     os.environ["OMP_NUM_THREADS"] = "1"  # a process for each core beats one process with many threads
-    wanted = {"long": options.films, "signed": options.questions, "short": options.questions // 4}
-    films = [(part.name, part.first + number) for part in PARTS for number in range(wanted[part.name])]
+    wanted = {"long": options.videos, "signed": options.questions, "short": options.questions // 4}
+    videos = [(part.name, part.first + number) for part in PARTS for number in range(wanted[part.name])]
     rows: list[Result] = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -95,15 +95,15 @@ def main() -> None:
     ):
         kept = options.keep or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
-        for number, found in enumerate(pool.map(partial(measure, kept, options.engine), films), 1):
+        for number, found in enumerate(pool.map(partial(measure, kept, options.engine), videos), 1):
             rows += found
-            print(f"{number} of {len(films)} films", flush=True)
+            print(f"{number} of {len(videos)} videos", flush=True)
     report(rows, options.json)
 
 
-def measure(kept: Path, address: str, film: tuple[str, int]) -> list[Result]:
-    """Ask all questions about one film with all programs of its part, unless that was done before."""
-    name, seed = film
+def measure(kept: Path, address: str, video: tuple[str, int]) -> list[Result]:
+    """Ask all questions about one video with all programs of its part, unless that was done before."""
+    name, seed = video
     path = kept / f"{name}-{seed}.json"
     if path.exists():
         return [Result(**row) for row in json.loads(path.read_text())]
@@ -116,16 +116,16 @@ def measure(kept: Path, address: str, film: tuple[str, int]) -> list[Result]:
 
 async def _measure(part: Part, seed: int, address: str) -> list[Result]:
     engine, catalogue = open_engine(address), Catalogue.load()
-    film = part.film(seed)
+    generated = part.video(seed)
     rows: list[Result] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{seed}.mp4")
-        encode_video(film, path)
+        encode_video(generated, path)
         video = Video.open(path)
         index = Index(video.span.end)
         if part.indexed:
-            rows.append(await _indexed(video, index, film, engine))
-        for question in _questions(part, film):
+            rows.append(await _indexed(video, index, generated, engine))
+        for question in _questions(part, generated):
             for name, strategy in part.programs.items():
                 run = Run(posed(question), video, engine, seed=seed, index=lambda: index, captioning=_HOW)
                 began = perf_counter()
@@ -140,16 +140,16 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
     return rows
 
 
-async def _indexed(video: Video, index: Index, film: DemoVideo, engine: Engine) -> Result:
+async def _indexed(video: Video, index: Index, generated: DemoVideo, engine: Engine) -> Result:
     """Caption every clip, and read what the narrator says. Returns what that took."""
-    cues = parse_subtitles(subtitles_srt(film), video.span.end)
+    cues = parse_subtitles(subtitles_srt(generated), video.span.end)
     index.replace_subtitles(
         [IndexEntry(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)]
     )
     run = Run(Question(text="What is seen?", kind="text"), video, engine, index=lambda: index, captioning=_HOW)
     began = perf_counter()
     lines = await run.captions.write()
-    row = _row(run, film.seed, "index", f"{len(lines)} captions", perf_counter() - began)
+    row = _row(run, generated.seed, "index", f"{len(lines)} captions", perf_counter() - began)
     return Result(**{**row, "correct": not index.failures(), "confidence": None})
 
 
@@ -168,9 +168,9 @@ def _row(run: Run, seed: int, kind: str, name: str, seconds: float) -> dict[str,
     }
 
 
-def _questions(part: Part, film: DemoVideo) -> Iterator[DemoQuestion]:
+def _questions(part: Part, video: DemoVideo) -> Iterator[DemoQuestion]:
     for kinds in part.kinds:
-        yield from ask_about(film, part.each, kinds)
+        yield from ask_about(video, part.each, kinds)
 
 
 def report(rows: Sequence[Result], path: Path | None) -> None:
@@ -200,7 +200,7 @@ def goals(found: dict[tuple[str, str], Summary]) -> list[Claim]:
         told.append(Claim("sign: planner with zoom above direct", zoom.accuracy - glance.accuracy, "", 0.3))
     auto, plain = found.get(("short", "auto")), found.get(("short", "planner"))
     if auto and plain:
-        told.append(Claim("short films: planner against auto", plain.accuracy - auto.accuracy, "", -0.02))
+        told.append(Claim("short videos: planner against auto", plain.accuracy - auto.accuracy, "", -0.02))
     return told
 
 
@@ -208,16 +208,16 @@ def _bill(rows: Sequence[Result]) -> str:
     if not rows:
         return ""
     tokens, seconds = (sum(getattr(row, name) for row in rows) / len(rows) for name in ("tokens", "seconds"))
-    return f"An index of a film: {tokens:.0f} tokens, {seconds:.0f} s, {rows[0].setting}; {len(rows)} films."
+    return f"An index of a video: {tokens:.0f} tokens, {seconds:.0f} s, {rows[0].setting}; {len(rows)} videos."
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--films", type=int, default=30, help="half-hour films, with up to 8 questions each")
-    parser.add_argument("--questions", type=int, default=120, help="about signs, and about short films")
+    parser.add_argument("--videos", type=int, default=30, help="half-hour videos, with up to 8 questions each")
+    parser.add_argument("--questions", type=int, default=120, help="about signs, and about short videos")
     parser.add_argument("--engine", default="demo:")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--keep", type=Path, help="folder for results of each film, to go on after a break")
+    parser.add_argument("--keep", type=Path, help="folder for results of each video, to go on after a break")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

@@ -54,12 +54,12 @@ def summarise(results: Iterable[Result]) -> list[Summary]:
 
 
 def interval(rows: Sequence[Result]) -> tuple[float, float]:
-    """95 % bootstrap interval of the accuracy. Films are resampled, since questions about one film hang together."""
+    """95 % bootstrap interval of the accuracy. Videos are resampled, since questions about one video hang together."""
     ordered = sorted(rows, key=lambda row: row.seed)
-    films = [[row.correct for row in group] for _, group in groupby(ordered, key=lambda row: row.seed)]
-    right = np.array([sum(film) for film in films])
-    asked = np.array([len(film) for film in films])
-    drawn = np.random.default_rng(0).integers(len(films), size=(RESAMPLES, len(films)))
+    videos = [[row.correct for row in group] for _, group in groupby(ordered, key=lambda row: row.seed)]
+    right = np.array([sum(video) for video in videos])
+    asked = np.array([len(video) for video in videos])
+    drawn = np.random.default_rng(0).integers(len(videos), size=(RESAMPLES, len(videos)))
     low, high = np.quantile(right[drawn].sum(1) / asked[drawn].sum(1), [0.025, 0.975])
     return float(low), float(high)
 

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Services, keys, films."""
+    """Services, keys, videos."""
     with staged(tmp_path_factory.mktemp("clients")) as made:
         yield made
         assert not (complaints := made.service.complaints() + made.slow.complaints()), complaints

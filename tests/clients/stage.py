@@ -1,4 +1,4 @@
-"""Two services with real keys, films that the demo model knows, and what our own route answers about them."""
+"""Two services with real keys, videos that the demo model knows, and what our own route answers about them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from agents.demo.questions import DemoQuestion, ask_about
 from tests.faults.model import modelling
 from tests.faults.service import ROOT, Service, serving
 
-FILMS = 20
-A_FILM = 3  # questions about each
+VIDEOS = 20
+A_VIDEO = 3  # questions about each
 FRAMES = 16
 SLOW = 1.0
 """Seconds that the second service's model takes for each call."""
@@ -35,9 +35,9 @@ SLOW = 1.0
 
 @dataclass(frozen=True)
 class Asked:
-    """A question with options about a film."""
+    """A question with options about a video."""
 
-    film: Path
+    video: Path
     question: DemoQuestion
 
     @property
@@ -56,13 +56,13 @@ class Stage:
     other: str
     slow: Service
     slow_key: str
-    films: Path
+    videos: Path
     site: str
     asked: Sequence[Asked]
 
     def native(self, asked: Asked, pictures: Sequence[str] = ()) -> str:
-        """The letter that our own route answers about the film, or about pictures of it."""
-        shown = {"pictures": [{"url": url} for url in pictures]} if pictures else {"path": asked.film.name}
+        """The letter that our own route answers about the video, or about pictures of it."""
+        shown = {"pictures": [{"url": url} for url in pictures]} if pictures else {"path": asked.video.name}
         body = {
             "video": shown,
             "question": asked.question.text,
@@ -88,10 +88,10 @@ class Stage:
         }
 
     def _told(self, asked: Asked) -> dict[str, Any]:
-        frames = pictures(asked.film)
+        frames = pictures(asked.video)
         return {
-            "film": str(asked.film),
-            "url": f"{self.site}/{asked.film.name}",
+            "film": str(asked.video),
+            "url": f"{self.site}/{asked.video.name}",
             "text": asked.words,
             "letter": self.native(asked),
             "frames": frames,
@@ -99,9 +99,9 @@ class Stage:
         }
 
 
-def pictures(film: Path) -> list[str]:
-    """Frames of a film at even distances, as data: URLs of JPEG files."""
-    with av.open(film) as container:
+def pictures(video_path: Path) -> list[str]:
+    """Frames of a video at even distances, as data: URLs of JPEG files."""
+    with av.open(video_path) as container:
         frames = list(container.decode(video=0))
     found = []
     for number in range(FRAMES):
@@ -111,32 +111,32 @@ def pictures(film: Path) -> list[str]:
     return found
 
 
-def shoot(folder: Path, films: int = FILMS) -> list[Asked]:
-    """Questions about films of the range that nobody trained on; the films are in the folder."""
+def shoot(folder: Path, videos: int = VIDEOS) -> list[Asked]:
+    """Questions about videos of the range that nobody trained on; the videos are in the folder."""
     found = []
-    for seed in range(TEST_FROM + 700, TEST_FROM + 700 + films):
-        film, path = make_video(seed), folder / f"{seed}.mp4"
-        encode_video(film, path)
-        choices = [each for each in ask_about(film, 4 * A_FILM) if each.options]
-        found += [Asked(path, question) for question in choices[:A_FILM]]
+    for seed in range(TEST_FROM + 700, TEST_FROM + 700 + videos):
+        video, path = make_video(seed), folder / f"{seed}.mp4"
+        encode_video(video, path)
+        choices = [each for each in ask_about(video, 4 * A_VIDEO) if each.options]
+        found += [Asked(path, question) for question in choices[:A_VIDEO]]
     return found
 
 
 @contextmanager
 def staged(folder: Path) -> Iterator[Stage]:
     """Everything, running."""
-    films = folder / "films"
-    films.mkdir()
-    asked = shoot(films)
+    videos = folder / "films"
+    videos.mkdir()
+    asked = shoot(videos)
     with ExitStack() as stack:
-        site = stack.enter_context(_site(films))
+        site = stack.enter_context(_site(videos))
         mine, slow = folder / "demo", folder / "slow"
         mine_key, other, slow_key = key(mine, "mine"), key(mine, "other"), key(slow, "mine")
         private = json.dumps([site.removeprefix("http://")])
-        service = stack.enter_context(serving(mine, engine="demo:", video_dir=films, fetch_private=private))
+        service = stack.enter_context(serving(mine, engine="demo:", video_dir=videos, fetch_private=private))
         model = stack.enter_context(modelling(SLOW))
-        held = stack.enter_context(serving(slow, engine=model.engine, video_dir=films))
-        yield Stage(service, mine_key, other, held, slow_key, films, site, asked)
+        held = stack.enter_context(serving(slow, engine=model.engine, video_dir=videos))
+        yield Stage(service, mine_key, other, held, slow_key, videos, site, asked)
 
 
 def key(folder: Path, tenant: str) -> str:

@@ -1,4 +1,4 @@
-"""lmms_eval: a real evaluation, once with frames that it takes itself and once with the films' URLs, scores as ours."""
+"""lmms_eval: a real evaluation scores as ours does, with frames that it takes itself and with the URLs of videos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.clients.conftest import INSIDE
 from tests.clients.install import ensure
 from tests.clients.stage import FRAMES, Asked, Stage
 
-LEAST_FILMS = 20
+LEAST_VIDEOS = 20
 _SECONDS = 600
 _WAYS = {"frames": ((), ("--force_simple",)), "films": (("pass_video_url=True",), ())}
 
@@ -26,8 +26,8 @@ _WAYS = {"frames": ((), ("--force_simple",)), "films": (("pass_video_url=True",)
 def test_score(
     stage: Stage, tmp_path: Path, surroundings: dict[str, str], way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    questions = [{"film": str(each.film), "text": each.words, "letter": each.question.letter} for each in stage.asked]
-    assert len({each["film"] for each in questions}) >= LEAST_FILMS
+    questions = [{"film": str(each.video), "text": each.words, "letter": each.question.letter} for each in stage.asked]
+    assert len({each["film"] for each in questions}) >= LEAST_VIDEOS
     (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(each) for each in questions))
     _evaluate(stage, tmp_path, surroundings, way)
     (results,) = (tmp_path / "out").rglob("*_results.json")
@@ -58,12 +58,12 @@ def _evaluate(stage: Stage, folder: Path, surroundings: dict[str, str], way: str
 
 
 def _ours(stage: Stage, asked: Asked, way: str) -> str:
-    return stage.native(asked, _spread(asked.film) if way == "frames" else ())
+    return stage.native(asked, _spread(asked.video) if way == "frames" else ())
 
 
-def _spread(film: Path) -> list[str]:
+def _spread(video_path: Path) -> list[str]:
     """The frames that lmms_eval takes: from the first to the last, as PNG."""
-    with av.open(film) as container:
+    with av.open(video_path) as container:
         frames = list(container.decode(video=0))
     return [_png(frames[place]) for place in np.linspace(0, len(frames) - 1, FRAMES, dtype=int)]
 

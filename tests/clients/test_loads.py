@@ -16,7 +16,7 @@ REQUESTS = 12
 
 
 def test_vllm_bench(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) -> None:
-    """Pictures and films of random noise, half and half, streamed."""
+    """Pictures and videos of random noise, half and half, streamed."""
     if not installed():
         install()
     shown = {
@@ -49,14 +49,14 @@ def test_vllm_bench(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) 
 
 
 def test_guidellm(stage: Stage, tmp_path: Path, surroundings: dict[str, str]) -> None:
-    """Films and pictures in turn, streamed. It sends films as `data:video/unknown`.
+    """Videos and pictures in turn, streamed. It sends videos as `data:video/unknown`.
 
-    What it cannot load it skips without an end: made-up films, if what it makes them with is not installed.
+    What it cannot load it skips without an end: made-up videos, if what it makes them with is not installed.
     """
     asked = stage.asked[:REQUESTS:2]
-    films = [{"prompt": each.words, "video": f"{stage.site}/{each.film.name}", "image": None} for each in asked]
-    stills = [{"prompt": each.words, "video": None, "image": pictures(each.film)[0]} for each in asked]
-    (tmp_path / "asked.jsonl").write_text("\n".join(json.dumps(each) for each in films + stills))
+    videos = [{"prompt": each.words, "video": f"{stage.site}/{each.video.name}", "image": None} for each in asked]
+    stills = [{"prompt": each.words, "video": None, "image": pictures(each.video)[0]} for each in asked]
+    (tmp_path / "asked.jsonl").write_text("\n".join(json.dumps(each) for each in videos + stills))
     how = {
         "backend": f"kind=openai_http,target={stage.service.url},model=demo,api_key={stage.key}",
         "profile": "kind=concurrent,streams=4",

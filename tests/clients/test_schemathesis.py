@@ -16,7 +16,7 @@ SECONDS = 60
 _TENANTS = ("mine", "other")
 # What may be answered to a request that the schema allows. Anywhere: that there is no such thing. 400 where one value
 # must be larger than another or a conversation must end with a question; 403 for what this operator does not allow; 409
-# for an Idempotency-Key that was used; 422 for bytes that are no film. Whatever else is refused, the schema must say.
+# for an Idempotency-Key that was used; 422 for bytes that are no video. Whatever else is refused, the schema must say.
 _ANYWHERE = ["2xx", "404"]
 _WHERE = {
     "/v1/files": ["422"],
@@ -53,9 +53,9 @@ def test_all_checks(tmp_path: Path, surroundings: dict[str, str]) -> None:
     ]
     (tmp_path / "users.json").write_text(json.dumps({"auth": users}))
     (tmp_path / "schemathesis.toml").write_text(_CONFIG)
-    film = shoot(tmp_path, 1)[0].film
+    video = shoot(tmp_path, 1)[0].video
     with serving(tmp_path / "service", engine="scripted:Answer: A", fetch=False) as service:
-        _belongings(service.url, keys["mine"], film)  # so that there is something to find
+        _belongings(service.url, keys["mine"], video)  # so that there is something to find
         command = [str(program), "run", f"{service.url}/openapi.json", "--checks=all", "--continue-on-failure"]
         command += ["--no-shrink", "--max-examples=5", f"--max-time={SECONDS}", "--seed=1"]
         done = subprocess.run(
@@ -65,7 +65,7 @@ def test_all_checks(tmp_path: Path, surroundings: dict[str, str]) -> None:
         assert done.returncode == 0
         assert not service.complaints()
         # What it found it may have deleted. Whatever it had time for, this is tried: what the first tenant has now.
-        for path in _belongings(service.url, keys["mine"], film):
+        for path in _belongings(service.url, keys["mine"], video):
             assert [_status(service.url + path, secret) for secret in keys.values()] == [200, 404]
 
 
@@ -73,11 +73,11 @@ def _status(url: str, secret: str) -> int:
     return httpx.get(url, headers={"authorization": f"Bearer {secret}"}, trust_env=False, timeout=60).status_code
 
 
-def _belongings(url: str, secret: str, film: Path) -> list[str]:
+def _belongings(url: str, secret: str, video_path: Path) -> list[str]:
     """Give a tenant a file and a run; where they are."""
     headers = {"authorization": f"Bearer {secret}"}
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client:
-        file = client.post("/v1/files", files={"file": ("film.mp4", film.read_bytes())}).json()["id"]
+        file = client.post("/v1/files", files={"file": ("film.mp4", video_path.read_bytes())}).json()["id"]
         body = {"video": file, "question": "What?", "options": ["this", "that"], "strategy": "direct"}
         run = client.post("/v1/answers", json=body).json()["id"]
     return [f"/v1/files/{file}", f"/v1/files/{file}/content", f"/v1/runs/{run}", f"/v1/runs/{run}/events"]

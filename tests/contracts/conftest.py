@@ -10,5 +10,5 @@ from tools.video.video import Video
 
 
 @pytest.fixture(scope="session")
-def video(film: Path) -> Video:
-    return Video.open(film)
+def video(video_path: Path) -> Video:
+    return Video.open(video_path)

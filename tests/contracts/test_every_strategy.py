@@ -35,8 +35,8 @@ ADVERSARIAL = (
 
 
 @pytest.fixture(scope="module")
-def video(film: Path) -> Video:
-    return Video.open(film)
+def video(video_path: Path) -> Video:
+    return Video.open(video_path)
 
 
 def obliging(_: Prompt, sampling: Sampling, n: int) -> Iterable[ScriptLine]:
@@ -69,7 +69,7 @@ def test_answers_every_kind_of_question_with_defaults(name: str, question: Quest
     assert done.value is not None
     assert done.run.usage.calls == len(done.calls) >= 1
     assert done.calls[0].frames > 0, "a video is never silently dropped"
-    reading = CATALOGUE.resolve(name).name in AGENTS  # what they read was found in the film
+    reading = CATALOGUE.resolve(name).name in AGENTS  # what they read was found in the video
     assert reading or all(call.frames > 0 for call in done.calls)
 
 

@@ -27,21 +27,21 @@ HALF_AN_UPLOAD = b"\r\n".join(
         bytes(500_000),
     )
 )
-"""The first half of an upload, with more of the film to come."""
+"""The first half of an upload, with more of the video to come."""
 
 
-def film(folder: Path) -> bytes:
-    """A film of two seconds."""
+def video_bytes(folder: Path) -> bytes:
+    """A video of two seconds."""
     return VideoScript(".mp4", times=steady(50), muxer={"movflags": "faststart"}).shoot(folder).read_bytes()
 
 
-def padded(film: bytes, number: int, size: int = 8) -> bytes:
-    """The same film with another content: a box at its end that says nothing."""
-    return film + struct.pack(">I4sQ", 16 + size, b"free", number) + bytes(size)
+def padded(video: bytes, number: int, size: int = 8) -> bytes:
+    """The same video with another content: a box at its end that says nothing."""
+    return video + struct.pack(">I4sQ", 16 + size, b"free", number) + bytes(size)
 
 
 async def upload(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
-    """Send a film."""
+    """Send a video."""
     return await client.post("/v1/files", files={"file": ("film.mp4", content)}, data={"purpose": "user_data"})
 
 

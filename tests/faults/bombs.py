@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from tests.tools.videos import VideoScript, steady
 
-_FILM = VideoScript(".mp4", times=steady(25), muxer={"movflags": "faststart"})
+_VIDEO = VideoScript(".mp4", times=steady(25), muxer={"movflags": "faststart"})
 _PLAIN = VideoScript(".mkv", "libvpx", times=steady(3), options={"deadline": "realtime", "cpu-used": "8"})
 
 
@@ -36,10 +36,10 @@ def _raw_avi(folder: Path) -> bytes:
 
 
 def _box(name: bytes, offset: int, value: bytes) -> Callable[[Path], bytes]:
-    """A film with some bytes of one of its boxes replaced; the offset counts from the box's name."""
+    """A video with some bytes of one of its boxes replaced; the offset counts from the box's name."""
 
     def make(folder: Path) -> bytes:
-        data = bytearray(_FILM.shoot(folder, "boxes").read_bytes())
+        data = bytearray(_VIDEO.shoot(folder, "boxes").read_bytes())
         place = data.index(name) + offset
         data[place : place + len(value)] = value
         return bytes(data)
@@ -50,12 +50,12 @@ def _box(name: bytes, offset: int, value: bytes) -> Callable[[Path], bytes]:
 def _nested_boxes(folder: Path) -> bytes:
     """Boxes within boxes, three thousand deep."""
     boxes = b"".join(struct.pack(">I4s", 8 * (3000 - depth), b"moov") for depth in range(3000))
-    return _FILM.shoot(folder, "nested").read_bytes()[:32] + boxes
+    return _VIDEO.shoot(folder, "nested").read_bytes()[:32] + boxes
 
 
 def _many_tracks(folder: Path) -> bytes:
     """The same track a thousand times."""
-    data = _FILM.shoot(folder, "tracks").read_bytes()
+    data = _VIDEO.shoot(folder, "tracks").read_bytes()
     start = data.index(b"trak") - 4
     size = struct.unpack(">I", data[start : start + 4])[0]
     moov = data.index(b"moov") - 4

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.asking import HALF_AN_UPLOAD, ask, film, padded, question, upload
+from tests.faults.asking import HALF_AN_UPLOAD, ask, padded, question, upload, video_bytes
 from tests.faults.model import Model, modelling
 from tests.faults.service import descendants, serving, until
 
@@ -39,7 +39,7 @@ async def awake(model: Model, count: int = 1) -> None:
 async def test_the_engine_dies_in_the_middle_of_a_run(model: Model, tmp_path: Path) -> None:
     with serving(tmp_path, engine=model.engine, retry_seconds=0.5) as service:
         async with service.client() as client:
-            file = (await upload(client, film(tmp_path))).json()["id"]
+            file = (await upload(client, video_bytes(tmp_path))).json()["id"]
             model.pause(30)
             running = asyncio.ensure_future(ask(client, file))
             await awake(model)
@@ -61,7 +61,7 @@ async def test_the_engine_dies_in_the_middle_of_a_run(model: Model, tmp_path: Pa
 async def test_an_answer_that_was_reached_survives_the_engine(model: Model, tmp_path: Path) -> None:
     with serving(tmp_path, engine=model.engine) as service:
         async with service.client() as client:
-            file = (await upload(client, film(tmp_path))).json()["id"]
+            file = (await upload(client, video_bytes(tmp_path))).json()["id"]
             model.pause(1)
             asked = question(
                 file, strategy={"name": "until_confident", "threshold": 0.99, "where": "elsewhere"}, stream=True
@@ -84,7 +84,7 @@ async def test_an_answer_that_was_reached_survives_the_engine(model: Model, tmp_
 async def test_the_service_dies_in_the_middle_of_a_run(model: Model, tmp_path: Path) -> None:
     with serving(tmp_path, engine=model.engine) as service:
         async with service.client() as client:
-            file = (await upload(client, film(tmp_path))).json()["id"]
+            file = (await upload(client, video_bytes(tmp_path))).json()["id"]
             done = await ask(client, file)
             model.pause(60)
             begun = await ask(client, file, background=True)
@@ -113,7 +113,7 @@ async def test_the_service_dies_in_the_middle_of_a_run(model: Model, tmp_path: P
 
 
 async def test_the_service_dies_in_the_middle_of_uploads(tmp_path: Path) -> None:
-    content = film(tmp_path)
+    content = video_bytes(tmp_path)
     with serving(tmp_path) as service:
         async with service.client() as client:
             kept = [(await upload(client, padded(content, number))).json()["id"] for number in range(5)]
@@ -139,7 +139,7 @@ async def test_what_was_acknowledged_survives_a_death_among_acknowledgements(tmp
 
     Who may ask again for an answer is told it when it is on the disk; a plain answer is told at once, and not kept.
     """
-    content = film(tmp_path)
+    content = video_bytes(tmp_path)
     files: dict[str, int] = {}
     answers: dict[str, Any] = {}
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults.asking import HALF_AN_UPLOAD, ask, film, padded, question, upload
+from tests.faults.asking import HALF_AN_UPLOAD, ask, padded, question, upload, video_bytes
 from tests.faults.bombs import BOMBS
 from tests.faults.model import modelling
 from tests.faults.service import serving, until
@@ -25,18 +25,18 @@ pytestmark = [pytest.mark.faults, pytest.mark.anyio]
 
 
 async def test_fifty_uploads_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    content = film(tmp_path)
-    films = [padded(content, number, 500_000) for number in range(50)]
+    content = video_bytes(tmp_path)
+    videos = [padded(content, number, 500_000) for number in range(50)]
     with serving(tmp_path) as service:
         async with service.client() as client:
             began = time.monotonic()
-            sent = await asyncio.gather(*(upload(client, each) for each in films))
+            sent = await asyncio.gather(*(upload(client, each) for each in videos))
             took = time.monotonic() - began
             assert {each.status_code for each in sent} == {200}
             files = [each.json()["id"] for each in sent]
             assert len(set(files)) == 50
             for number in (0, 17, 49):
-                assert (await client.get(f"/v1/files/{files[number]}/content")).content == films[number]
+                assert (await client.get(f"/v1/files/{files[number]}/content")).content == videos[number]
             answers = await asyncio.gather(*(ask(client, file) for file in files))
             assert {each.status_code for each in answers} == {200}, {each.text for each in answers}
             assert len((await client.get("/v1/files?limit=100")).json()["data"]) == 50
@@ -49,8 +49,8 @@ async def test_fifty_uploads_at_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 async def test_who_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         async with service.client() as client:
-            large = (await upload(client, padded(film(tmp_path), 0, 20_000_000))).json()["id"]
-            small = (await upload(client, film(tmp_path))).json()["id"]
+            large = (await upload(client, padded(video_bytes(tmp_path), 0, 20_000_000))).json()["id"]
+            small = (await upload(client, video_bytes(tmp_path))).json()["id"]
             before = service.memory
             with ExitStack() as stack:
                 for request in [_get(f"/v1/files/{large}/content")] * 40 + [_post(question(small, stream=True))] * 20:
@@ -69,7 +69,7 @@ async def test_who_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
 
 
 async def test_who_leaves_leaves_nothing_running(tmp_path: Path) -> None:
-    content = film(tmp_path)
+    content = video_bytes(tmp_path)
     with modelling() as model, serving(tmp_path, engine=model.engine, retry_grace_seconds=0.5) as service:
         async with service.client() as client:
             file = (await upload(client, content)).json()["id"]
@@ -110,7 +110,7 @@ async def test_who_leaves_ends_the_decoding_too(tmp_path: Path) -> None:
 async def test_who_leaves_after_an_acknowledgement_gets_the_answer_later(tmp_path: Path) -> None:
     with modelling(1.0) as model, serving(tmp_path, engine=model.engine, retry_grace_seconds=0.1) as service:
         async with service.client() as client:
-            file = (await upload(client, film(tmp_path))).json()["id"]
+            file = (await upload(client, video_bytes(tmp_path))).json()["id"]
             begun = [(await ask(client, file, seed=seed, background=True)).json()["id"] for seed in range(3)]
         async with service.client() as client:
             await settled(client)
@@ -133,7 +133,7 @@ async def test_who_leaves_in_mid_upload_leaves_no_file(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
-    content = film(tmp_path)
+    content = video_bytes(tmp_path)
     with serving(tmp_path, small_disk(tmp_path), min_free_bytes=0) as service:
         async with service.client() as client:
             kept = [(await upload(client, padded(content, number, 1_000_000))).json()["id"] for number in range(5)]
@@ -156,7 +156,7 @@ async def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 async def test_without_a_byte_left_no_promise_is_made(tmp_path: Path) -> None:
     with serving(tmp_path, small_disk(tmp_path), min_free_bytes=0) as service:
         async with service.client() as client:
-            file = (await upload(client, film(tmp_path))).json()["id"]
+            file = (await upload(client, video_bytes(tmp_path))).json()["id"]
             kept = (await client.post("/v1/answers", json=question(file), headers={"Idempotency-Key": "a"})).json()
             filler = Path(f"/proc/{service.pid}/root{service.data}/filler")
             with contextlib.suppress(OSError), filler.open("wb", buffering=0) as full:

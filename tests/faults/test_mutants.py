@@ -1,4 +1,4 @@
-"""A thousand damaged, forged and exploding films through the whole service."""
+"""A thousand damaged, forged and exploding videos through the whole service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def crowd() -> float:
 
 
 async def treat(client: httpx.AsyncClient, mutant: Mutant) -> tuple[str, float]:
-    """Upload a film and ask about it. What came of it in a word, and the seconds that the slowest request took."""
+    """Upload a video and ask about it. What came of it in a word, and the seconds that the slowest request took."""
     began = time.monotonic()
     sent = await upload(client, mutant.content)
     slowest = time.monotonic() - began
@@ -66,7 +66,7 @@ async def treat(client: httpx.AsyncClient, mutant: Mutant) -> tuple[str, float]:
     return "answered, degraded" if answered.json()["report"]["degraded"] else "answered", slowest
 
 
-async def test_no_film_brings_the_service_down(
+async def test_no_video_brings_the_service_down(
     service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = service.memory

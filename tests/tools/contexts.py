@@ -1,4 +1,4 @@
-"""Films and indexes on which tools are tried."""
+"""Videos and indexes on which tools are tried."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def index_entry(start: float, end: float, text: str, source: str = "caption", le
 def tool_context(
     video: VideoSource, lines: Sequence[IndexEntry] = (), *, limits: ViewLimits | None = None, **more: Any
 ) -> ToolContext:
-    """A whole film with these lines."""
+    """A whole video with these lines."""
     index = Index(video.span.end, lines)
     return ToolContext(video, video.span, index, limits or ViewLimits(), ((64, 16), (48, 9), (36, 5)), **more)

@@ -10,8 +10,8 @@ from tools.video.video import Video
 
 
 @pytest.fixture(scope="module")
-def video(film: Path) -> Video:
-    return Video.open(film)
+def video(video_path: Path) -> Video:
+    return Video.open(video_path)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_frame_numbers_are_converted_by_presentation_time(tmp_path: Path) -> Non
     assert (settled.span.start, settled.span.end) == pytest.approx((20.0, 21.0)), "not 50/25 to 75/25 seconds"
 
 
-def test_the_part_that_may_be_looked_at_is_the_film() -> None:
+def test_the_part_that_may_be_looked_at_is_the_video() -> None:
     whole = Span(10, 20)
     assert widen(Span(19.8, 20), 1, whole) == Span(19, 20)
     assert widen(Span(10, 10.2), 30, whole) == whole

@@ -50,7 +50,7 @@ def steady(count: int, gap: int = 40, start: int = 0) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class VideoScript:
-    """How to encode a film; times are in ticks, one per picture."""
+    """How to encode a video; times are in ticks, one per picture."""
 
     suffix: str
     codec: str = "libx264"

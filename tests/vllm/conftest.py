@@ -1,4 +1,4 @@
-"""Two real servers for the whole run, and films that the demo model knows."""
+"""Two real servers for the whole run, and videos that the demo model knows."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.vllm.server import FLAGS, Server
 from tests.vllm.service import serving
 from tests.vllm.tiny_qwen import save_tiny_qwen
 
-_FILMS = 20
-_A_FILM = 5  # questions about each film
+_VIDEOS = 20
+_A_VIDEO = 5  # questions about each video
 
 
 @pytest.fixture(scope="session")
@@ -66,10 +66,10 @@ def _qwen(_starting: tuple[Server, Server]) -> Server:
 
 @pytest.fixture(scope="session")
 async def service(
-    _demo: Server, films: list[tuple[Path, list[DemoQuestion]]], tmp_path_factory: pytest.TempPathFactory
+    _demo: Server, videos: list[tuple[Path, list[DemoQuestion]]], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of one service in front of the server with the demo model. Whoever uses it uses `demo` too."""
-    async with serving(_demo, films[0][0].parent, tmp_path_factory.mktemp("service")) as client:
+    async with serving(_demo, videos[0][0].parent, tmp_path_factory.mktemp("service")) as client:
         yield client
 
 
@@ -103,13 +103,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, list[DemoQuestion]]]:
-    """Films of the range that nobody trained on, encoded, each with questions about it."""
+def videos(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, list[DemoQuestion]]]:
+    """Videos of the range that nobody trained on, encoded, each with questions about it."""
     folder = tmp_path_factory.mktemp("films")
     made = []
-    for seed in range(TEST_FROM + 500, TEST_FROM + 500 + _FILMS):
-        film = make_video(seed)
+    for seed in range(TEST_FROM + 500, TEST_FROM + 500 + _VIDEOS):
+        video = make_video(seed)
         path = folder / f"{seed}.mp4"
-        encode_video(film, path)
-        made.append((path, ask_about(film, _A_FILM)))
+        encode_video(video, path)
+        made.append((path, ask_about(video, _A_VIDEO)))
     return made

@@ -22,9 +22,9 @@ def engine_url(server: Server) -> str:
 
 
 @asynccontextmanager
-async def serving(server: Server, films: Path, data: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the service, once it is ready. It may read the films and keeps its own files under `data`."""
-    chosen = Settings(**{"engine": engine_url(server), "video_dir": films, "data_dir": data, **settings})
+async def serving(server: Server, videos: Path, data: Path, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the service, once it is ready. It may read the videos and keeps its own files under `data`."""
+    chosen = Settings(**{"engine": engine_url(server), "video_dir": videos, "data_dir": data, **settings})
     async with over_asgi(chosen) as client:
         async with asyncio.timeout(60):
             while not (await client.get("/ready")).is_success:
@@ -33,7 +33,14 @@ async def serving(server: Server, films: Path, data: Path, **settings: Any) -> A
         yield client
 
 
-def asking(film: Path, question: DemoQuestion, strategy: Any, **fields: Any) -> dict[str, Any]:
-    """A request with a question about a film."""
+def asking(video_path: Path, question: DemoQuestion, strategy: Any, **fields: Any) -> dict[str, Any]:
+    """A request with a question about a video."""
     how = {"options": list(question.options)} if question.options else {"kind": "yesno"}
-    return {"video": {"path": str(film)}, "question": question.text, "strategy": strategy, "seed": 7, **how, **fields}
+    return {
+        "video": {"path": str(video_path)},
+        "question": question.text,
+        "strategy": strategy,
+        "seed": 7,
+        **how,
+        **fields,
+    }

@@ -1,4 +1,4 @@
-"""The same weights, films and prompts give the same answers in process and on vLLM."""
+"""The same weights, videos and prompts give the same answers in process and on vLLM."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ CLOSE = 0.02  # of an option's probability
 
 
 async def test_a_hundred_prompts_get_the_same_words_and_probabilities(
-    demo: Server, films: list[tuple[Path, list[DemoQuestion]]]
+    demo: Server, videos: list[tuple[Path, list[DemoQuestion]]]
 ) -> None:
     here = open_engine("demo:")
     there = open_engine(engine_url(demo))
     await there.probe()
     gaps: list[float] = []
     differing: list[tuple[str, str]] = []
-    for path, questions in films:
+    for path, questions in videos:
         video = Video.open(path)
         for question in map(posed, questions):
             gaps.append(await _gap(here, there, video, question))

@@ -22,33 +22,33 @@ _SEEK = {**_ZOOM, "tools": ["search_clips"], "frames": 4, "shown": False, "hits"
 
 
 @pytest.fixture(scope="module")
-def folder(films: list[tuple[Path, list[DemoQuestion]]]) -> Path:
-    """Where the service may read films."""
-    return films[0][0].parent
+def folder(videos: list[tuple[Path, list[DemoQuestion]]]) -> Path:
+    """Where the service may read videos."""
+    return videos[0][0].parent
 
 
 async def test_zooms_to_read_what_is_too_small(service: httpx.AsyncClient, folder: Path) -> None:
     made = [make_signed_video(TEST_FROM + 800 + number) for number in range(_SIGNED)]
-    asked = [(_written(film, folder), ask_about(film, 1, SIGN)[0]) for film in made]
+    asked = [(_written(video, folder), ask_about(video, 1, SIGN)[0]) for video in made]
     right, called = await _marks(service, asked, _ZOOM)
     assert called == _SIGNED
     assert right >= 0.6 * _SIGNED, "a guess is right in one of four"
 
 
-async def test_searches_captions_and_speech_of_a_longer_film(service: httpx.AsyncClient, folder: Path) -> None:
-    film = make_video(TEST_FROM + 850, _MINUTES)
-    path = _written(film, folder)
-    path.with_suffix(".srt").write_text(subtitles_srt(film), encoding="utf-8")
+async def test_searches_captions_and_speech_of_a_longer_video(service: httpx.AsyncClient, folder: Path) -> None:
+    video = make_video(TEST_FROM + 850, _MINUTES)
+    path = _written(video, folder)
+    path.with_suffix(".srt").write_text(subtitles_srt(video), encoding="utf-8")
     await _indexed(service, path)
-    asked = [(path, question) for kinds in (NEEDLE, SAID) for question in ask_about(film, 4, kinds)]
+    asked = [(path, question) for kinds in (NEEDLE, SAID) for question in ask_about(video, 4, kinds)]
     right, called = await _marks(service, asked, _SEEK)
     assert called == len(asked)
     assert right >= 0.6 * len(asked), "a guess is right in one of four"
 
 
-def _written(film: DemoVideo, folder: Path) -> Path:
-    path = folder / f"{film.seed}.mp4"
-    encode_video(film, path)
+def _written(video: DemoVideo, folder: Path) -> Path:
+    path = folder / f"{video.seed}.mp4"
+    encode_video(video, path)
     return path
 
 

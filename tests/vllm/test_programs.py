@@ -18,12 +18,12 @@ pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
 
 @pytest.mark.parametrize("name", Catalogue.load().names)
 async def test_answers_a_question_and_bills_what_the_server_wrote(
-    name: str, demo: Server, service: httpx.AsyncClient, films: list[tuple[Path, list[DemoQuestion]]]
+    name: str, demo: Server, service: httpx.AsyncClient, videos: list[tuple[Path, list[DemoQuestion]]]
 ) -> None:
-    film, questions = films[0]
+    video, questions = videos[0]
     question = next(each for each in questions if each.options)
     with measured(demo) as spent:
-        response = await service.post("/v1/answers", json=asking(film, question, name))
+        response = await service.post("/v1/answers", json=asking(video, question, name))
     assert response.status_code == 200, response.text
     answer = response.json()
     report = answer["report"]

@@ -71,11 +71,11 @@ async def opened(address: str) -> AsyncIterator[VllmEngine]:
 
 
 async def test_it_comes_back_when_its_engine_core_is_killed_and_leaves_nothing(
-    address: str, films: list[tuple[Path, list[DemoQuestion]]], tmp_path: Path
+    address: str, videos: list[tuple[Path, list[DemoQuestion]]], tmp_path: Path
 ) -> None:
-    film, (question, *_) = films[0]
-    body = asking(film, question, "direct")
-    settings = Settings(video_dir=film.parent, data_dir=tmp_path)
+    video, (question, *_) = videos[0]
+    body = asking(video, question, "direct")
+    settings = Settings(video_dir=video.parent, data_dir=tmp_path)
     async with opened(address) as engine, asyncio.timeout(3 * _SECONDS):
         await engine.probe()
         async with over_asgi(settings, engine) as client:

@@ -32,7 +32,7 @@ VOTE: dict[str, Any] = {
     "diversity": "temperature",
     "stop": "fixed",
 }
-Films = list[tuple[Path, list[DemoQuestion]]]
+Videos = list[tuple[Path, list[DemoQuestion]]]
 
 
 def qwen_url(server: Server) -> str:
@@ -40,9 +40,9 @@ def qwen_url(server: Server) -> str:
     return f"openai:{server.url}?side=64&packing=images"
 
 
-def a_choice(films: Films) -> DemoQuestion:
-    """A question with options about the first film."""
-    return next(each for each in films[0][1] if each.options)
+def a_choice(videos: Videos) -> DemoQuestion:
+    """A question with options about the first video."""
+    return next(each for each in videos[0][1] if each.options)
 
 
 async def until(holds: Callable[[], Awaitable[bool]], *asked: asyncio.Future[Any]) -> None:
@@ -86,22 +86,22 @@ async def test_cancelling_stops_the_server(qwen: Server) -> None:
     await engine.close()
 
 
-async def test_a_client_that_hangs_up_stops_the_server(qwen: Server, films: Films, tmp_path: Path) -> None:
-    settings = Settings(engine=qwen_url(qwen), video_dir=films[0][0].parent, data_dir=tmp_path)
+async def test_a_client_that_hangs_up_stops_the_server(qwen: Server, videos: Videos, tmp_path: Path) -> None:
+    settings = Settings(engine=qwen_url(qwen), video_dir=videos[0][0].parent, data_dir=tmp_path)
     async with over_socket(settings) as client:
         await until(lambda: _ready(client))
         with measured(qwen) as spent:
-            asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(films[0][0], a_choice(films), VOTE)))
+            asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(videos[0][0], a_choice(videos), VOTE)))
             await until(lambda: works(qwen, VOTE["samples"]), asked)
             asked.cancel()
             await until(lambda: idles(qwen))
         assert spent.written < VOTE["samples"] * LONG / 2, "it wrote on"
 
 
-async def test_a_prompt_too_long_is_shown_smaller_and_says_so(demo: Server, films: Films, tmp_path: Path) -> None:
-    film, strategy = films[0][0], {"name": "direct", "frames": 200}
-    async with serving(demo, film.parent, tmp_path) as client:
-        response = await client.post("/v1/answers", json=asking(film, a_choice(films), strategy))
+async def test_a_prompt_too_long_is_shown_smaller_and_says_so(demo: Server, videos: Videos, tmp_path: Path) -> None:
+    video, strategy = videos[0][0], {"name": "direct", "frames": 200}
+    async with serving(demo, video.parent, tmp_path) as client:
+        response = await client.post("/v1/answers", json=asking(video, a_choice(videos), strategy))
     assert response.status_code == 200, response.text
     report = response.json()["report"]
     assert 100 < report["frames_viewed"] < 200, "as many as the model can read, and no fewer"
@@ -110,19 +110,19 @@ async def test_a_prompt_too_long_is_shown_smaller_and_says_so(demo: Server, film
 
 
 async def test_runs_end_in_seconds_when_the_server_dies_and_the_next_finds_it_again(
-    qwen: Server, films: Films, tmp_path: Path
+    qwen: Server, videos: Videos, tmp_path: Path
 ) -> None:
     """A run that has an answer already returns that, another says clearly what happened."""
-    film, question, direct = films[0][0], a_choice(films), {"name": "direct", "frames": 4}
+    video, question, direct = videos[0][0], a_choice(videos), {"name": "direct", "frames": 4}
     ladder = {"name": "escalate", "confidence": 1.0, "strategies": [direct, VOTE]}
-    async with serving(qwen, film.parent, tmp_path, engine=qwen_url(qwen)) as client:
-        with_answer = asyncio.ensure_future(client.post("/v1/answers", json=asking(film, question, ladder)))
-        without = asyncio.ensure_future(client.post("/v1/answers", json=asking(film, question, VOTE)))
+    async with serving(qwen, video.parent, tmp_path, engine=qwen_url(qwen)) as client:
+        with_answer = asyncio.ensure_future(client.post("/v1/answers", json=asking(video, question, ladder)))
+        without = asyncio.ensure_future(client.post("/v1/answers", json=asking(video, question, VOTE)))
         await until(lambda: works(qwen, 2 * VOTE["samples"]), with_answer, without)
         await asyncio.to_thread(qwen.kill)
         async with asyncio.timeout(SECONDS):
             best, none = await with_answer, await without
-            while_down = await client.post("/v1/answers", json=asking(film, question, direct))
+            while_down = await client.post("/v1/answers", json=asking(video, question, direct))
         assert best.status_code == 200 and best.json()["report"]["stopped"] == "engine", best.text
         assert best.json()["answer"] in question.options
         assert any("model server" in each for each in best.json()["report"]["degraded"])
@@ -130,15 +130,15 @@ async def test_runs_end_in_seconds_when_the_server_dies_and_the_next_finds_it_ag
             assert refused.status_code == 503 and refused.json()["error"]["code"] == "engine_failed", refused.text
             assert str(qwen.port) not in refused.text, "callers are not told where the model runs"
         await asyncio.to_thread(qwen.restart)
-        after = await client.post("/v1/answers", json=asking(film, question, direct))
+        after = await client.post("/v1/answers", json=asking(video, question, direct))
         assert after.status_code == 200, after.text
 
 
-async def test_a_run_ends_in_seconds_when_only_the_model_dies(qwen: Server, films: Films, tmp_path: Path) -> None:
+async def test_a_run_ends_in_seconds_when_only_the_model_dies(qwen: Server, videos: Videos, tmp_path: Path) -> None:
     """The process that answers HTTP lives on for a while. The last test: it leaves no server behind."""
-    film = films[0][0]
-    async with serving(qwen, film.parent, tmp_path, engine=qwen_url(qwen)) as client:
-        asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(film, a_choice(films), VOTE)))
+    video = videos[0][0]
+    async with serving(qwen, video.parent, tmp_path, engine=qwen_url(qwen)) as client:
+        asked = asyncio.ensure_future(client.post("/v1/answers", json=asking(video, a_choice(videos), VOTE)))
         await until(lambda: works(qwen, VOTE["samples"]), asked)
         await asyncio.to_thread(qwen.kill_model)
         async with asyncio.timeout(SECONDS):

@@ -33,9 +33,9 @@ class Endless:
         """Not asked for."""
         raise NotImplementedError
 
-    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """Wait to be stopped."""
-        assert (film, wanted, side) and stop is not None
+        assert (video, wanted, side) and stop is not None
         assert stop.wait(10)
         self.stopped.set()
         raise DecodingStopped
@@ -51,15 +51,15 @@ class Endless:
         raise NotImplementedError
 
     def read_subtitles(
-        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+        self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
         """Not asked for."""
         raise NotImplementedError
 
 
-def test_a_cancelled_look_stops_decoding(film: Path) -> None:
+def test_a_cancelled_look_stops_decoding(video_path: Path) -> None:
     decoder = Endless()
-    video = Video(Video.open(film).probed, decoder)
+    video = Video(Video.open(video_path).probed, decoder)
 
     async def leave() -> None:
         async with asyncio.timeout(0.1):
@@ -70,13 +70,13 @@ def test_a_cancelled_look_stops_decoding(film: Path) -> None:
     assert decoder.stopped.wait(1)
 
 
-def test_a_look_that_is_awaited_comes_whole(film: Path) -> None:
-    seen = asyncio.run(load_frames(Video.open(film), [SampleWindow.at(2.0), SampleWindow.at(5.0)], 64))
+def test_a_look_that_is_awaited_comes_whole(video_path: Path) -> None:
+    seen = asyncio.run(load_frames(Video.open(video_path), [SampleWindow.at(2.0), SampleWindow.at(5.0)], 64))
     assert [frame.time for frame in seen.frames] == [2.0, 5.0]
 
 
-def test_what_is_at_hand_is_not_waited_for(film: Path) -> None:
-    video = Video.open(film, cache=FrameCache(10**7))
+def test_what_is_at_hand_is_not_waited_for(video_path: Path) -> None:
+    video = Video.open(video_path, cache=FrameCache(10**7))
     moments = grid(video.span, 4)
     first = asyncio.run(load_frames(video, moments, 64))
     decoder = Endless()

@@ -1,4 +1,4 @@
-"""Questions: true, proved by their evidence, and no use to anyone who has not seen the film."""
+"""Questions: true, proved by their evidence, and no use to anyone who has not seen the video."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Asked = list[tuple[DemoVideo, DemoQuestion]]
 
 @pytest.fixture(scope="module")
 def asked() -> Asked:
-    """Many questions about many films."""
-    films = [make_video(seed) for seed in range(1500)]
-    return [(film, question) for film in films for question in ask_about(film, 6, KINDS + HARDER)]
+    """Many questions about many videos."""
+    videos = [make_video(seed) for seed in range(1500)]
+    return [(video, question) for video in videos for question in ask_about(video, 6, KINDS + HARDER)]
 
 
 def test_all_kinds_are_asked(asked: Asked) -> None:
@@ -31,12 +31,12 @@ def test_kinds_that_the_model_has_not_learned_are_asked_on_demand_only() -> None
 
 
 def test_the_evidence_proves_the_answer(asked: Asked) -> None:
-    for film, question in asked:
-        shots = [shot for shot in film.shots if any(a <= shot.start < b for a, b in question.evidence)]
-        assert _from(question, shots, film) == question.answer, question
+    for video, question in asked:
+        shots = [shot for shot in video.shots if any(a <= shot.start < b for a, b in question.evidence)]
+        assert _from(question, shots, video) == question.answer, question
 
 
-def _from(question: DemoQuestion, shots: list[Shot], film: DemoVideo) -> str:
+def _from(question: DemoQuestion, shots: list[Shot], video: DemoVideo) -> str:
     """The answer, found anew from the shots of the evidence."""
     if question.kind == "count":
         return str(len(shots))
@@ -46,7 +46,7 @@ def _from(question: DemoQuestion, shots: list[Shot], film: DemoVideo) -> str:
     if question.kind == "moves":
         return shots[0].direction
     if question.kind in ("first", "last"):
-        assert shots == [film.shots[0 if question.kind == "first" else -1]]
+        assert shots == [video.shots[0 if question.kind == "first" else -1]]
     decisive = shots[-1]
     if question.kind == "after":
         assert decisive.first == shots[0].first + shots[0].frames
@@ -77,12 +77,12 @@ def _favourite(question: DemoQuestion, favourites: Counter[str]) -> str:
     return max(question.options or ("yes", "no"), key=favourites.__getitem__)
 
 
-def test_the_kind_of_question_says_nothing_about_the_film(asked: Asked) -> None:
-    """Film and questions come from different random streams."""
+def test_the_kind_of_question_says_nothing_about_the_video(asked: Asked) -> None:
+    """Video and questions come from different random streams."""
     lengths: dict[str, list[int]] = defaultdict(list)
-    for film, question in asked:
+    for video, question in asked:
         if question.kind in ("first", "last", "appears"):
-            lengths[question.kind].append(len(film.shots))
+            lengths[question.kind].append(len(video.shots))
     means = [sum(each) / len(each) for each in lengths.values()]
     assert max(means) - min(means) < 0.25
 

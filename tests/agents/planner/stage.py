@@ -1,4 +1,4 @@
-"""A film of which something is known, and a planner that follows a script."""
+"""A video of which something is known, and a planner that follows a script."""
 
 from __future__ import annotations
 

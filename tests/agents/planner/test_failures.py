@@ -186,7 +186,7 @@ def test_weak_hits_are_said_to_be_weak(video: Video) -> None:
     assert "all_hits_weak" in heard(done, 2)
 
 
-def test_a_film_of_which_nothing_is_known_cannot_be_searched(video: Video) -> None:
+def test_a_video_of_which_nothing_is_known_cannot_be_searched(video: Video) -> None:
     done = search(video, [UNSURE, "search_clips star", "view 1 3", "Answer: red"], known=False)
     assert errors(done) == ["no_index", None]
     assert "Look at it with another tool." in heard(done, 2)

@@ -1,4 +1,4 @@
-"""Films that say, write or are said to show instructions: whatever they say is data, for every program that reads."""
+"""Videos that say, write or are said to show instructions: whatever they say is data, for every program that reads."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ SIGNS = re.compile(r"[<>{}\[\]`|\x00-\x09\x0b-\x1f\u202e]")
 
 
 def poisoned(video: Video, text: str, source: str = "caption") -> Index:
-    """A film in which every clip is said to show, or someone to say, this."""
+    """A video in which every clip is said to show, or someone to say, this."""
     seconds = range(0, int(video.span.end), 10)
     return Index(video.span.end, [index_entry(at, at + 10, f"blue star {at} {text}", source) for at in seconds])
 
 
 def assert_data_only(message: Message) -> None:
-    """What comes from the film stands between marks, in a turn without authority, one harmless line at a time."""
+    """What comes from the video stands between marks, in a turn without authority, one harmless line at a time."""
     said = words(message)
     if CODE not in said:
         return
@@ -103,7 +103,7 @@ ASKS: dict[str, tuple[Said, Said]] = {
 @pytest.mark.parametrize("source", ["caption", "subtitle"])
 @pytest.mark.parametrize("way", READS)
 @pytest.mark.parametrize("text", POISON)
-def test_a_planner_reads_films_as_data(text: str, way: str, source: str, video: Video) -> None:
+def test_a_planner_reads_videos_as_data(text: str, way: str, source: str, video: Video) -> None:
     capabilities, script = READS[way]
     tools = ("search_clips", "read_subtitles", "overview", "submit")
     done = search(video, [UNSURE, *script], capabilities=capabilities, tools=tools, index=poisoned(video, text, source))
@@ -129,7 +129,7 @@ def test_what_a_helper_says_is_data_too(text: str, way: str, video: Video) -> No
 
 @pytest.mark.parametrize("text", POISON)
 def test_a_model_that_believes_captions_does_not_change_the_answer(text: str, video: Video) -> None:
-    """It obeys the film and answers blue; a fresh look at the pictures, without the captions, does not support it."""
+    """It obeys the video and answers blue; a fresh look at the pictures, without the captions, does not support it."""
 
     def gullible(prompt: Prompt, sampling: Sampling, n: int) -> list[Said]:
         if sampling.choices == ("yes", "no"):

@@ -193,7 +193,9 @@ async def test_every_route_is_closed_but_the_public_ones(settings: Settings, eng
     assert sum("security" in operation for operation in operations) == len(routes) - 2  # health and ready
 
 
-async def test_a_refused_key_is_told_so_in_openais_form(client: httpx.AsyncClient, keys: KeyStore, film: Path) -> None:
+async def test_a_refused_key_is_told_so_in_openais_form(
+    client: httpx.AsyncClient, keys: KeyStore, video_path: Path
+) -> None:
     keys.create("acme")
     cases = {
         "missing_api_key": {},
@@ -201,7 +203,7 @@ async def test_a_refused_key_is_told_so_in_openais_form(client: httpx.AsyncClien
         "invalid_api_key ": {"authorization": "Basic x"},
     }
     for code, headers in cases.items():
-        response = await client.post("/v1/answers", json=body(film), headers=headers)
+        response = await client.post("/v1/answers", json=body(video_path), headers=headers)
         error = response.json()["error"]
         assert (response.status_code, error["type"], error["code"]) == (401, "authentication_error", code.strip())
         assert response.headers["www-authenticate"] == "Bearer"
@@ -238,11 +240,11 @@ def test_somebody_has_thought_of_the_scope_of_every_route(settings: Settings, en
     assert routes - {f"GET {path}" for path in PUBLIC_PATHS} == NEEDS.keys()
 
 
-async def test_each_route_needs_its_scope(client: httpx.AsyncClient, keys: KeyStore, film: Path) -> None:
+async def test_each_route_needs_its_scope(client: httpx.AsyncClient, keys: KeyStore, video_path: Path) -> None:
     for scope in ALL_SCOPES:
         headers = bearer(keys.create("acme", scopes=[scope], quota={"requests_per_minute": None}).secret)
         for route, needed in NEEDS.items():
-            response = await client.request(*route.split(), json=body(film), headers=headers)
+            response = await client.request(*route.split(), json=body(video_path), headers=headers)
             assert (response.status_code == 403) == (needed not in (None, scope)), (scope, route)
             if response.status_code == 403:
                 assert response.json()["error"]["code"] == "missing_scope"
@@ -259,9 +261,9 @@ async def test_a_key_may_send_so_many_requests_a_minute(client: httpx.AsyncClien
     assert (await client.get("/health", headers=bearer(slow.secret))).status_code == 200
 
 
-async def test_a_run_is_kept_within_the_keys_quota(client: httpx.AsyncClient, keys: KeyStore, film: Path) -> None:
+async def test_a_run_is_kept_within_the_keys_quota(client: httpx.AsyncClient, keys: KeyStore, video_path: Path) -> None:
     headers = bearer(keys.create("acme", quota={"frames_per_run": 3}).secret)
-    report = (await client.post("/v1/answers", json=body(film), headers=headers)).json()["report"]
+    report = (await client.post("/v1/answers", json=body(video_path), headers=headers)).json()["report"]
     assert report["frames_viewed"] == 3
 
 

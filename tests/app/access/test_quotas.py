@@ -90,7 +90,7 @@ async def test_days_long_past_are_forgotten(records: Database) -> None:
     assert (await allowance.admit(caller(100), 0)).quota.tokens_per_run == 100
 
 
-async def test_over_http_the_next_run_is_refused(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_over_http_the_next_run_is_refused(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     app = create_app(settings, engine)
     async with app.router.lifespan_context(app):
         keys = app.state.service.keys
@@ -98,7 +98,7 @@ async def test_over_http_the_next_run_is_refused(settings: Settings, engine: Scr
 
             async def ask(secret: str) -> httpx.Response:
                 headers = {"authorization": f"Bearer {secret}"}
-                return await client.post("/v1/answers", json=body(film), headers=headers)
+                return await client.post("/v1/answers", json=body(video_path), headers=headers)
 
             free, bound = keys.create("acme"), keys.create("acme", quota={"tokens_per_day": 5000})
             for each in (free, bound):

@@ -33,9 +33,9 @@ async def answer(settings: Settings, engine: ScriptedEngine, request: dict[str, 
 
 
 async def test_an_answer_comes_with_confidence_and_a_whole_bill(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
-    found = await answer(settings, engine, body(film, strategy={"name": "direct", "frames": 4}))
+    found = await answer(settings, engine, body(video_path, strategy={"name": "direct", "frames": 4}))
     report = found.pop("report")
     seconds = report.pop("seconds")
     assert found.pop("id").startswith("run_")
@@ -78,9 +78,9 @@ async def test_an_answer_comes_with_confidence_and_a_whole_bill(
 
 
 async def test_the_default_strategy_is_a_preset_and_the_report_says_so(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
-    request = body(film)
+    request = body(video_path)
     del request["strategy"]
     report = (await answer(settings, engine, request))["report"]
     assert report["strategy"]["preset"] == "auto"
@@ -93,76 +93,82 @@ async def test_the_default_strategy_is_a_preset_and_the_report_says_so(
     ("kind", "said", "value"),
     [("text", "A red Star.", "A red Star."), ("number", "There are three.", "3"), ("yesno", "Yes, it is.", "yes")],
 )
-async def test_questions_without_options(settings: Settings, film: Path, kind: str, said: str, value: str) -> None:
+async def test_questions_without_options(
+    settings: Settings, video_path: Path, kind: str, said: str, value: str
+) -> None:
     engine = ScriptedEngine(lambda _, sampling, n: [{"yes": 0.8, "no": 0.2} if sampling.choices else said] * n)
-    found = await answer(settings, engine, body(film, options=[], kind=kind))
+    found = await answer(settings, engine, body(video_path, options=[], kind=kind))
     assert (found["answer"], found["option"]) == (value, None)
 
 
-async def test_the_same_seed_looks_at_the_same_frames(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_the_same_seed_looks_at_the_same_frames(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
     spec = {"name": "self_consistency", "samples": 2, "frames": 4, "diversity": "frames"}
     looks = [
-        (await answer(settings, engine, body(film, strategy=spec, seed=seed)))["report"]["frame_times"]
+        (await answer(settings, engine, body(video_path, strategy=spec, seed=seed)))["report"]["frame_times"]
         for seed in (1, 1, 2)
     ]
     assert looks[0] == looks[1] != looks[2]
 
 
-async def test_only_the_span_is_looked_at(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    report = (await answer(settings, engine, body(film, start=10, end=20)))["report"]
+async def test_only_the_span_is_looked_at(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    report = (await answer(settings, engine, body(video_path, start=10, end=20)))["report"]
     assert all(10 <= time <= 20 for time in report["frame_times"][0])
     assert report["degraded"] == []
 
 
-async def test_an_end_after_the_end_of_the_film_is_told(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    report = (await answer(settings, engine, body(film, start=60, end=90)))["report"]
+async def test_an_end_after_the_end_of_the_video_is_told(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
+    report = (await answer(settings, engine, body(video_path, start=60, end=90)))["report"]
     assert report["degraded"] == ["end: the film is over after 64.000 s, before 90 s"]
 
 
-async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, film: Path) -> None:
+async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(lambda _prompt, _sampling, n: ["who knows"] * n, capabilities=frozenset())
-    found = await answer(settings, engine, body(film))
+    found = await answer(settings, engine, body(video_path))
     assert (found["answer"], found["confidence"], found["report"]["stopped"]) == (None, None, "unparsed")
     assert found["report"]["degraded"]
 
 
 @pytest.mark.parametrize("resource", ["frames", "tokens", "calls", "seconds"])
 async def test_a_budget_above_the_cap_is_cut_and_the_cut_is_told(
-    settings: Settings, engine: ScriptedEngine, film: Path, resource: str
+    settings: Settings, engine: ScriptedEngine, video_path: Path, resource: str
 ) -> None:
     capped = settings.model_copy(update={f"max_{resource}": 1000})
-    report = (await answer(capped, engine, body(film, budget={resource: 2000})))["report"]
+    report = (await answer(capped, engine, body(video_path, budget={resource: 2000})))["report"]
     assert report["degraded"] == [f"budget: this service allows 1000 {resource}, not 2000"]
 
 
-async def test_the_cap_on_frames_holds(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    report = (await answer(settings.model_copy(update={"max_frames": 3}), engine, body(film)))["report"]
+async def test_the_cap_on_frames_holds(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    report = (await answer(settings.model_copy(update={"max_frames": 3}), engine, body(video_path)))["report"]
     assert report["frames_viewed"] == 3
     assert report["degraded"] == ["budget: shown 3 of 32 frames"]
 
 
-async def test_the_cap_on_tokens_holds(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    report = (await answer(settings.model_copy(update={"max_tokens": 500}), engine, body(film)))["report"]
+async def test_the_cap_on_tokens_holds(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    report = (await answer(settings.model_copy(update={"max_tokens": 500}), engine, body(video_path)))["report"]
     assert report["prompt_tokens"] + report["completion_tokens"] <= 500
     assert report["frames_viewed"] < 32
 
 
-async def test_the_cap_on_calls_holds(settings: Settings, film: Path) -> None:
+async def test_the_cap_on_calls_holds(settings: Settings, video_path: Path) -> None:
     capped = settings.model_copy(update={"max_calls": 1})
-    found = await answer(capped, ScriptedEngine(always("A", 0.5)), body(film, strategy="until_confident"))
+    found = await answer(capped, ScriptedEngine(always("A", 0.5)), body(video_path, strategy="until_confident"))
     assert (found["answer"], found["report"]["calls"], found["report"]["stopped"]) == ("red", 1, "budget")
 
 
-async def test_the_cap_on_seconds_holds(settings: Settings, film: Path) -> None:
+async def test_the_cap_on_seconds_holds(settings: Settings, video_path: Path) -> None:
     slow = ScriptedEngine(always("A"), pause=30)
-    found = await answer(settings.model_copy(update={"max_seconds": 0.2}), slow, body(film))
+    found = await answer(settings.model_copy(update={"max_seconds": 0.2}), slow, body(video_path))
     assert (found["answer"], found["report"]["stopped"]) == (None, "budget")
     assert slow.cancelled == len(slow.calls)
     assert 0.2 <= found["report"]["seconds"]["total"] < 20
 
 
-async def test_options_keep_their_words(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    found = await answer(settings, engine, body(film, options=["  two words ", "one"]))
+async def test_options_keep_their_words(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    found = await answer(settings, engine, body(video_path, options=["  two words ", "one"]))
     assert found["answer"] == "two words"
 
 
@@ -177,20 +183,20 @@ async def test_options_keep_their_words(settings: Settings, engine: ScriptedEngi
     ],
 )
 async def test_a_model_sees_as_many_frames_as_it_is_at_ease_with(
-    settings: Settings, film: Path, strategy: Any, frames: int | None
+    settings: Settings, video_path: Path, strategy: Any, frames: int | None
 ) -> None:
     engine = ScriptedEngine(always("A"), frames=5)
-    report = (await answer(settings, engine, body(film, strategy=strategy)))["report"]
+    report = (await answer(settings, engine, body(video_path, strategy=strategy)))["report"]
     assert report["strategy"].get("frames") == frames
     assert len(report["frame_times"][0]) == (frames or 32)
 
 
 async def test_a_question_about_what_is_at_hand_waits_for_no_thread(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     """Threads are for decoding and for the disk; waiting for one costs more than such an answer."""
     async with over_asgi(settings, engine) as client:
-        first = (await client.post("/v1/answers", json=body(film))).json()
+        first = (await client.post("/v1/answers", json=body(video_path))).json()
         release, loop = Event(), asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(1))
         blocked = loop.run_in_executor(None, release.wait)
@@ -198,7 +204,7 @@ async def test_a_question_about_what_is_at_hand_waits_for_no_thread(
         before, limiter.total_tokens = limiter.total_tokens, 0
         try:
             async with asyncio.timeout(5):
-                again = (await client.post("/v1/answers", json=body(film))).json()
+                again = (await client.post("/v1/answers", json=body(video_path))).json()
         finally:
             limiter.total_tokens = before
             release.set()
@@ -211,11 +217,11 @@ DIRECT = {"red": 0.4, "green": 0.2, "blue": 0.2, "grey": 0.2}
 SEEN = dict(zip("ABCD", DIRECT.values(), strict=True))
 
 
-async def test_each_step_is_an_event_with_the_seconds_of_its_thumbnails(settings: Settings, film: Path) -> None:
+async def test_each_step_is_an_event_with_the_seconds_of_its_thumbnails(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine([SEEN, "view 40 44", "Answer: blue", {"yes": 0.9, "no": 0.1}])
     async with (
         over_socket(settings, engine) as client,
-        client.stream("POST", "/v1/answers", json=body(film, stream=True, strategy="planner")) as response,
+        client.stream("POST", "/v1/answers", json=body(video_path, stream=True, strategy="planner")) as response,
     ):
         told = [event async for event in events(response)]
     used = [data for name, data in told if name == "used"]
@@ -226,22 +232,24 @@ async def test_each_step_is_an_event_with_the_seconds_of_its_thumbnails(settings
     assert answer["evidence"] == [{"start": 40.0, "end": 44.0, "text": "looked at"}]
 
 
-async def test_a_request_may_choose_tools_and_stages(settings: Settings, film: Path) -> None:
+async def test_a_request_may_choose_tools_and_stages(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine([SEEN, "view 1 3", "Answer: red", SEEN, SEEN])
     stages = [{"do": "answer", "frames": 4}]
     async with over_asgi(settings, engine) as client:
-        planned = await client.post("/v1/answers", json=body(film, strategy={"name": "planner", "tools": ["view"]}))
-        sat = await client.post("/v1/answers", json=body(film, strategy={"name": "committee", "stages": stages}))
-        wrong = await client.post("/v1/answers", json=body(film, strategy={"name": "planner", "tools": ["dig"]}))
+        planned = await client.post(
+            "/v1/answers", json=body(video_path, strategy={"name": "planner", "tools": ["view"]})
+        )
+        sat = await client.post("/v1/answers", json=body(video_path, strategy={"name": "committee", "stages": stages}))
+        wrong = await client.post("/v1/answers", json=body(video_path, strategy={"name": "planner", "tools": ["dig"]}))
     assert (planned.status_code, sat.status_code, wrong.status_code) == (200, 200, 400)
     assert wrong.json()["error"]["param"] == "strategy.tools.0"
 
 
-async def test_what_an_answer_stood_against_is_not_the_answer(settings: Settings, film: Path) -> None:
+async def test_what_an_answer_stood_against_is_not_the_answer(settings: Settings, video_path: Path) -> None:
     sure = {"A": 0.9, "B": 0.05, "C": 0.03, "D": 0.02}
     engine = ScriptedEngine([sure, "view 40 44", "Answer: blue", {"yes": 0.6, "no": 0.4}])
     async with over_asgi(settings, engine) as client:
-        response = await client.post("/v1/answers", json=body(film, strategy="planner"))
+        response = await client.post("/v1/answers", json=body(video_path, strategy="planner"))
     answer = AnswerResponse.model_validate(response.json())
     assert (answer.answer, answer.candidates[0].answer) == ("blue", "red"), "the direct answer had the larger share"
     console = Console(width=100, record=True, file=StringIO())

@@ -1,4 +1,4 @@
-"""Conversations to send: about the test film, or about pictures of one grey each."""
+"""Conversations to send: about the test video, or about pictures of one grey each."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def shown(*levels: int, labels: list[float] | None = None) -> list[dict[str, Any
     return parts
 
 
-def filmed(film: Path) -> dict[str, Any]:
-    """The film as a part that names the file by its data."""
-    data = b64encode(film.read_bytes()).decode()
+def filmed(video_path: Path) -> dict[str, Any]:
+    """The video as a part that names the file by its data."""
+    data = b64encode(video_path.read_bytes()).decode()
     return {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{data}"}}
 
 

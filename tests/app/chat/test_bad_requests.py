@@ -115,20 +115,22 @@ async def test_so_many_pictures_and_no_more(settings: Settings, engine: Scripted
     assert bad.json()["error"]["param"] == "video.pictures"
 
 
-async def test_so_many_choices_and_so_large_a_question(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_so_many_choices_and_so_large_a_question(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
     small = settings.model_copy(update={"max_choices": 2, "max_question_bytes": 100_000})
     async with over_asgi(small, engine) as client:
         for n, status in ((2, 200), (3, 400)):
-            response = await client.post("/v1/chat/completions", json=chat(filmed(film), CHOICE, n=n))
+            response = await client.post("/v1/chat/completions", json=chat(filmed(video_path), CHOICE, n=n))
             assert response.status_code == status
-        large = chat(filmed(film), CHOICE, filler="x" * 100_000)
+        large = chat(filmed(video_path), CHOICE, filler="x" * 100_000)
         assert (await client.post("/v1/chat/completions", json=large)).status_code == 413
 
 
-async def test_never_chosen_by_words_or_headers(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_never_chosen_by_words_or_headers(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     words = "<strategy>best_of_n</strategy> /budget 1000\n" + CHOICE
     headers = {"x-strategy": "best_of_n", "x-its-budget": "1000", "x-secondlook-strategy": "best_of_n"}
     async with over_asgi(settings, engine) as client:
-        request = chat(filmed(film), words, user="model:best_of_n")
+        request = chat(filmed(video_path), words, user="model:best_of_n")
         found = (await client.post("/v1/chat/completions", json=request, headers=headers)).json()
     assert found["secondlook"]["report"]["strategy"]["preset"] == "auto"

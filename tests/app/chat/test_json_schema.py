@@ -145,9 +145,9 @@ async def test_what_is_not_checked_is_told(settings: Settings, engine: ScriptedE
     assert found["secondlook"]["report"]["degraded"] == ["json_schema: regular expressions in it are not checked"]
 
 
-async def test_our_own_wire_has_it_too(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_our_own_wire_has_it_too(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        found = (await client.post("/v1/answers", json=body(film, json_schema=one({"type": "string"})))).json()
+        found = (await client.post("/v1/answers", json=body(video_path, json_schema=one({"type": "string"})))).json()
     assert (found["answer"], found["structured"]) == ("red", {"answer": "red"})
 
 

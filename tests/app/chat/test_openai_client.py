@@ -38,10 +38,10 @@ def asks(*parts: dict[str, Any] | str) -> Any:
     return [says("user", *parts)]
 
 
-async def test_a_film_is_asked_about(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_a_video_is_asked_about(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with sdk(settings, engine) as client:
         found = await client.chat.completions.create(
-            model="scripted", messages=asks(filmed(film), CHOICE), extra_body=DIRECT
+            model="scripted", messages=asks(filmed(video_path), CHOICE), extra_body=DIRECT
         )
     assert found.choices[0].message.content == "A"
     assert found.choices[0].finish_reason == "stop"
@@ -74,11 +74,11 @@ async def test_a_stream_survives_with_pings_steps_and_usage(settings: Settings) 
     assert found[-1].usage is not None
 
 
-async def test_models_and_files(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_models_and_files(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with sdk(settings, engine) as client:
         names = [model.id async for model in client.models.list()]
         assert (await client.models.retrieve("scripted:direct")).id == "scripted:direct"
-        file = await client.files.create(file=film, purpose="user_data")
+        file = await client.files.create(file=video_path, purpose="user_data")
         part = {"type": "file", "file": {"file_id": file.id}}
         found = await client.chat.completions.create(model="scripted:direct", messages=asks(part, CHOICE))
     assert "scripted:direct" in names

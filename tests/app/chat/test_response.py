@@ -50,9 +50,9 @@ def say(found: dict[str, Any]) -> str:
     return content
 
 
-async def test_a_completion_is_whole(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_a_completion_is_whole(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     ours = {"strategy": {"name": "direct", "frames": 4}}
-    found = await post(settings, engine, chat(filmed(film), CHOICE, secondlook=ours, seed=7))
+    found = await post(settings, engine, chat(filmed(video_path), CHOICE, secondlook=ours, seed=7))
     report = found.pop("secondlook")
     assert found.pop("id") == f"chatcmpl-{report['id'].removeprefix('run_')}"
     assert found.pop("created") > 1_700_000_000
@@ -88,9 +88,9 @@ async def test_a_completion_is_whole(settings: Settings, engine: ScriptedEngine,
 
 
 async def test_an_open_question_is_asked_as_it_stands_and_answered_whole(
-    settings: Settings, talker: ScriptedEngine, film: Path
+    settings: Settings, talker: ScriptedEngine, video_path: Path
 ) -> None:
-    found = await post(settings, talker, chat(filmed(film), OPEN))
+    found = await post(settings, talker, chat(filmed(video_path), OPEN))
     assert say(found) == STAR
     assert found["secondlook"]["report"]["strategy"]["name"] == "direct"
     (call,) = talker.calls
@@ -99,18 +99,18 @@ async def test_an_open_question_is_asked_as_it_stands_and_answered_whole(
 
 
 async def test_the_operator_says_how_open_questions_are_answered(
-    settings: Settings, talker: ScriptedEngine, film: Path
+    settings: Settings, talker: ScriptedEngine, video_path: Path
 ) -> None:
     own = settings.model_copy(update={"open_strategy": "chain_of_thought", "answer_tokens": 100})
-    found = await post(own, talker, chat(filmed(film), OPEN))
+    found = await post(own, talker, chat(filmed(video_path), OPEN))
     assert found["secondlook"]["report"]["strategy"]["name"] == "chain_of_thought"
     assert talker.calls[0].sampling.max_tokens == 256 + 100
 
 
-async def test_tokens_are_summed_over_all_hidden_calls(settings: Settings, film: Path) -> None:
+async def test_tokens_are_summed_over_all_hidden_calls(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(lambda _p, _s, n: ["I see red.\nAnswer: A"] * n)
     ours = {"strategy": {"name": "self_consistency", "samples": 3, "frames": 2, "stop": "fixed"}}
-    found = await post(settings, engine, chat(filmed(film), CHOICE, secondlook=ours))
+    found = await post(settings, engine, chat(filmed(video_path), CHOICE, secondlook=ours))
     report, usage = found["secondlook"]["report"], found["usage"]
     assert report["calls"] == len(engine.calls) == 3
     assert (usage["prompt_tokens"], usage["completion_tokens"]) == (
@@ -131,21 +131,23 @@ async def test_tokens_are_summed_over_all_hidden_calls(settings: Settings, film:
     ],
 )
 async def test_the_reply_is_what_was_asked_for(
-    settings: Settings, engine: ScriptedEngine, film: Path, words: str, ours: dict[str, Any], content: str
+    settings: Settings, engine: ScriptedEngine, video_path: Path, words: str, ours: dict[str, Any], content: str
 ) -> None:
-    assert say(await post(settings, engine, chat(filmed(film), words, secondlook=ours))) == content
+    assert say(await post(settings, engine, chat(filmed(video_path), words, secondlook=ours))) == content
 
 
-async def test_yes_or_no_is_written_as_the_question_does(settings: Settings, film: Path) -> None:
+async def test_yes_or_no_is_written_as_the_question_does(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(lambda _p, _s, n: [{"yes": 0.1, "no": 0.9}] * n)
-    found = await post(settings, engine, chat(filmed(film), "Is it red? Answer Yes or No.", model="scripted:direct"))
+    found = await post(
+        settings, engine, chat(filmed(video_path), "Is it red? Answer Yes or No.", model="scripted:direct")
+    )
     assert (say(found), found["secondlook"]["confidence"]) == ("No", 0.9)
 
 
-async def test_an_earlier_conversation_is_context(settings: Settings, talker: ScriptedEngine, film: Path) -> None:
+async def test_an_earlier_conversation_is_context(settings: Settings, talker: ScriptedEngine, video_path: Path) -> None:
     messages = [
         says("system", "Be brief."),
-        says("user", filmed(film), "What is it?"),
+        says("user", filmed(video_path), "What is it?"),
         says("assistant", "A film."),
         says("developer", "In English."),
         says("user", "Of what?"),
@@ -203,10 +205,12 @@ async def test_a_video_of_jpegs_is_pictures(settings: Settings, talker: Scripted
 
 
 @pytest.mark.parametrize("part", ["file_id", "video_url", "file_data", "bare"])
-async def test_a_film_may_come_in_every_way(settings: Settings, talker: ScriptedEngine, film: Path, part: str) -> None:
-    url = filmed(film)["video_url"]["url"]
+async def test_a_video_may_come_in_every_way(
+    settings: Settings, talker: ScriptedEngine, video_path: Path, part: str
+) -> None:
+    url = filmed(video_path)["video_url"]["url"]
     async with over_asgi(settings, talker) as client:
-        with film.open("rb") as file:
+        with video_path.open("rb") as file:
             kept = (await client.post("/v1/files", files={"file": file}, data={"purpose": "user_data"})).json()["id"]
         parts: dict[str, dict[str, Any]] = {
             "file_id": {"type": "file", "file": {"file_id": kept}},
@@ -219,10 +223,10 @@ async def test_a_film_may_come_in_every_way(settings: Settings, talker: Scripted
     assert talker.calls[0].frames == 32
 
 
-async def test_several_choices_are_several_answers(settings: Settings, film: Path) -> None:
+async def test_several_choices_are_several_answers(settings: Settings, video_path: Path) -> None:
     engine = ScriptedEngine(lambda _p, sampling, n: [f"reply {sampling.seed}"] * n)
     spec = {"name": "self_consistency", "samples": 1, "frames": 2, "think": False}
-    request = chat(filmed(film), OPEN, n=3, seed=5, secondlook={"strategy": spec, "budget": {"frames": 9}})
+    request = chat(filmed(video_path), OPEN, n=3, seed=5, secondlook={"strategy": spec, "budget": {"frames": 9}})
     first, second = [await post(settings, engine, request) for _ in range(2)]
     contents = [choice["message"]["content"] for choice in first["choices"]]
     assert [choice["index"] for choice in first["choices"]] == [0, 1, 2]
@@ -234,24 +238,30 @@ async def test_several_choices_are_several_answers(settings: Settings, film: Pat
 
 
 async def test_without_a_seed_each_request_draws_its_own(
-    settings: Settings, talker: ScriptedEngine, film: Path
+    settings: Settings, talker: ScriptedEngine, video_path: Path
 ) -> None:
-    seeds = {(await post(settings, talker, chat(filmed(film), OPEN)))["secondlook"]["report"]["seed"] for _ in range(3)}
+    seeds = {
+        (await post(settings, talker, chat(filmed(video_path), OPEN)))["secondlook"]["report"]["seed"] for _ in range(3)
+    }
     assert len(seeds) == 3
 
 
-async def test_a_model_name_may_choose_the_strategy(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    found = await post(settings, engine, chat(filmed(film), CHOICE, model="scripted:video_rts"))
+async def test_a_model_name_may_choose_the_strategy(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
+    found = await post(settings, engine, chat(filmed(video_path), CHOICE, model="scripted:video_rts"))
     assert found["model"] == "scripted:video_rts"
     assert found["secondlook"]["report"]["strategy"]["preset"] == "video_rts"
     spec = {"name": "direct", "frames": 3}
-    both = chat(filmed(film), CHOICE, model="scripted:direct", secondlook={"strategy": spec})
+    both = chat(filmed(video_path), CHOICE, model="scripted:direct", secondlook={"strategy": spec})
     assert (await post(settings, engine, both))["secondlook"]["report"]["strategy"]["frames"] == 3
 
 
-async def test_wishes_reach_the_strategy_or_the_report(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_wishes_reach_the_strategy_or_the_report(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
     request = chat(
-        filmed(film),
+        filmed(video_path),
         CHOICE,
         temperature=0.3,
         top_p=0.5,
@@ -265,45 +275,47 @@ async def test_wishes_reach_the_strategy_or_the_report(settings: Settings, engin
     assert report["degraded"] == ["top_p: chain_of_thought has no top_p"]
 
 
-async def test_fps_looks_so_often(settings: Settings, talker: ScriptedEngine, film: Path) -> None:
-    request = chat(filmed(film), OPEN, media_io_kwargs={"video": {"fps": 0.25, "num_frames": -1}})
+async def test_fps_looks_so_often(settings: Settings, talker: ScriptedEngine, video_path: Path) -> None:
+    request = chat(filmed(video_path), OPEN, media_io_kwargs={"video": {"fps": 0.25, "num_frames": -1}})
     await post(settings, talker, request)
     assert talker.calls[0].frames == 16
 
 
 async def test_unknown_fields_are_let_through_and_those_that_say_something_are_told(
-    settings: Settings, talker: ScriptedEngine, film: Path
+    settings: Settings, talker: ScriptedEngine, video_path: Path
 ) -> None:
     unknown = {"extra_body": {}, "user": "u", "logprobs": False, "ignore_eos": True, "tools": None, "stop": ["."],
                "presence_penalty": 0, "frequency_penalty": 1.0}  # fmt: skip
-    found = await post(settings, talker, chat(filmed(film), OPEN, **unknown))
+    found = await post(settings, talker, chat(filmed(video_path), OPEN, **unknown))
     assert found["secondlook"]["report"]["degraded"] == [
         "frequency_penalty: not known here, ignored",
         "stop: not known here, ignored",
     ]
 
 
-async def test_a_reply_that_is_cut_off_says_so(settings: Settings, film: Path) -> None:
+async def test_a_reply_that_is_cut_off_says_so(settings: Settings, video_path: Path) -> None:
     def cut(_p: Prompt, _s: Sampling, n: int) -> list[ScriptLine]:
         return [Reply("A very long", (Token("A", -0.1),), "length")] * n
 
-    found = await post(settings, ScriptedEngine(cut), chat(filmed(film), OPEN, max_tokens=3))
+    found = await post(settings, ScriptedEngine(cut), chat(filmed(video_path), OPEN, max_tokens=3))
     assert found["choices"][0]["finish_reason"] == "length"
     assert say(found) == "A very long"
 
 
-async def test_what_the_model_said_stands_though_it_is_none_of_the_options(settings: Settings, film: Path) -> None:
+async def test_what_the_model_said_stands_though_it_is_none_of_the_options(
+    settings: Settings, video_path: Path
+) -> None:
     engine = ScriptedEngine(lambda _p, _s, n: ["It cannot be seen."] * n, capabilities=frozenset())
-    found = await post(settings, engine, chat(filmed(film), CHOICE, secondlook={"strategy": "direct"}))
+    found = await post(settings, engine, chat(filmed(video_path), CHOICE, secondlook={"strategy": "direct"}))
     assert say(found) == "It cannot be seen."
     assert found["secondlook"]["answer"] is None
     assert found["secondlook"]["report"]["degraded"] == ["no reply of the model could be read as an answer"]
 
 
-async def test_no_answer_within_the_budget_is_no_content(settings: Settings, film: Path) -> None:
+async def test_no_answer_within_the_budget_is_no_content(settings: Settings, video_path: Path) -> None:
     slow = ScriptedEngine(always("A"), pause=30)
     ours = {"budget": {"seconds": 0.2}}
-    found = await post(settings, slow, chat(filmed(film), CHOICE, secondlook=ours))
+    found = await post(settings, slow, chat(filmed(video_path), CHOICE, secondlook=ours))
     choice = found["choices"][0]
     assert (choice["finish_reason"], choice["message"]["content"]) == ("length", "")
     assert found["secondlook"]["report"]["stopped"] == "budget"

@@ -38,12 +38,12 @@ def run(*line: str) -> Result:
     return result
 
 
-def ask(film: Path, *more: str) -> Result:
-    return run("ask", str(film), "Which colour is seen?", *OPTIONS, "--engine", "scripted:B", *more)
+def ask(video_path: Path, *more: str) -> Result:
+    return run("ask", str(video_path), "Which colour is seen?", *OPTIONS, "--engine", "scripted:B", *more)
 
 
-def test_the_answer_comes_first_and_says_what_it_took(film: Path) -> None:
-    result = ask(film, "--strategy", "direct")
+def test_the_answer_comes_first_and_says_what_it_took(video_path: Path) -> None:
+    result = ask(video_path, "--strategy", "direct")
     lines = result.stdout.splitlines()
     assert lines[0] == "B. green"
     assert any("confidence" in line and "100%" in line for line in lines)
@@ -51,13 +51,13 @@ def test_the_answer_comes_first_and_says_what_it_took(film: Path) -> None:
     assert result.stderr == ""
 
 
-def test_json_is_what_the_service_sends(settings: Settings, film: Path) -> None:
+def test_json_is_what_the_service_sends(settings: Settings, video_path: Path) -> None:
     line = ("--strategy", "direct", "--set", "frames=5", "--seed", "3", "--frames", "9", "--start", "8", "--json")
-    mine = json.loads(ask(film, *line).stdout)
+    mine = json.loads(ask(video_path, *line).stdout)
     AnswerResponse.model_validate(mine)
     engine = ScriptedEngine(lambda _prompt, _sampling, _n: [{"A": 0, "B": 1, "C": 0, "D": 0}])
     strategy = {"name": "direct", "frames": 5}
-    request = body(film, strategy=strategy, seed=3, budget={"frames": 9}, start=8)
+    request = body(video_path, strategy=strategy, seed=3, budget={"frames": 9}, start=8)
 
     async def over_http() -> dict[str, Any]:
         async with over_asgi(settings, engine) as client:
@@ -70,8 +70,8 @@ def test_json_is_what_the_service_sends(settings: Settings, film: Path) -> None:
     assert mine == theirs
 
 
-def test_a_trace_is_told_on_stderr_alone(film: Path) -> None:
-    result = ask(film, "--trace", "--json")
+def test_a_trace_is_told_on_stderr_alone(video_path: Path) -> None:
+    result = ask(video_path, "--trace", "--json")
     json.loads(result.stdout)
     told = [line.split("s  ", 1)[1] for line in result.stderr.splitlines()]
     assert told[0] == "direct …"
@@ -80,29 +80,29 @@ def test_a_trace_is_told_on_stderr_alone(film: Path) -> None:
     assert told[-1] == "stopped: confident"
 
 
-def test_settings_come_from_the_environment(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_environment(video_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECONDLOOK_STRATEGY", "direct")
     monkeypatch.setenv("SECONDLOOK_MAX_FRAMES", "3")
-    report = json.loads(ask(film, "--json").stdout)["report"]
+    report = json.loads(ask(video_path, "--json").stdout)["report"]
     assert (report["strategy"]["name"], report["frames_viewed"]) == ("direct", 3)
 
 
-def test_a_bad_setting_is_named(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_setting_is_named(video_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECONDLOOK_MAX_RUNS", "many")
-    result = CliRunner().invoke(cli, ["ask", str(film), "?"])
+    result = CliRunner().invoke(cli, ["ask", str(video_path), "?"])
     assert (result.exit_code, result.stdout) == (2, "")
     assert "max_runs" in result.stderr
 
 
 @pytest.mark.parametrize("engine", ["nonsense:", "transformers:"])
-def test_an_engine_that_cannot_be_opened_has_its_own_exit_code(film: Path, engine: str) -> None:
-    result = CliRunner().invoke(cli, ["ask", str(film), "Why?", "--engine", engine])
+def test_an_engine_that_cannot_be_opened_has_its_own_exit_code(video_path: Path, engine: str) -> None:
+    result = CliRunner().invoke(cli, ["ask", str(video_path), "Why?", "--engine", engine])
     assert (result.exit_code, result.stdout) == (4, "")
     assert engine in result.stderr
 
 
-def test_a_parameter_needs_a_value(film: Path) -> None:
-    result = CliRunner().invoke(cli, ["ask", str(film), "Why?", "--set", "frames"])
+def test_a_parameter_needs_a_value(video_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["ask", str(video_path), "Why?", "--set", "frames"])
     assert result.exit_code == 2
     assert "KEY=VALUE" in result.stderr
 
@@ -132,17 +132,17 @@ def test_one_strategy_in_full() -> None:
 
 
 def test_the_demo_compares_strategies_with_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    film = tmp_path / "kept.mp4"
+    video = tmp_path / "kept.mp4"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
     monkeypatch.setattr("app.cli.demo.which", lambda _: None)
-    shown = run("demo", "--engine", "scripted:A", "--questions", "2", "--keep", str(film)).stdout
+    shown = run("demo", "--engine", "scripted:A", "--questions", "2", "--keep", str(video)).stdout
     for strategy in ("direct", "self_consistency", "sparse_to_dense", "until_confident", "auto"):
         rows = re.findall(rf"^ *{strategy} ", shown, re.MULTILINE)
         assert len(rows) == 3  # once for each question and once in the totals
     assert shown.count(" of 2 ") == 5
     assert "truth" in shown
-    assert film.stat().st_size > 0
+    assert video.stat().st_size > 0
     assert "Ask it yourself: .venv/bin/secondlook ask " in shown, "what is told can be typed as it stands"
 
 
@@ -185,10 +185,10 @@ def _ready(client: httpx.Client) -> bool:
         return False
 
 
-def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, film: Path) -> None:
-    limits = {"SECONDLOOK_VIDEO_DIR": str(film.parent), "SECONDLOOK_DRAIN_SECONDS": "1"}
+def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, video_path: Path) -> None:
+    limits = {"SECONDLOOK_VIDEO_DIR": str(video_path.parent), "SECONDLOOK_DRAIN_SECONDS": "1"}
     with served(tmp_path, **limits) as (client, process):
-        assert client.post("/v1/answers", json=body(film)).json()["answer"] == "red"
+        assert client.post("/v1/answers", json=body(video_path)).json()["answer"] == "red"
         address = (client.base_url.host, client.base_url.port or 0)
         with socket.create_connection(address) as endless:
             head = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=cut\r\n"

@@ -31,44 +31,44 @@ def run(*line: str) -> Result:
     return result
 
 
-def index(film: Path, *more: str) -> Result:
-    return run("index", str(film), "--engine", "scripted:a grey picture", *more)
+def index(video_path: Path, *more: str) -> Result:
+    return run("index", str(video_path), "--engine", "scripted:a grey picture", *more)
 
 
-def test_an_index_is_built_and_shown(film: Path) -> None:
-    result = index(film)
+def test_an_index_is_built_and_shown(video_path: Path) -> None:
+    result = index(video_path)
     assert result.stdout.startswith("complete: idx_")
     assert "7 of 7 captioned" in result.stdout
     assert "8 calls" in result.stdout
 
 
-def test_json_is_what_the_service_sends(film: Path) -> None:
-    shown = IndexObject.model_validate_json(index(film, "--json").stdout)
+def test_json_is_what_the_service_sends(video_path: Path) -> None:
+    shown = IndexObject.model_validate_json(index(video_path, "--json").stdout)
     assert (shown.status, shown.current, shown.cost.calls) == ("complete", True, 8)
-    again = IndexObject.model_validate_json(index(film, "--json").stdout)
+    again = IndexObject.model_validate_json(index(video_path, "--json").stdout)
     assert again == shown
 
 
-def test_a_level_is_enough(film: Path) -> None:
-    shown = IndexObject.model_validate_json(index(film, "--level", "10", "--json").stdout)
+def test_a_level_is_enough(video_path: Path) -> None:
+    shown = IndexObject.model_validate_json(index(video_path, "--level", "10", "--json").stdout)
     assert [level.captioned for level in shown.levels] == [7, 0]
     assert shown.status == "partial"
 
 
-def test_what_is_built_is_found(film: Path, tmp_path: Path) -> None:
+def test_what_is_built_is_found(video_path: Path, tmp_path: Path) -> None:
     (tmp_path / "words.srt").write_text(SRT)
-    index(film, "--subtitles", str(tmp_path / "words.srt"))
+    index(video_path, "--subtitles", str(tmp_path / "words.srt"))
     found = run("search", "platform 47", "-k", "1").stdout
     assert "5.0–7.0" in found
     assert "Welcome to platform 47." in found
-    hits = HitList.model_validate_json(run("search", "grey", "--video", str(film), "--json").stdout).data
+    hits = HitList.model_validate_json(run("search", "grey", "--video", str(video_path), "--json").stdout).data
     assert hits[0].text == "a grey picture"
     spoken = HitList.model_validate_json(run("search", "gap", "--source", "subtitle", "--start", "20", "--json").stdout)
     assert [hit.text for hit in spoken.data] == ["Mind the gap."]
 
 
-def test_the_service_finds_what_the_command_built(film: Path, settings: Settings) -> None:
-    index(film)
+def test_the_service_finds_what_the_command_built(video_path: Path, settings: Settings) -> None:
+    index(video_path)
 
     async def ask() -> dict[str, object]:
         async with over_asgi(settings, captioner()) as client:
@@ -88,19 +88,19 @@ def test_nothing_is_found_where_nothing_is() -> None:
     ("line", "code", "words"),
     [
         (["index", "/nowhere.mp4"], 3, "There is no video"),
-        (["index", "{film}", "--level", "7"], 2, "has clips of 10.0, 60.0 seconds"),
-        (["index", "{film}", "--subtitles", "/nowhere.srt"], 3, "cannot be read"),
-        (["index", "{film}", "--subtitles", "{film}"], 3, "no subtitles"),
+        (["index", "{video}", "--level", "7"], 2, "has clips of 10.0, 60.0 seconds"),
+        (["index", "{video}", "--subtitles", "/nowhere.srt"], 3, "cannot be read"),
+        (["index", "{video}", "--subtitles", "{video}"], 3, "no subtitles"),
         (["search", ""], 2, "query"),
         (["search", "x", "--video", "/nowhere.mp4"], 3, "cannot be read"),
-        (["search", "x", "--video", "{film}"], 3, "secondlook index"),
+        (["search", "x", "--video", "{video}"], 3, "secondlook index"),
         (["search", "x", "--source", "rumour"], 2, "sources"),
         (["search", "x", "-k", "101"], 2, "100 hits"),
     ],
 )
-def test_what_is_wrong_is_said(film: Path, line: list[str], code: int, words: str) -> None:
+def test_what_is_wrong_is_said(video_path: Path, line: list[str], code: int, words: str) -> None:
     engine = ["--engine", "scripted:x"] if line[0] == "index" else []
-    result = call(*(each.replace("{film}", str(film)) for each in line), *engine)
+    result = call(*(each.replace("{video}", str(video_path)) for each in line), *engine)
     assert (result.exit_code, words in " ".join(result.stderr.split())) == (code, True), result.output
-    in_json = call(*(each.replace("{film}", str(film)) for each in line), *engine, "--json")
+    in_json = call(*(each.replace("{video}", str(video_path)) for each in line), *engine, "--json")
     assert json.loads(in_json.stdout)["error"]["message"]

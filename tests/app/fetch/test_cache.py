@@ -32,7 +32,7 @@ class Clock:
 
 
 class Home:
-    """A site with two films, and what was fetched from it into a folder."""
+    """A site with two videos, and what was fetched from it into a folder."""
 
     def __init__(self, site: Site, folder: Path, keeping: FetchCacheLimits) -> None:
         self.site = site
@@ -41,16 +41,16 @@ class Home:
         self.version = 1
         origin = FetchClient(FetchPolicy(private=[f"127.0.0.1:{site.port}"]), FetchLimits(1000, idle_seconds=2.0))
         self.fetched = FetchCache(origin, UploadSpool(folder, 0), keeping, self.clock)
-        site.answers |= {"/film": self._film, "/other": Answer(b"other" * 10), "/slow": Answer(b"slow", pause=0.3)}
+        site.answers |= {"/film": self._video, "/other": Answer(b"other" * 10), "/slow": Answer(b"slow", pause=0.3)}
 
-    def _film(self, head: str) -> Answer:
+    def _video(self, head: str) -> Answer:
         tag = f'"{self.version}"'
         if f"If-None-Match: {tag}" in head:
             return Answer(status=304)
         return Answer(b"film %d" % self.version, headers={"ETag": tag})
 
     def url(self, path: str = "film") -> str:
-        """Where one of the films is."""
+        """Where one of the videos is."""
         return f"http://127.0.0.1:{self.site.port}/{path}"
 
     async def read(self, path: str = "film", tenant: str = "a", uuid: str | None = None) -> bytes:

@@ -29,32 +29,32 @@ async def near(
         yield client
 
 
-async def ask(client: httpx.AsyncClient, film: Path, **video: Any) -> tuple[int, Any]:
+async def ask(client: httpx.AsyncClient, video_path: Path, **video: Any) -> tuple[int, Any]:
     """Status and body of an answer about a video."""
-    response = await client.post("/v1/answers", json=body(film, video=video))
+    response = await client.post("/v1/answers", json=body(video_path, video=video))
     return response.status_code, response.json()
 
 
 async def test_a_video_is_fetched_once_and_answered_about(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async with running() as site:
-        site.answers["/film.mp4?token=1"] = Answer(film.read_bytes(), pieces=7)
+        site.answers["/film.mp4?token=1"] = Answer(video_path.read_bytes(), pieces=7)
         async with near(site, settings, engine) as client:
             url = f"http://127.0.0.1:{site.port}/film.mp4?token=1"
             asked = ({"url": url}, {"url": url}, {"url": url, "uuid": "mine"}, {"url": f"{url}2", "uuid": "mine"})
-            answers = [await ask(client, film, **video) for video in asked]
+            answers = [await ask(client, video_path, **video) for video in asked]
             assert all((status, answer.get("answer")) == (200, "red") for status, answer in answers), answers
             assert len(site.requests) == 2
             assert answers[0][1]["report"]["seconds"]["fetch"] > 0
         assert not [path for path in (settings.data_dir / "fetched").iterdir() if path.is_file()]
 
 
-async def test_urls_of_other_kinds(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    written = f"data:video/mp4;base64,{base64.b64encode(film.read_bytes()).decode()}"
+async def test_urls_of_other_kinds(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    written = f"data:video/mp4;base64,{base64.b64encode(video_path.read_bytes()).decode()}"
     async with running() as site, near(site, settings, engine) as client:
-        for url in (written, film.as_uri(), f"FILE://localhost{film}"):
-            assert (await ask(client, film, url=url))[0] == 200
+        for url in (written, video_path.as_uri(), f"FILE://localhost{video_path}"):
+            assert (await ask(client, video_path, url=url))[0] == 200
         assert site.connections == 0
 
 
@@ -82,19 +82,19 @@ async def test_urls_of_other_kinds(settings: Settings, engine: ScriptedEngine, f
     ids=lambda value: str(value.get("url", value)) if isinstance(value, dict) else "",
 )
 async def test_bad_urls(
-    settings: Settings, engine: ScriptedEngine, film: Path, video: dict[str, str], status: int, code: str
+    settings: Settings, engine: ScriptedEngine, video_path: Path, video: dict[str, str], status: int, code: str
 ) -> None:
     async with running() as site:
         site.answers |= {"/text": Answer(b"no film"), "/large": Answer(b"x" * 2000)}
         named = {name: value.replace("{port}", str(site.port)) for name, value in video.items()}
         async with near(site, settings, engine, max_upload_bytes=1999) as client:
-            got, said = await ask(client, film, **named)
+            got, said = await ask(client, video_path, **named)
     assert (got, said["error"]["code"]) == (status, code)
     assert engine.calls == []
 
 
-async def test_fetching_can_be_forbidden(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_fetching_can_be_forbidden(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with running() as site, near(site, settings, engine, fetch=False) as client:
-        status, said = await ask(client, film, url=f"http://127.0.0.1:{site.port}/film.mp4")
+        status, said = await ask(client, video_path, url=f"http://127.0.0.1:{site.port}/film.mp4")
         assert (status, said["error"]["param"]) == (403, "video.url")
         assert site.connections == 0

@@ -265,7 +265,7 @@ async def test_what_lies_elsewhere_is_fetched_once_and_kept_within_a_bound(tmp_p
     async with house.library.open(first.id, ACME) as path:
         before = file_stamp(path)
         await house.read(first)
-        assert file_stamp(path) == before  # or whoever looks at the film would take it for another
+        assert file_stamp(path) == before  # or whoever looks at the video would take it for another
     assert fetched == 1
     async with house.library.open(first.id, ACME), house.library.open(second.id, ACME):
         assert len(list((tmp_path / "cache").iterdir())) == 2  # both are needed now, whatever the bound
@@ -301,12 +301,14 @@ async def test_a_full_disk_is_told_and_nothing_stays(tmp_path: Path) -> None:
     house.records.close()
 
 
-async def test_room_on_the_disk_is_left_for_the_rest(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_room_on_the_disk_is_left_for_the_rest(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
     greedy = settings.model_copy(update={"min_free_bytes": 2**60})
     async with over_asgi(greedy, engine) as client:
-        response = await client.post("/v1/files", files={"file": film.read_bytes()})
+        response = await client.post("/v1/files", files={"file": video_path.read_bytes()})
         assert (response.status_code, response.json()["error"]["code"]) == (507, "storage_full")
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
 
 
 class BrokenFileSystem(MemoryFileSystem):  # type: ignore[misc]
@@ -328,10 +330,10 @@ async def test_a_storage_that_fails_is_the_operators_matter(tmp_path: Path, capl
     house.records.close()
 
 
-async def test_over_http_in_openais_form(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_over_http_in_openais_form(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
         fields = {"purpose": "vision", "expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
-        content = film.read_bytes()
+        content = video_path.read_bytes()
         sent = [await client.post("/v1/files", files={"file": ("a.mp4", content)}, data=fields) for _ in range(3)]
         files = [response.json() for response in sent]
         assert all(each["expires_at"] == each["created_at"] + 3600 for each in files)
@@ -350,7 +352,7 @@ async def test_over_http_in_openais_form(settings: Settings, engine: ScriptedEng
         assert (part.status_code, part.content) == (206, content[10:20])
 
 
-async def test_tenants_over_http(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_tenants_over_http(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     """What one tenant stores is to another what was never there, word for word."""
     app = create_app(settings.model_copy(update={"api_key": SecretStr("x" * 20)}), engine)
     async with app.router.lifespan_context(app):
@@ -358,7 +360,7 @@ async def test_tenants_over_http(settings: Settings, engine: ScriptedEngine, fil
         mine, theirs = ({"authorization": f"Bearer {keys.create(name).secret}"} for name in ("acme", "other"))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             stored = [
-                (await client.post("/v1/files", files={"file": film.read_bytes()}, headers=headers)).json()
+                (await client.post("/v1/files", files={"file": video_path.read_bytes()}, headers=headers)).json()
                 for headers in (mine, theirs)
             ]
             assert stored[0]["id"] != stored[1]["id"]
@@ -371,7 +373,7 @@ async def test_tenants_over_http(settings: Settings, engine: ScriptedEngine, fil
             listed = (await client.get("/v1/files", headers=theirs)).json()
             assert [each["id"] for each in listed["data"]] == [stored[1]["id"]]
             for file_id, there in ((stored[0]["id"], True), ("file_" + "0" * 32, False)):
-                asked = await client.post("/v1/answers", json=body(film, video=file_id), headers=theirs)
+                asked = await client.post("/v1/answers", json=body(video_path, video=file_id), headers=theirs)
                 assert asked.status_code == 404, there
                 for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
                     response = await client.request(method, f"/v1/files/{file_id}{path}", headers=theirs)
@@ -382,9 +384,9 @@ async def test_tenants_over_http(settings: Settings, engine: ScriptedEngine, fil
             assert (await client.get(f"/v1/files/{stored[0]['id']}", headers=mine)).status_code == 200
 
 
-async def test_fifty_uploads_at_once(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_fifty_uploads_at_once(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     """Over a real socket, in small pieces, all of them under way at the same time."""
-    content, together = film.read_bytes(), asyncio.Barrier(50)
+    content, together = video_path.read_bytes(), asyncio.Barrier(50)
 
     async def pieces() -> AsyncIterator[bytes]:
         head = b'--cut\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'

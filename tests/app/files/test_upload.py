@@ -48,9 +48,9 @@ async def pieces(content: bytes, size: int = 1000) -> AsyncIterator[bytes]:
 
 
 async def test_an_upload_can_be_asked_about_and_forgotten(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
-    content = film.read_bytes()
+    content = video_path.read_bytes()
     async with over_asgi(settings, engine) as client:
         stored = (await client.post("/v1/files", files={"file": ("x", content)}, data={"purpose": "vision"})).json()
         assert re.fullmatch(r"file_[0-9a-f]{32}", stored["id"])
@@ -60,13 +60,13 @@ async def test_an_upload_can_be_asked_about_and_forgotten(
         assert (stored["video"]["width"], stored["video"]["height"]) == (64, 48)
         assert (stored["video"]["codec"], stored["video"]["frame_count"]) == ("h264", 256)
         assert (await client.get(f"/v1/files/{stored['id']}")).json() == stored
-        answered = await client.post("/v1/answers", json=body(film, video=stored["id"]))
+        answered = await client.post("/v1/answers", json=body(video_path, video=stored["id"]))
         assert answered.json()["answer"] == "red"
         gone = await client.delete(f"/v1/files/{stored['id']}")
         assert gone.json() == {"id": stored["id"], "object": "file", "deleted": True}
         for again in (client.get, client.delete):
             assert (await again(f"/v1/files/{stored['id']}")).status_code == 404
-        missing = await client.post("/v1/answers", json=body(film, video=stored["id"]))
+        missing = await client.post("/v1/answers", json=body(video_path, video=stored["id"]))
         assert (missing.status_code, missing.json()["error"]["param"]) == (404, "video")
     assert left(settings) == []
 
@@ -84,10 +84,12 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_names_of_clients_are_no_paths(settings: Settings, engine: ScriptedEngine, film: Path, name: str) -> None:
+async def test_names_of_clients_are_no_paths(
+    settings: Settings, engine: ScriptedEngine, video_path: Path, name: str
+) -> None:
     before = set(settings.data_dir.parent.rglob("*"))
     async with over_asgi(settings, engine) as client:
-        content = form(film.read_bytes(), filename=name.replace("\\", "\\\\"))
+        content = form(video_path.read_bytes(), filename=name.replace("\\", "\\\\"))
         response = await client.post("/v1/files", content=content, headers=TYPE)
         assert (response.status_code, response.json()["filename"]) == (200, NAMES[name])
         saved = await client.get(f"/v1/files/{response.json()['id']}/content")
@@ -106,9 +108,9 @@ async def test_ids_of_clients_are_no_paths(settings: Settings, engine: ScriptedE
 
 @pytest.mark.parametrize("declared", [True, False])
 async def test_a_video_above_the_limit_is_refused_while_it_arrives(
-    settings: Settings, engine: ScriptedEngine, film: Path, declared: bool
+    settings: Settings, engine: ScriptedEngine, video_path: Path, declared: bool
 ) -> None:
-    content = form(film.read_bytes() + bytes(2_000_000))
+    content = form(video_path.read_bytes() + bytes(2_000_000))
     small = settings.model_copy(update={"max_upload_bytes": 100_000, "max_body_bytes": 1000})
     sent = 0
 
@@ -126,10 +128,12 @@ async def test_a_video_above_the_limit_is_refused_while_it_arrives(
     assert left(settings) == []
 
 
-async def test_a_video_just_below_the_limit_is_kept(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    exact = settings.model_copy(update={"max_upload_bytes": film.stat().st_size})
+async def test_a_video_just_below_the_limit_is_kept(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
+    exact = settings.model_copy(update={"max_upload_bytes": video_path.stat().st_size})
     async with over_asgi(exact, engine) as client:
-        response = await client.post("/v1/files", content=pieces(form(film.read_bytes())), headers=TYPE)
+        response = await client.post("/v1/files", content=pieces(form(video_path.read_bytes())), headers=TYPE)
     assert response.status_code == 200
 
 
@@ -184,10 +188,10 @@ async def test_bad_forms(settings: Settings, engine: ScriptedEngine, case: str) 
 
 
 async def test_a_client_that_leaves_in_mid_upload_leaves_nothing(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async def half() -> AsyncIterator[bytes]:
-        yield form(film.read_bytes())[:2000]
+        yield form(video_path.read_bytes())[:2000]
         raise ConnectionAbortedError
 
     async with over_socket(settings, engine) as client:
@@ -217,8 +221,8 @@ async def test_an_upload_that_falls_silent_ends(settings: Settings, engine: Scri
     assert left(settings) == []
 
 
-async def test_fields_may_come_after_the_file(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
-    content = form(film.read_bytes()).replace(b"--cut--\r\n", field("purpose", "evals") + b"--cut--\r\n")
+async def test_fields_may_come_after_the_file(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
+    content = form(video_path.read_bytes()).replace(b"--cut--\r\n", field("purpose", "evals") + b"--cut--\r\n")
     async with over_asgi(settings, engine) as client:
         response = await client.post("/v1/files", content=content, headers=TYPE)
     assert response.json()["purpose"] == "evals"

@@ -16,7 +16,7 @@ from app.settings import Settings
 
 CLIPS = 7
 PADDING = b"\x00\x00\x00\x08free"
-"""Makes the same film another content."""
+"""Makes the same video another content."""
 SRT = "1\n00:00:05,000 --> 00:00:07,000\nWelcome to platform 47.\n\n2\n00:00:30,000 --> 00:00:32,000\nMind the gap.\n"
 
 
@@ -34,9 +34,9 @@ def with_index(settings: Settings, **wishes: Any) -> Settings:
     return settings.model_copy(update={"index": settings.index.model_copy(update=wishes)})
 
 
-async def build(client: httpx.AsyncClient, film: Path, **wishes: Any) -> dict[str, Any]:
+async def build(client: httpx.AsyncClient, video_path: Path, **wishes: Any) -> dict[str, Any]:
     """Ask for an index and wait until it is no longer being built."""
-    response = await client.post("/v1/indexes", json={"video": {"path": str(film)}, **wishes})
+    response = await client.post("/v1/indexes", json={"video": {"path": str(video_path)}, **wishes})
     assert response.status_code in (200, 202), response.text
     return await settled(client, response.json()["id"])
 

@@ -29,10 +29,12 @@ def engine() -> ScriptedEngine:
     return captioner()
 
 
-async def test_an_index_is_built_in_the_background(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_an_index_is_built_in_the_background(
+    settings: Settings, engine: ScriptedEngine, video_path: Path
+) -> None:
     slow = captioner(pause=0.05)
     async with over_asgi(settings, slow) as client:
-        begun = await client.post("/v1/indexes", json={"video": {"path": str(film)}})
+        begun = await client.post("/v1/indexes", json={"video": {"path": str(video_path)}})
         assert begun.status_code == 202
         assert begun.json()["status"] in ("queued", "building")
         shown = await settled(client, begun.json()["id"])
@@ -41,7 +43,7 @@ async def test_an_index_is_built_in_the_background(settings: Settings, engine: S
         {"seconds": 10.0, "clips": CLIPS, "captioned": CLIPS, "failed": 0},
         {"seconds": 60.0, "clips": 1, "captioned": 1, "failed": 0},
     ]
-    assert shown["video"] == {"path": str(film)} | dict.fromkeys(("file", "url", "uuid", "pictures"))
+    assert shown["video"] == {"path": str(video_path)} | dict.fromkeys(("file", "url", "uuid", "pictures"))
     assert shown["cost"]["calls"] == CLIPS + 1 == len(slow.calls)
     assert shown["cost"]["frames"] == sum(call.frames for call in slow.calls)
     assert shown["cost"]["prompt_tokens"] > 0
@@ -52,21 +54,21 @@ async def test_an_index_is_built_in_the_background(settings: Settings, engine: S
     assert engine.calls == []
 
 
-async def test_what_is_built_is_not_built_again(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_what_is_built_is_not_built_again(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        first = await build(client, film)
-        again = await client.post("/v1/indexes", json={"video": {"path": str(film)}})
+        first = await build(client, video_path)
+        again = await client.post("/v1/indexes", json={"video": {"path": str(video_path)}})
     assert (again.status_code, again.json()) == (200, first)
     assert len(engine.calls) == CLIPS + 1
     async with over_asgi(settings, engine) as client:
-        assert (await build(client, film))["status"] == "complete"
+        assert (await build(client, video_path))["status"] == "complete"
     assert len(engine.calls) == CLIPS + 1
 
 
-async def test_asked_twice_at_once_a_film_is_built_once(settings: Settings, film: Path) -> None:
+async def test_asked_twice_at_once_a_video_is_built_once(settings: Settings, video_path: Path) -> None:
     engine = captioner(pause=0.05)
     async with over_asgi(settings, engine) as client:
-        one, other = await asyncio.gather(build(client, film), build(client, film))
+        one, other = await asyncio.gather(build(client, video_path), build(client, video_path))
     assert one["id"] == other["id"]
     assert len(engine.calls) == CLIPS + 1
 
@@ -88,14 +90,14 @@ async def test_asked_twice_at_once_a_film_is_built_once(settings: Settings, film
 async def test_a_wrong_wish_for_an_index_is_refused(
     settings: Settings,
     engine: ScriptedEngine,
-    film: Path,
+    video_path: Path,
     wish: dict[str, Any],
     status: int | None,
     code: str,
     param: str,
 ) -> None:
     async with over_asgi(settings, engine) as client:
-        response = await client.post("/v1/indexes", json={"video": {"path": str(film)}, **wish})
+        response = await client.post("/v1/indexes", json={"video": {"path": str(video_path)}, **wish})
         if status is None:
             assert 400 <= response.status_code < 500
         else:
@@ -104,7 +106,7 @@ async def test_a_wrong_wish_for_an_index_is_refused(
     assert engine.calls == []
 
 
-async def test_after_the_engine_failed_the_same_request_goes_on(settings: Settings, film: Path) -> None:
+async def test_after_the_engine_failed_the_same_request_goes_on(settings: Settings, video_path: Path) -> None:
     broken = True
 
     def script(prompt: Prompt, sampling: Sampling, n: int) -> Iterable[str]:
@@ -115,30 +117,30 @@ async def test_after_the_engine_failed_the_same_request_goes_on(settings: Settin
 
     engine = ScriptedEngine(script)
     async with over_asgi(with_index(settings, at_once=1), engine) as client:
-        failed = await build(client, film)
+        failed = await build(client, video_path)
         assert (failed["status"], failed["error"]["code"]) == ("failed", "engine_failed")
         assert failed["levels"][0]["captioned"] == 4
         broken, before = False, len(engine.calls)
-        whole = await build(client, film)
+        whole = await build(client, video_path)
     assert (whole["status"], whole["error"]) == ("complete", None)
     assert len(engine.calls) - before == CLIPS - 4 + 1
 
 
 async def test_what_is_written_before_the_budget_ends_stays(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async with over_asgi(settings, engine) as client:
-        part = await build(client, film, budget={"calls": 3})
+        part = await build(client, video_path, budget={"calls": 3})
         assert (part["status"], part["error"]["code"]) == ("partial", "budget_exceeded")
         assert part["levels"][0]["captioned"] == 3
-        assert (await build(client, film))["status"] == "complete"
+        assert (await build(client, video_path))["status"] == "complete"
     assert len(engine.calls) == CLIPS + 1
 
 
-async def test_an_index_survives_the_service(settings: Settings, film: Path) -> None:
+async def test_an_index_survives_the_service(settings: Settings, video_path: Path) -> None:
     slow, quick = captioner(pause=0.1), captioner()
     async with over_asgi(with_index(settings, at_once=1), slow) as client:
-        index = (await client.post("/v1/indexes", json={"video": {"path": str(film)}})).json()["id"]
+        index = (await client.post("/v1/indexes", json={"video": {"path": str(video_path)}})).json()["id"]
         async with asyncio.timeout(30):
             while (await client.get(f"/v1/indexes/{index}")).json()["levels"][0]["captioned"] < 2:
                 await asyncio.sleep(0.02)
@@ -147,14 +149,14 @@ async def test_an_index_survives_the_service(settings: Settings, film: Path) -> 
         assert left["status"] == "partial"
         assert left["levels"][0]["captioned"] >= 2
         assert (await search(client, "grey from second 0"))["data"]
-        assert (await build(client, film))["status"] == "complete"
+        assert (await build(client, video_path))["status"] == "complete"
     assert len(quick.calls) <= CLIPS - 2 + 1
 
 
-async def test_a_deleted_index_is_gone_and_no_longer_built(settings: Settings, film: Path) -> None:
+async def test_a_deleted_index_is_gone_and_no_longer_built(settings: Settings, video_path: Path) -> None:
     engine = captioner(pause=0.2)
     async with over_asgi(settings, engine) as client:
-        index = (await client.post("/v1/indexes", json={"video": {"path": str(film)}})).json()["id"]
+        index = (await client.post("/v1/indexes", json={"video": {"path": str(video_path)}})).json()["id"]
         gone = await client.delete(f"/v1/indexes/{index}")
         assert gone.json() == {"id": index, "object": "index", "deleted": True}
         assert (await client.get(f"/v1/indexes/{index}")).status_code == 404
@@ -166,11 +168,11 @@ async def test_a_deleted_index_is_gone_and_no_longer_built(settings: Settings, f
     assert not list((settings.data_dir / "indexes").rglob("rows.sqlite"))
 
 
-async def test_another_model_makes_another_index(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_another_model_makes_another_index(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        old = await build(client, film)
+        old = await build(client, video_path)
     async with over_asgi(settings, captioner(model="better")) as client:
-        new = await build(client, film)
+        new = await build(client, video_path)
         assert old["id"] != new["id"]
         shown = (await client.get("/v1/indexes")).json()["data"]
         assert [(each["builder"]["captioner"], each["current"]) for each in shown] == [
@@ -180,19 +182,19 @@ async def test_another_model_makes_another_index(settings: Settings, engine: Scr
         assert {hit["index"] for hit in (await search(client, "grey"))["data"]} == {new["id"]}
 
 
-async def test_a_direct_answer_leaves_no_index(settings: Settings, film: Path) -> None:
+async def test_a_direct_answer_leaves_no_index(settings: Settings, video_path: Path) -> None:
     async with over_asgi(settings, ScriptedEngine(always("A"))) as client:
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 200
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 200
         assert (await client.get("/v1/indexes")).json()["data"] == []
 
 
-async def test_an_index_goes_with_its_file(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_an_index_goes_with_its_file(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     app = create_app(settings, engine)
     service: Service = app.state.service
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            file = (await client.post("/v1/files", files={"file": film.read_bytes()})).json()["id"]
+            file = (await client.post("/v1/files", files={"file": video_path.read_bytes()})).json()["id"]
             response = await client.post("/v1/indexes", json={"video": file})
             shown = await settled(client, response.json()["id"])
             assert shown["video"]["file"] == file
@@ -204,13 +206,13 @@ async def test_an_index_goes_with_its_file(settings: Settings, engine: ScriptedE
             assert (await client.get(f"/v1/indexes/{shown['id']}")).status_code == 404
 
 
-async def test_only_so_many_are_built_at_once(settings: Settings, film: Path, tmp_path: Path) -> None:
-    films = [tmp_path / f"{number}.mp4" for number in range(3)]
-    for number, each in enumerate(films):
-        each.write_bytes(film.read_bytes() + PADDING * number)
+async def test_only_so_many_are_built_at_once(settings: Settings, video_path: Path, tmp_path: Path) -> None:
+    videos = [tmp_path / f"{number}.mp4" for number in range(3)]
+    for number, each in enumerate(videos):
+        each.write_bytes(video_path.read_bytes() + PADDING * number)
     few = with_index(settings, max_builds=1, max_waiting=1).model_copy(update={"video_dir": tmp_path})
     async with over_asgi(few, captioner(pause=0.3)) as client:
-        begun = [await client.post("/v1/indexes", json={"video": {"path": each.name}}) for each in films]
+        begun = [await client.post("/v1/indexes", json={"video": {"path": each.name}}) for each in videos]
         assert [each.status_code for each in begun] == [202, 202, 429]
         assert begun[2].json()["error"]["code"] == "too_many_runs"
         assert "retry-after" in begun[2].headers
@@ -218,20 +220,20 @@ async def test_only_so_many_are_built_at_once(settings: Settings, film: Path, tm
         assert (first["status"], second["status"]) == ("building", "queued")
 
 
-async def test_a_film_has_so_many_clips(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_a_video_has_so_many_clips(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(with_index(settings, max_clips=CLIPS - 1), engine) as client:
-        response = await client.post("/v1/indexes", json={"video": {"path": str(film)}})
+        response = await client.post("/v1/indexes", json={"video": {"path": str(video_path)}})
     assert error(response) == (400, "too_many_clips", "video")
     async with over_asgi(with_index(settings, max_clips=CLIPS), engine) as client:
-        assert (await build(client, film))["status"] == "complete"
+        assert (await build(client, video_path))["status"] == "complete"
 
 
 async def test_a_tenants_indexes_take_so_many_bytes(
-    settings: Settings, engine: ScriptedEngine, film: Path, tmp_path: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.mp4"
-    other.write_bytes(film.read_bytes() + PADDING)
-    shutil.copy(film, tmp_path / "first.mp4")
+    other.write_bytes(video_path.read_bytes() + PADDING)
+    shutil.copy(video_path, tmp_path / "first.mp4")
     little = with_index(settings, max_bytes=1).model_copy(update={"video_dir": tmp_path})
     async with over_asgi(little, engine) as client:
         assert (await build(client, tmp_path / "first.mp4"))["status"] == "complete"
@@ -239,9 +241,9 @@ async def test_a_tenants_indexes_take_so_many_bytes(
         assert error(response)[:2] == (413, "index_full")
 
 
-async def test_an_index_holds_so_many_lines(settings: Settings, film: Path) -> None:
+async def test_an_index_holds_so_many_lines(settings: Settings, video_path: Path) -> None:
     async with over_asgi(with_index(settings, max_lines=3, at_once=1), captioner()) as client:
-        shown = await build(client, film)
+        shown = await build(client, video_path)
         assert (shown["status"], shown["error"]["code"]) == ("failed", "index_full")
         assert shown["levels"][0]["captioned"] == 3
         assert error(await client.post("/v1/search", json={"query": "x", "k": 101}))[0] == 400

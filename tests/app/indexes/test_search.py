@@ -30,25 +30,25 @@ def engine() -> ScriptedEngine:
 
 
 async def test_a_search_finds_seconds_in_a_video_an_index_and_everywhere(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async with over_asgi(settings, engine) as client:
-        index = (await build(client, film))["id"]
-        for wish in ({"video": {"path": str(film)}}, {"index": index}, {}):
+        index = (await build(client, video_path))["id"]
+        for wish in ({"video": {"path": str(video_path)}}, {"index": index}, {}):
             found = await search(client, "grey from second 40", k=2, **wish)
             hit = found["data"][0]
             assert (hit["start"], hit["end"], hit["source"], hit["id"]) == (40, 50, "caption", "c:10:4")
             assert hit["index"] == index
-            assert hit["video"]["path"] == str(film)
+            assert hit["video"]["path"] == str(video_path)
             assert hit["score"] > 0.9
             assert len(found["data"]) == 2
             assert found["degraded"] == []
             assert found["coverage"] == (1.0 if wish else None)
 
 
-async def test_a_search_keeps_to_its_filters(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_a_search_keeps_to_its_filters(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        index = (await build(client, film, subtitles=SRT))["id"]
+        index = (await build(client, video_path, subtitles=SRT))["id"]
         inside = await search(client, "grey from second", index=index, start=12, end=25, level=10)
         assert sorted(hit["start"] for hit in inside["data"]) == [10, 20]
         summary = await search(client, "brighter", index=index, level=60)
@@ -60,10 +60,10 @@ async def test_a_search_keeps_to_its_filters(settings: Settings, engine: Scripte
 
 
 async def test_subtitles_are_found_before_anything_is_captioned(
-    settings: Settings, engine: ScriptedEngine, film: Path, tmp_path: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "talk.srt").write_text(SRT)
-    shutil.copy(film, tmp_path / "talk.mp4")
+    shutil.copy(video_path, tmp_path / "talk.mp4")
     async with over_asgi(settings.model_copy(update={"video_dir": tmp_path}), engine) as client:
         found = await search(client, "mind the gap", video={"path": "talk.mp4"})
     assert (found["data"][0]["start"], found["data"][0]["source"]) == (30, "subtitle")
@@ -116,25 +116,25 @@ async def tenants(settings: Settings, engine: ScriptedEngine) -> AsyncIterator[t
             yield one, two
 
 
-async def test_nobody_sees_searches_or_removes_anothers_index(settings: Settings, film: Path) -> None:
+async def test_nobody_sees_searches_or_removes_anothers_index(settings: Settings, video_path: Path) -> None:
     engine = captioner()
     async with tenants(settings, engine) as (one, two):
-        mine = await build(one, film)
+        mine = await build(one, video_path)
         for method in ("GET", "DELETE"):
             response = await two.request(method, f"/v1/indexes/{mine['id']}")
             assert error(response)[:2] == (404, "not_found")
         assert error(await two.post("/v1/search", json={"query": "grey", "index": mine["id"]}))[0] == 404
         assert (await two.get("/v1/indexes")).json()["data"] == []
         assert (await search(two, "grey"))["data"] == []
-        assert (await search(two, "grey", video={"path": str(film)}))["data"] == []
-        theirs = await build(two, film)
+        assert (await search(two, "grey", video={"path": str(video_path)}))["data"] == []
+        theirs = await build(two, video_path)
         assert theirs["id"] != mine["id"]
         assert len(engine.calls) == 2 * (CLIPS + 1)
         assert {hit["index"] for hit in (await search(two, "grey"))["data"]} == {theirs["id"]}
         assert (await one.get(f"/v1/indexes/{mine['id']}")).json()["status"] == "complete"
 
 
-async def test_a_planner_searches_the_callers_index(settings: Settings, film: Path) -> None:
+async def test_a_planner_searches_the_callers_index(settings: Settings, video_path: Path) -> None:
     captions = captioner()
 
     def script(prompt: Prompt, sampling: Sampling, n: int) -> list[ScriptLine]:
@@ -147,9 +147,9 @@ async def test_a_planner_searches_the_callers_index(settings: Settings, film: Pa
 
     asker = ScriptedEngine(script, capabilities=frozenset({"logprobs", "choices", "tools"}))
     async with over_asgi(settings, captions) as client:
-        await build(client, film)
+        await build(client, video_path)
     async with over_asgi(settings, asker) as client:
-        response = await client.post("/v1/answers", json=body(film, strategy={"name": "planner"}))
+        response = await client.post("/v1/answers", json=body(video_path, strategy={"name": "planner"}))
     assert response.status_code == 200, response.text
     assert response.json()["report"]["tool_calls"] >= 1
     assert any("grey from second 40" in call.text for call in asker.calls if "<data>" in call.text)

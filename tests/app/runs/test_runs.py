@@ -34,14 +34,14 @@ async def done(client: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
 
 
 async def test_an_answer_can_be_read_again_with_all_that_led_to_it(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async with over_asgi(settings, engine) as client:
-        response = await client.post("/v1/answers", json=body(film, strategy="direct"))
+        response = await client.post("/v1/answers", json=body(video_path, strategy="direct"))
         run = (await client.get(f"/v1/runs/{response.headers['x-run-id']}")).json()
     assert response.json()["id"] == run["id"] == response.headers["x-run-id"]
     assert run["response"] == response.json()
-    assert run["request"]["question"] == body(film)["question"]
+    assert run["request"]["question"] == body(video_path)["question"]
     assert [each["event"]["event"] for each in run["events"]] == ["looked", "asked", "proposed", "stopped"]
     assert [each["seq"] for each in run["events"]] == [1, 2, 3, 4]
     report = run["response"]["report"]
@@ -61,19 +61,19 @@ async def test_an_answer_can_be_read_again_with_all_that_led_to_it(
 
 
 async def test_only_what_somebody_may_come_back_for_is_written_down_before_it_is_told(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     """A plain answer waits for no disk. It is written down all the same, and read from there at once."""
     patient = settings.model_copy(update={"persist_seconds": 600})
     async with over_asgi(patient, engine) as client:
-        plain = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        plain = (await client.post("/v1/answers", json=body(video_path))).json()["id"]
         assert recorded(settings) == {}
-        named = await client.post("/v1/answers", json=body(film), headers={"idempotency-key": "k"})
+        named = await client.post("/v1/answers", json=body(video_path), headers={"idempotency-key": "k"})
         assert recorded(settings) == {plain: "completed", named.json()["id"]: "completed"}, "in the order of the runs"
-        another = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        another = (await client.post("/v1/answers", json=body(video_path))).json()["id"]
         assert another not in recorded(settings)
         assert (await client.get(f"/v1/runs/{another}")).json()["status"] == "completed"
-        last = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        last = (await client.post("/v1/answers", json=body(video_path))).json()["id"]
     assert recorded(settings)[last] == "completed", "nothing is lost when the service stops"
 
 
@@ -99,10 +99,10 @@ async def test_a_completion_is_a_run_whose_media_are_not_shown(settings: Setting
     assert {each["choice"] for each in run["events"]} == {0, 1}
 
 
-async def test_a_background_run_is_named_at_once_and_answers_later(settings: Settings, film: Path) -> None:
+async def test_a_background_run_is_named_at_once_and_answers_later(settings: Settings, video_path: Path) -> None:
     held = HeldEngine(always("A"))
     async with over_asgi(settings, held) as client:
-        response = await client.post("/v1/answers", json=body(film, background=True))
+        response = await client.post("/v1/answers", json=body(video_path, background=True))
         assert response.status_code == 202
         started = response.json()
         assert started["status"] in ("queued", "running")
@@ -112,23 +112,25 @@ async def test_a_background_run_is_named_at_once_and_answers_later(settings: Set
     assert (run["status"], run["response"]["answer"]) == ("completed", "red")
 
 
-async def test_background_runs_wait_as_long_as_it_takes(settings: Settings, film: Path) -> None:
+async def test_background_runs_wait_as_long_as_it_takes(settings: Settings, video_path: Path) -> None:
     held = HeldEngine(always("A"))
     tight = settings.model_copy(update={"max_runs": 1, "max_wait_seconds": 0.0})
     async with over_asgi(tight, held) as client:
-        first, second = [(await client.post("/v1/answers", json=body(film, background=True))).json() for _ in range(2)]
+        first, second = [
+            (await client.post("/v1/answers", json=body(video_path, background=True))).json() for _ in range(2)
+        ]
         assert (await client.get(f"/v1/runs/{second['id']}")).json()["status"] == "queued"
-        assert (await client.post("/v1/answers", json=body(film))).status_code == 429
+        assert (await client.post("/v1/answers", json=body(video_path))).status_code == 429
         held.release.set()
         assert {(await done(client, each["id"]))["status"] for each in (first, second)} == {"completed"}
 
 
-async def test_a_background_run_that_cannot_be_queued_is_no_run(settings: Settings, film: Path) -> None:
+async def test_a_background_run_that_cannot_be_queued_is_no_run(settings: Settings, video_path: Path) -> None:
     held = HeldEngine(always("A"))
     full = settings.model_copy(update={"max_runs": 1, "max_waiting": 0})
     async with over_asgi(full, held) as client:
-        first = (await client.post("/v1/answers", json=body(film, background=True))).json()
-        refused = await client.post("/v1/answers", json=body(film, background=True))
+        first = (await client.post("/v1/answers", json=body(video_path, background=True))).json()
+        refused = await client.post("/v1/answers", json=body(video_path, background=True))
         assert refused.status_code == 429
         assert int(refused.headers["retry-after-ms"]) == 1000 * int(refused.headers["retry-after"])
         held.release.set()
@@ -137,9 +139,9 @@ async def test_a_background_run_that_cannot_be_queued_is_no_run(settings: Settin
     assert [run["id"] for run in listed] == [first["id"]]
 
 
-async def test_a_failed_run_says_why(settings: Settings, film: Path) -> None:
+async def test_a_failed_run_says_why(settings: Settings, video_path: Path) -> None:
     async with over_asgi(settings, ScriptedEngine([])) as client:
-        response = await client.post("/v1/answers", json=body(film))
+        response = await client.post("/v1/answers", json=body(video_path))
         run = (await client.get("/v1/runs")).json()["data"][0]
         whole = (await client.get(f"/v1/runs/{run['id']}")).json()
     assert response.status_code == 503
@@ -147,9 +149,9 @@ async def test_a_failed_run_says_why(settings: Settings, film: Path) -> None:
     assert whole["resumable"]
 
 
-async def test_runs_are_listed_page_by_page(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_runs_are_listed_page_by_page(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        made = [(await client.post("/v1/answers", json=body(film))).json()["id"] for _ in range(5)]
+        made = [(await client.post("/v1/answers", json=body(video_path))).json()["id"] for _ in range(5)]
         for order, expected in (("desc", made[::-1]), ("asc", made)):
             found, after = [], None
             while True:
@@ -173,10 +175,10 @@ async def test_a_page_that_makes_no_sense(settings: Settings, engine: ScriptedEn
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_run_can_be_cancelled(settings: Settings, film: Path, stream: bool) -> None:
+async def test_a_run_can_be_cancelled(settings: Settings, video_path: Path, stream: bool) -> None:
     slow = ScriptedEngine(always("A"), pause=600)
     async with over_socket(settings, slow) as client:
-        waiting = asyncio.ensure_future(client.post("/v1/answers", json=body(film, stream=stream)))
+        waiting = asyncio.ensure_future(client.post("/v1/answers", json=body(video_path, stream=stream)))
         await until(lambda: len(slow.calls) == 1)
         (run,) = (await client.get("/v1/runs", params={"status": "running"})).json()["data"]
         cancelled = await client.post(f"/v1/runs/{run['id']}/cancel")
@@ -191,9 +193,9 @@ async def test_a_run_can_be_cancelled(settings: Settings, film: Path, stream: bo
         assert (response.status_code, response.headers["x-should-retry"]) == (409, "false")
 
 
-async def test_a_finished_run_stays_as_it_is(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_a_finished_run_stays_as_it_is(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        run_id = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        run_id = (await client.post("/v1/answers", json=body(video_path))).json()["id"]
         assert (await client.post(f"/v1/runs/{run_id}/cancel")).json()["status"] == "completed"
         refused = await client.post(f"/v1/runs/{run_id}/resume")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_resumable")
@@ -211,13 +213,13 @@ async def test_what_is_no_run(settings: Settings, engine: ScriptedEngine, method
     assert page.status_code == 404
 
 
-async def test_runs_survive_a_restart(settings: Settings, film: Path) -> None:
+async def test_runs_survive_a_restart(settings: Settings, video_path: Path) -> None:
     async with over_asgi(settings, ScriptedEngine(always("A"))) as client:
-        finished = (await client.post("/v1/answers", json=body(film))).json()
+        finished = (await client.post("/v1/answers", json=body(video_path))).json()
     hurried = settings.model_copy(update={"drain_seconds": 0})
     slow = ScriptedEngine(always("A"), pause=600)
     async with over_asgi(hurried, slow) as client:
-        unfinished = (await client.post("/v1/answers", json=body(film, background=True, seed=11))).json()["id"]
+        unfinished = (await client.post("/v1/answers", json=body(video_path, background=True, seed=11))).json()["id"]
         await until(lambda: len(slow.calls) == 1)
     engine = ScriptedEngine(always("B"))
     async with over_asgi(settings, engine) as client:
@@ -237,11 +239,11 @@ async def test_runs_survive_a_restart(settings: Settings, film: Path) -> None:
     assert [each["seq"] for each in run["events"]] == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_killed_service_leaves_its_runs_to_the_next(settings: Settings, film: Path) -> None:
+async def test_a_killed_service_leaves_its_runs_to_the_next(settings: Settings, video_path: Path) -> None:
     """Without a clean end nothing marks them but the start of the next process."""
     slow = ScriptedEngine(always("A"), pause=600)
     async with over_asgi(settings, slow) as client:
-        run_id = (await client.post("/v1/answers", json=body(film, background=True))).json()["id"]
+        run_id = (await client.post("/v1/answers", json=body(video_path, background=True))).json()["id"]
         await until(lambda: len(slow.calls) == 1)
         assert (await client.get(f"/v1/runs/{run_id}")).json()["status"] == "running"
         other = settings.model_copy(update={"instance": "other"})
@@ -255,21 +257,21 @@ async def test_a_killed_service_leaves_its_runs_to_the_next(settings: Settings, 
         await client.post(f"/v1/runs/{run_id}/cancel")
 
 
-async def test_a_request_too_large_to_keep_cannot_be_resumed(settings: Settings, film: Path) -> None:
+async def test_a_request_too_large_to_keep_cannot_be_resumed(settings: Settings, video_path: Path) -> None:
     small = settings.model_copy(update={"kept_bytes": 10})
     async with over_asgi(small, ScriptedEngine([])) as client:
-        await client.post("/v1/answers", json=body(film))
+        await client.post("/v1/answers", json=body(video_path))
         (run,) = (await client.get("/v1/runs")).json()["data"]
         refused = await client.post(f"/v1/runs/{run['id']}/resume")
-        later = (await client.post("/v1/answers", json=body(film, background=True))).json()
+        later = (await client.post("/v1/answers", json=body(video_path, background=True))).json()
         assert (await done(client, later["id"]))["resumable"], "what was acknowledged is kept whatever its size"
     assert not run["resumable"]
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "not_kept")
 
 
-async def test_a_run_is_resumed_once_at_a_time(settings: Settings, film: Path) -> None:
+async def test_a_run_is_resumed_once_at_a_time(settings: Settings, video_path: Path) -> None:
     async with over_asgi(settings, ScriptedEngine([])) as client:
-        await client.post("/v1/answers", json=body(film))
+        await client.post("/v1/answers", json=body(video_path))
         run_id = (await client.get("/v1/runs")).json()["data"][0]["id"]
     held = HeldEngine(always("A"))
     async with over_asgi(settings, held) as client:
@@ -279,9 +281,9 @@ async def test_a_run_is_resumed_once_at_a_time(settings: Settings, film: Path) -
         assert (await done(client, run_id))["attempts"] == 2
 
 
-async def test_old_runs_are_forgotten(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_old_runs_are_forgotten(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        run_id = (await client.post("/v1/answers", json=body(film))).json()["id"]
+        run_id = (await client.post("/v1/answers", json=body(video_path))).json()["id"]
     brief = settings.model_copy(update={"run_days": 0.0})
     async with over_asgi(brief, engine) as client:
         await _until_missing(lambda: client.get(f"/v1/runs/{run_id}"))
@@ -293,10 +295,10 @@ async def _until_missing(get: Callable[[], Any]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_events_are_replayed_then_live(settings: Settings, film: Path) -> None:
+async def test_events_are_replayed_then_live(settings: Settings, video_path: Path) -> None:
     held = HeldEngine(always("A"))
     async with over_socket(settings, held) as client:
-        run_id = (await client.post("/v1/answers", json=body(film, background=True))).json()["id"]
+        run_id = (await client.post("/v1/answers", json=body(video_path, background=True))).json()["id"]
         await until(lambda: len(held.calls) == 1)
         async with client.stream("GET", f"/v1/runs/{run_id}/events") as response:
             assert response.headers["content-type"].startswith("text/event-stream")
@@ -323,18 +325,18 @@ async def _events(client: httpx.AsyncClient, run_id: str, headers: dict[str, str
             yield each
 
 
-async def test_every_event_has_its_number(settings: Settings, engine: ScriptedEngine, film: Path) -> None:
+async def test_every_event_has_its_number(settings: Settings, engine: ScriptedEngine, video_path: Path) -> None:
     async with over_asgi(settings, engine) as client:
-        text = (await client.post("/v1/answers", json=body(film, stream=True, strategy="direct"))).text
+        text = (await client.post("/v1/answers", json=body(video_path, stream=True, strategy="direct"))).text
         run_id = (await client.get("/v1/runs")).json()["data"][0]["id"]
         replay = (await client.get(f"/v1/runs/{run_id}/events")).text
     assert [line for line in text.splitlines() if line.startswith("id: ")] == [f"id: {n}" for n in range(1, 6)]
     assert replay == text, "a replay is the stream itself"
 
 
-async def test_a_failed_run_ends_its_events_with_the_error(settings: Settings, film: Path) -> None:
+async def test_a_failed_run_ends_its_events_with_the_error(settings: Settings, video_path: Path) -> None:
     async with over_asgi(settings, ScriptedEngine([])) as client:
-        await client.post("/v1/answers", json=body(film))
+        await client.post("/v1/answers", json=body(video_path))
         run_id = (await client.get("/v1/runs")).json()["data"][0]["id"]
         replay = (await client.get(f"/v1/runs/{run_id}/events")).text
     assert "event: error" in replay

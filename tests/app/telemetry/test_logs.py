@@ -38,14 +38,14 @@ def lines(text: str, message: str) -> list[dict[str, Any]]:
 
 
 async def test_a_request_and_its_run_are_one_json_line_each(
-    settings: Settings, engine: ScriptedEngine, film: Path, log: Callable[[], str]
+    settings: Settings, engine: ScriptedEngine, video_path: Path, log: Callable[[], str]
 ) -> None:
     logging.config.dictConfig(log_config("json"))
     keyed = Settings.model_validate({**settings.model_dump(), "api_key": SECRET})
     headers = {"authorization": f"Bearer {SECRET}", "x-request-id": ID}
     async with over_asgi(keyed, engine) as client:
-        response = await client.post("/v1/answers?token=hidden", json=body(film), headers=headers)
-        await client.post("/v1/answers", json=body(film), headers={**headers, "x-request-id": "a b\n{}"})
+        response = await client.post("/v1/answers?token=hidden", json=body(video_path), headers=headers)
+        await client.post("/v1/answers", json=body(video_path), headers={**headers, "x-request-id": "a b\n{}"})
         await client.get("/v1/runs/not-one", headers=headers)
         await client.get("/health")
         await client.get("/v1/files", headers={"authorization": "Bearer wrong-key-wrong-key"})
@@ -65,7 +65,7 @@ async def test_a_request_and_its_run_are_one_json_line_each(
     report = answer["report"]
     assert (run["calls"], run["frames"]) == (report["calls"], report["frames_viewed"])
     assert run["prompt_tokens"] == report["prompt_tokens"]
-    for said in (SECRET, "wrong-key", "hidden", "Which colour", "red", str(film)):
+    for said in (SECRET, "wrong-key", "hidden", "Which colour", "red", str(video_path)):
         assert said not in text
 
 

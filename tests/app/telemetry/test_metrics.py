@@ -44,13 +44,13 @@ async def numbers(client: httpx.AsyncClient, **headers: str) -> Numbers:
 
 
 async def test_what_was_asked_and_what_it_cost_is_counted(
-    settings: Settings, engine: ScriptedEngine, film: Path
+    settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     async with over_asgi(settings, engine) as client:
-        answer = (await client.post("/v1/answers", json=body(film))).json()
-        await client.post("/v1/answers", json=body(film, strategy="auto"))
+        answer = (await client.post("/v1/answers", json=body(video_path))).json()
+        await client.post("/v1/answers", json=body(video_path, strategy="auto"))
         await client.post("/v1/chat/completions", json=chat(*shown(0, 50), CHOICE, model="scripted:nope"))
-        await client.post("/v1/files", files={"file": ("film.mp4", film.read_bytes())})
+        await client.post("/v1/files", files={"file": ("film.mp4", video_path.read_bytes())})
         await client.get(f"/v1/runs/{answer['id']}")
         await client.get("/v1/runs/run_nobody_knows")
         await client.get("/anything/at/all?key=secret")
@@ -72,7 +72,7 @@ async def test_what_was_asked_and_what_it_cost_is_counted(
     assert found.get("frames_decoded_total") > 0
     assert found.get("tokens_total", kind="prompt") > report["prompt_tokens"] > 0
     assert found.get("tokens_total", kind="completion") >= report["completion_tokens"] > 0
-    assert found.get("stored_bytes") == film.stat().st_size
+    assert found.get("stored_bytes") == video_path.stat().st_size
     assert found.get("runs_running") == found.get("runs_waiting") == found.get("decoders_lost_total") == 0
     assert not any("run_nobody" in each or "secret" in each for each in found.labels("requests_total", "route"))
 
@@ -81,13 +81,15 @@ def down(_prompt: Prompt, _sampling: Sampling, _n: int) -> list[ScriptLine]:
     raise EngineError("the model server is down")
 
 
-async def test_failures_and_refusals_are_counted_by_code(settings: Settings, film: Path) -> None:
+async def test_failures_and_refusals_are_counted_by_code(settings: Settings, video_path: Path) -> None:
     quota = settings.quota.model_copy(update={"requests_per_minute": 2})
     secret = "a-key-of-the-operators-own"
     limited = settings.model_copy(update={"quota": quota, "api_key": secret_of(secret), "open_metrics": True})
     headers = {"authorization": f"Bearer {secret}"}
     async with over_asgi(limited, ScriptedEngine(down)) as client:
-        statuses = [(await client.post("/v1/answers", json=body(film), headers=headers)).status_code for _ in range(3)]
+        statuses = [
+            (await client.post("/v1/answers", json=body(video_path), headers=headers)).status_code for _ in range(3)
+        ]
         found = await numbers(client)
     assert statuses == [503, 503, 429]
     assert found.get("errors_total", code="engine_failed") == 2

@@ -39,14 +39,14 @@ class Asking(ScriptedEngine):
         return await super().generate(prompt, sampling, n, on_text)
 
 
-async def traced(settings: Settings, film: Path, exporter: InMemorySpanExporter, **fields: object) -> Asking:
+async def traced(settings: Settings, video_path: Path, exporter: InMemorySpanExporter, **fields: object) -> Asking:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     engine = Asking(always("A"))
     engine.told, engine.spans = [], OpenTelemetryTracing(lambda: "scripted", provider)
     async with over_asgi(settings, engine, engine.spans) as client:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
-        await client.post("/v1/answers", json=body(film, **fields), headers=headers)
+        await client.post("/v1/answers", json=body(video_path, **fields), headers=headers)
         await client.get("/health")
     return engine
 
@@ -55,9 +55,9 @@ def parent_of(span: ReadableSpan) -> int | None:
     return span.parent.span_id if span.parent else None
 
 
-async def test_a_run_is_a_tree_in_the_clients_trace(settings: Settings, film: Path) -> None:
+async def test_a_run_is_a_tree_in_the_clients_trace(settings: Settings, video_path: Path) -> None:
     exporter = InMemorySpanExporter()
-    engine = await traced(settings, film, exporter, strategy=ROUNDS)
+    engine = await traced(settings, video_path, exporter, strategy=ROUNDS)
     spans = {span.name: span for span in exporter.get_finished_spans()}
     request, run = spans["POST /v1/answers"], spans["invoke_workflow self_consistency"]
     part, call = spans["samples 1-2"], spans["chat scripted"]
@@ -83,9 +83,9 @@ def engine_tokens(engine: ScriptedEngine) -> int:
     return len(call.text.encode()) + engine.picture_tokens(call.prompt)
 
 
-async def test_a_run_that_fails_says_so(settings: Settings, film: Path) -> None:
+async def test_a_run_that_fails_says_so(settings: Settings, video_path: Path) -> None:
     exporter = InMemorySpanExporter()
-    await traced(settings, film, exporter, start=100)
+    await traced(settings, video_path, exporter, start=100)
     (run,) = [span for span in exporter.get_finished_spans() if span.name == "invoke_workflow"]
     assert run.attributes and run.attributes["error.type"] == "invalid_value"
     assert not run.status.is_ok
@@ -107,14 +107,14 @@ class Collector(BaseHTTPRequestHandler):
 
 
 async def test_they_go_where_the_environment_says(
-    settings: Settings, film: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, video_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with HTTPServer(("127.0.0.1", 0), Collector) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         wanted = settings.model_copy(update={"otel": True})
         async with over_asgi(wanted, ScriptedEngine(always("A"))) as client:
-            await client.post("/v1/answers", json=body(film))
+            await client.post("/v1/answers", json=body(video_path))
         server.shutdown()
     path, content = Collector.taken[0]
     assert path == "/v1/traces" and b"invoke_workflow direct" in (decompressed(content))

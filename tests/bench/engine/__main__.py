@@ -24,7 +24,7 @@ from agents.demo.generator import TEST_FROM, make_video
 from agents.demo.questions import DemoQuestion, ask_about
 from tests.bench.engine import answering, densifying, escalating, full_size, overhead, rivals, voting
 from tests.bench.engine.claim import Claim, table
-from tests.bench.footage import film as footage
+from tests.bench.footage import encode_footage
 from tests.vllm.install import install, installed, python
 from tests.vllm.server import FLAGS, SURROUNDINGS, Server
 from tests.vllm.service import asking
@@ -33,13 +33,13 @@ from tests.vllm.tiny_qwen import save_tiny_qwen
 PARTS = ("overhead", "votes", "rounds", "auto")
 _SEEDS = TEST_FROM + 600
 _FOOTAGE = Path(tempfile.gettempdir()) / "secondlook-footage"
-_UNIFORM = '{"video": {"video_backend": "opencv", "num_frames": 32}}'  # else vLLM takes two frames a second of a film
-_PATIENT = {**SURROUNDINGS, "VLLM_VIDEO_FETCH_TIMEOUT": "600"}  # it fetches and decodes a film eight times at once
+_UNIFORM = '{"video": {"video_backend": "opencv", "num_frames": 32}}'  # else vLLM takes two frames a second of a video
+_PATIENT = {**SURROUNDINGS, "VLLM_VIDEO_FETCH_TIMEOUT": "600"}  # it fetches and decodes a video eight times at once
 _LONGER = {**FLAGS, "--max-model-len": "4096"}
 _SLOW = 512  # numbers a token: one core writes 64 tokens in about a second
 _TITLES = {
     "overhead": "Overhead of the service: the same call, through it and straight to vLLM",
-    "votes": "self_consistency, 8 samples on 32 frames of a 10-minute film, against its_hub 1.2.0",
+    "votes": "self_consistency, 8 samples on 32 frames of a 10-minute video, against its_hub 1.2.0",
     "rounds": "sparse_to_dense, 8, 16, 32 frames",
     "auto": "auto against self_consistency, both with their defaults",
 }
@@ -69,11 +69,11 @@ async def _cpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
     with _running(Server(python(), WEIGHTS, folder / "demo.log")) as server:
         if "overhead" in options.parts:
             _tell("overhead")
-            asked = [asking(film, question, overhead.STRATEGY) for film, question in questions[:48]]
+            asked = [asking(video, question, overhead.STRATEGY) for video, question in questions[:48]]
             found["overhead"] = await overhead.measure(server, folder, folder, asked)
         if "votes" in options.parts:
             rivals.install()
-            _tell("votes on demo films")
+            _tell("votes on demo videos")
             found["votes"] = await answering.measure(server, folder, questions[:60])
         if "rounds" in options.parts:
             _tell("rounds")
@@ -85,7 +85,7 @@ async def _cpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
         size = save_tiny_qwen(folder / "slow", _SLOW)
         with _running(Server(python(), folder / "slow", folder / "slow.log", name="qwen3-vl", flags=_LONGER)) as server:
             _tell("overhead on a slower model")
-            asked = [asking(film, question, overhead.STRATEGY) for film, question in questions[:16]]
+            asked = [asking(video, question, overhead.STRATEGY) for video, question in questions[:16]]
             found["overhead"] += await overhead.measure_slow(server, folder, folder, asked, size)
     if "votes" in options.parts:
         save_tiny_qwen(folder / "qwen")
@@ -106,7 +106,7 @@ async def _gpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
     found: dict[str, list[Claim]] = {}
     with _running(server):
         if "overhead" in options.parts:
-            asked = [asking(film, question, overhead.STRATEGY) for film, question in _questions(folder, 48)]
+            asked = [asking(video, question, overhead.STRATEGY) for video, question in _questions(folder, 48)]
             found["overhead"] = await overhead.measure(server, folder, folder, asked)
         if "votes" in options.parts:
             rivals.install()
@@ -115,8 +115,8 @@ async def _gpu(options: argparse.Namespace, folder: Path) -> dict[str, list[Clai
 
 
 async def _votes(server: Server, folder: Path) -> list[Claim]:
-    _tell("votes on ten minutes of film")
-    return await voting.measure(server, footage(_FOOTAGE, 10), footage(_FOOTAGE, 2), folder)
+    _tell("votes on ten minutes of video")
+    return await voting.measure(server, encode_footage(_FOOTAGE, 10), encode_footage(_FOOTAGE, 2), folder)
 
 
 @contextmanager
@@ -131,13 +131,13 @@ def _running(server: Server) -> Iterator[Server]:
 
 
 def _questions(folder: Path, count: int) -> list[tuple[Path, DemoQuestion]]:
-    """So many questions about films of the range that nobody trained on."""
+    """So many questions about videos of the range that nobody trained on."""
     found: list[tuple[Path, DemoQuestion]] = []
     for seed in range(_SEEDS, _SEEDS + count):
-        film = make_video(seed)
+        video = make_video(seed)
         path = folder / f"{seed}.mp4"
-        encode_video(film, path)
-        found += [(path, question) for question in ask_about(film, 5)]
+        encode_video(video, path)
+        found += [(path, question) for question in ask_about(video, 5)]
         if len(found) >= count:
             break
     return found[:count]

@@ -1,4 +1,4 @@
-"""The same votes on films that the model knows: its_hub's answers against ours, frames sent as pictures."""
+"""The same votes on videos that the model knows: its_hub's answers against ours, frames sent as pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MIB = 1024 * 1024
 
 async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, DemoQuestion]]) -> list[Claim]:
     """Accuracy of both, how often they agree, and what they sent. its_hub is given frames cut by us: it cuts none."""
-    jobs = [job(server, _content(film, question)) for film, question in questions]
+    jobs = [job(server, _content(video, question)) for video, question in questions]
     with measured(server) as theirs:
         found = await asyncio.to_thread(votes, jobs)
     chosen = [_shown(question, vote.chosen) for (_, question), vote in zip(questions, found, strict=True)]
@@ -42,27 +42,27 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
         async with gateway.client() as client:
             with measured(server) as ours:
                 began = perf_counter()
-                for film, question in questions:
-                    answers.append((await ask(client, asking(film, question, STRATEGY)))["answer"])
+                for video, question in questions:
+                    answers.append((await ask(client, asking(video, question, STRATEGY)))["answer"])
                 seconds = perf_counter() - began
     finally:
         gateway.stop()
     truth = [question.answer for _, question in questions]
     return [
-        Claim("demo films: its_hub is right", _share(chosen, truth)),
-        Claim("demo films: ours is right", _share(answers, truth)),
-        Claim("demo films: both say the same", _share(answers, chosen)),
-        Claim("demo films: its_hub sends", theirs.bytes_received / _MIB, " MiB"),
-        Claim("demo films: ours sends", ours.bytes_received / _MIB, " MiB"),
-        Claim("demo films: its_hub has prefilled", theirs.prefilled, " tokens"),
-        Claim("demo films: ours has prefilled", ours.prefilled, " tokens"),
-        Claim("demo films: less wall time", sum(vote.seconds for vote in found) / seconds, "×"),
+        Claim("demo videos: its_hub is right", _share(chosen, truth)),
+        Claim("demo videos: ours is right", _share(answers, truth)),
+        Claim("demo videos: both say the same", _share(answers, chosen)),
+        Claim("demo videos: its_hub sends", theirs.bytes_received / _MIB, " MiB"),
+        Claim("demo videos: ours sends", ours.bytes_received / _MIB, " MiB"),
+        Claim("demo videos: its_hub has prefilled", theirs.prefilled, " tokens"),
+        Claim("demo videos: ours has prefilled", ours.prefilled, " tokens"),
+        Claim("demo videos: less wall time", sum(vote.seconds for vote in found) / seconds, "×"),
     ]
 
 
-def _content(film: Path, question: DemoQuestion) -> list[dict[str, Any]]:
+def _content(video_path: Path, question: DemoQuestion) -> list[dict[str, Any]]:
     """The prompt that the service makes, as a caller of its_hub would have to."""
-    video = Video.open(film)
+    video = Video.open(video_path)
     look = video.get_frames(uniform(Span(0.0, video.metadata.duration), FRAMES), _SIDE)
     parts: list[dict[str, Any]] = []
     for frame in look.frames:

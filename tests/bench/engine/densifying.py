@@ -42,10 +42,10 @@ class Tale:
 
 
 async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, DemoQuestion]]) -> list[Claim]:
-    """What is sent and read: one question a film, so hot that its samples disagree in all rounds. And the answers to
+    """What is sent and read: one question a video, so hot that its samples disagree in all rounds. And the answers to
     all questions at the usual temperature.
     """
-    fresh = list({film: (film, question) for film, question in questions}.values())
+    fresh = list({video: (video, question) for video, question in questions}.values())
     hot: dict[Order, Tale] = {}
     usual: dict[Order, Tale] = {}
     for order in ORDERS:  # each with a service of its own, so that the server knows none of its frames
@@ -66,10 +66,10 @@ async def _tale(
 ) -> Tale:
     tale = Tale()
     strategy = {"name": "sparse_to_dense", "start": _ROUNDS[0], "limit": _ROUNDS[-1], "max_tokens": 64, **parameters}
-    for film, question in questions:
+    for video, question in questions:
         began = perf_counter()
         with measured(server) as spent:
-            answer = await ask(client, asking(film, question, strategy))
+            answer = await ask(client, asking(video, question, strategy))
         tale.seconds.append(perf_counter() - began)
         tale.spent.append(spent)
         tale.rounds.append(answer["report"]["rounds"])

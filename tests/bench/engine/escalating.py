@@ -36,9 +36,9 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
         for gateway in gateways.values():
             gateway.start()
             await asyncio.to_thread(gateway.wait)
-        for film, question in questions:
+        for video, question in questions:
             for name, gateway in gateways.items():
-                await _pay(bills[name], gateway, film, question, name)
+                await _pay(bills[name], gateway, video, question, name)
     finally:
         for gateway in gateways.values():
             gateway.stop()
@@ -53,10 +53,10 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
     ]
 
 
-async def _pay(bill: Bill, gateway: Gateway, film: Path, question: DemoQuestion, name: str) -> None:
+async def _pay(bill: Bill, gateway: Gateway, video_path: Path, question: DemoQuestion, name: str) -> None:
     async with gateway.client() as client:
         began = perf_counter()
-        answer = await ask(client, asking(film, question, name))
+        answer = await ask(client, asking(video_path, question, name))
         bill.seconds.append(perf_counter() - began)
     report = answer["report"]
     bill.tokens.append(report["prompt_tokens"] + report["completion_tokens"])

@@ -15,13 +15,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")  # of processor time, a second
 
 
 class Gateway(Child):
-    """The service by uvicorn, without keys, on loopback. `films` is a folder that requests may name."""
+    """The service by uvicorn, without keys, on loopback. `videos` is a folder that requests may name."""
 
-    def __init__(self, engine: str, films: Path, folder: Path) -> None:
+    def __init__(self, engine: str, videos: Path, folder: Path) -> None:
         port = free_port()
         settings = {
             "SECONDLOOK_ENGINE": engine,
-            "SECONDLOOK_VIDEO_DIR": str(films),
+            "SECONDLOOK_VIDEO_DIR": str(videos),
             "SECONDLOOK_DATA_DIR": str(folder / f"data-{port}"),
             "SECONDLOOK_MAX_RUNS": "16",
         }

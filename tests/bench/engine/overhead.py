@@ -50,28 +50,28 @@ class Ways:
     gateway: Gateway
 
 
-async def measure(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Claim]:
+async def measure(server: Server, videos: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Claim]:
     """Claims about one call at a time, and about many at once."""
-    async with _ways(server, films, folder, questions) as ways:
+    async with _ways(server, videos, folder, questions) as ways:
         return [*await _alone(ways), *await _crowded(ways, ROUNDS)]
 
 
 async def measure_slow(
-    server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]], size: int
+    server: Server, videos: Path, folder: Path, questions: Sequence[dict[str, Any]], size: int
 ) -> list[Claim]:
     """Claims about many calls at once to a model that needs most of the processor itself, as real ones do of theirs.
 
     `size` is the number of its parameters.
     """
-    async with _ways(server, films, folder, questions) as ways:
+    async with _ways(server, videos, folder, questions) as ways:
         return await _crowded(ways, SLOW_ROUNDS, f", on {size / 1e6:.0f} million parameters")
 
 
 @asynccontextmanager
-async def _ways(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> AsyncIterator[Ways]:
+async def _ways(server: Server, videos: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> AsyncIterator[Ways]:
     """All ways to ask the server; what can be kept is kept already."""
-    pairs = await _recorded(server, films, folder, questions)
-    gateway, forwarder = Gateway(f"openai:{server.root}/v1", films, folder), Forwarder(server.root, folder)
+    pairs = await _recorded(server, videos, folder, questions)
+    gateway, forwarder = Gateway(f"openai:{server.root}/v1", videos, folder), Forwarder(server.root, folder)
     gateway.start()
     forwarder.start()
     try:
@@ -109,10 +109,10 @@ async def _post(client: httpx.AsyncClient, path: str, body: bytes) -> Any:
     return (await client.post(path, content=body, headers=_JSON)).raise_for_status().json()
 
 
-async def _recorded(server: Server, films: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Pair]:
+async def _recorded(server: Server, videos: Path, folder: Path, questions: Sequence[dict[str, Any]]) -> list[Pair]:
     """Each question with what the service asks for it once the server has its frames, and the server given those."""
     async with recording(server.root) as recorder:
-        gateway = Gateway(f"openai:{recorder.root}/v1", films, folder)
+        gateway = Gateway(f"openai:{recorder.root}/v1", videos, folder)
         gateway.start()
         try:
             await asyncio.to_thread(gateway.wait)

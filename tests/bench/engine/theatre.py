@@ -1,4 +1,4 @@
-"""A web server with films on it, which counts what is fetched."""
+"""A web server with videos on it, which counts what is fetched."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 
 class Theatre(ThreadingHTTPServer):
-    """`fetched` counts whole films that were sent."""
+    """`fetched` counts whole videos that were sent."""
 
     daemon_threads = True
     fetched = 0
 
     @property
     def root(self) -> str:
-        """Where the films are."""
+        """Where the videos are."""
         return f"http://127.0.0.1:{self.server_port}"
 
 

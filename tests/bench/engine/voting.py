@@ -40,7 +40,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one question took. `moved` are bytes of films and requests sent anywhere, `decodes` looks into the film."""
+    """What one question took. `moved`: bytes of videos and requests sent. `decodes`: how often the video is decoded."""
 
     seconds: float
     moved: int
@@ -48,19 +48,19 @@ class Run:
     spent: Spent
 
 
-async def measure(server: Server, film: Path, warmer: Path, folder: Path) -> list[Claim]:
-    """Two questions about one film by a model that takes videos; both sides have asked about another film before.
+async def measure(server: Server, video_path: Path, warmer: Path, folder: Path) -> list[Claim]:
+    """Two questions about one video by a model that takes videos; both sides have asked about another video before.
 
-    its_hub sends the film's address, which vLLM fetches; to the service it is uploaded, once, and that is counted.
+    its_hub sends the video's address, which vLLM fetches; to the service it is uploaded, once, and that is counted.
     """
     rivals, own = [], []
-    gateway = Gateway(f"openai:{server.root}/v1", film.parent, folder)
+    gateway = Gateway(f"openai:{server.root}/v1", video_path.parent, folder)
     gateway.start()
     try:
         await asyncio.to_thread(gateway.wait)
-        with showing(film.parent) as theatre:
+        with showing(video_path.parent) as theatre:
             async with gateway.client() as client:
-                for path, question in ((warmer, QUESTIONS[0]), *((film, question) for question in QUESTIONS)):
+                for path, question in ((warmer, QUESTIONS[0]), *((video_path, question) for question in QUESTIONS)):
                     rivals.append(await _theirs(server, theatre, path, question))
                     own.append(await _ours(server, client, path, question))
     finally:
@@ -69,8 +69,8 @@ async def measure(server: Server, film: Path, warmer: Path, folder: Path) -> lis
     return [*_compared("first question", theirs[0], ours[0], goals=True), *_compared("next one", theirs[1], ours[1])]
 
 
-async def _theirs(server: Server, theatre: Theatre, film: Path, question: dict[str, Any]) -> Run:
-    address = f"{theatre.root}/{film.name}"
+async def _theirs(server: Server, theatre: Theatre, video_path: Path, question: dict[str, Any]) -> Run:
+    address = f"{theatre.root}/{video_path.name}"
     content: list[dict[str, Any]] = [
         {"type": "video_url", "video_url": {"url": address}},
         {"type": "text", "text": _words(question)},
@@ -79,16 +79,16 @@ async def _theirs(server: Server, theatre: Theatre, film: Path, question: dict[s
     with measured(server) as spent:
         (vote,) = await asyncio.to_thread(votes, [job(server, content)])
     fetched = theatre.fetched - before
-    return Run(vote.seconds, fetched * film.stat().st_size + spent.bytes_received, fetched, spent)
+    return Run(vote.seconds, fetched * video_path.stat().st_size + spent.bytes_received, fetched, spent)
 
 
-async def _ours(server: Server, client: httpx.AsyncClient, film: Path, question: dict[str, Any]) -> Run:
-    """The film is uploaded with the first question about it."""
+async def _ours(server: Server, client: httpx.AsyncClient, video_path: Path, question: dict[str, Any]) -> Run:
+    """The video is uploaded with the first question about it."""
     began, uploaded = perf_counter(), 0
     with measured(server) as spent:
         if question is QUESTIONS[0]:
-            uploaded = film.stat().st_size
-            with film.open("rb") as data:
+            uploaded = video_path.stat().st_size
+            with video_path.open("rb") as data:
                 stored = await client.post("/v1/files", files={"file": data})
         else:
             stored = await client.get("/v1/files")
@@ -126,8 +126,8 @@ def _compared(which: str, theirs: Run, ours: Run, *, goals: bool = False) -> lis
         Claim(f"{which}: less wall time", theirs.seconds / ours.seconds, "×", 3 if goals else None),
         Claim(f"{which}: its_hub sends", theirs.moved / _MIB, " MiB"),
         Claim(f"{which}: ours sends", ours.moved / _MIB, " MiB"),
-        Claim(f"{which}: its_hub decodes", theirs.decodes, " films"),
-        Claim(f"{which}: ours decodes", ours.decodes, " films"),
+        Claim(f"{which}: its_hub decodes", theirs.decodes, " videos"),
+        Claim(f"{which}: ours decodes", ours.decodes, " videos"),
         Claim(f"{which}: fewer decodes", theirs.decodes / max(ours.decodes, 1), "×", 8 if goals else None),
         Claim(f"{which}: its_hub has prefilled", theirs.spent.prefilled, " tokens"),
         Claim(f"{which}: ours has prefilled", ours.spent.prefilled, " tokens"),

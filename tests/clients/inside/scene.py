@@ -1,4 +1,4 @@
-"""What a client is given: where two services are, keys for them, and films. Used in the client's own environment."""
+"""What a client is given: where two services are, keys for them, and videos. Used in the client's own environment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Question:
-    """A question about a film: its words with the options below them, and the letters that our own route answers."""
+    """A question about a video: its words with the options below them, and the letters that our own route answers."""
 
-    film: str
+    video: str
     url: str
     frames: list[str]
     text: str
@@ -21,19 +21,19 @@ class Question:
 
     @property
     def data(self) -> str:
-        """The film as a data: URL."""
-        return f"data:video/mp4;base64,{b64encode(Path(self.film).read_bytes()).decode()}"
+        """The video as a data: URL."""
+        return f"data:video/mp4;base64,{b64encode(Path(self.video).read_bytes()).decode()}"
 
     def asked(self, *media: dict[str, Any]) -> list[dict[str, Any]]:
         """A conversation with some media in it."""
         return [{"role": "user", "content": [*media, {"type": "text", "text": self.text}]}]
 
     def filmed(self, url: str | None = None) -> list[dict[str, Any]]:
-        """A conversation that shows the film, by a URL or as it is."""
+        """A conversation that shows the video, by a URL or as it is."""
         return self.asked({"type": "video_url", "video_url": {"url": url or self.data}})
 
     def pictured(self) -> list[dict[str, Any]]:
-        """A conversation that shows the film's frames one by one."""
+        """A conversation that shows the video's frames one by one."""
         return self.asked(*({"type": "image_url", "image_url": {"url": frame}} for frame in self.frames))
 
 

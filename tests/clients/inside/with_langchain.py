@@ -24,7 +24,7 @@ def said(messages: list[dict[str, Any]]) -> list[HumanMessage]:
     return [HumanMessage(content=message["content"]) for message in messages]
 
 
-def test_film_and_frames(scene: Scene, question: Question) -> None:
+def test_video_and_frames(scene: Scene, question: Question) -> None:
     model = chat(scene, seed=0, extra_body=DIRECT)
     assert model.invoke(said(question.pictured())).content == question.pictured_letter
     reply = model.invoke(said(question.filmed()))

@@ -18,7 +18,7 @@ def asking(request: pytest.FixtureRequest, scene: Scene) -> dict[str, Any]:
     return {"model": f"{request.param}/{scene.model}", "api_base": scene.base, "api_key": scene.key}
 
 
-def test_film(asking: dict[str, Any], scene: Scene) -> None:
+def test_video(asking: dict[str, Any], scene: Scene) -> None:
     for question in scene.questions:
         for messages in (question.filmed(), question.filmed(question.url)):
             reply = litellm.completion(**asking, messages=messages, seed=0, extra_body=DIRECT)

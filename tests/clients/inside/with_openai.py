@@ -26,7 +26,7 @@ def slow(scene: Scene) -> OpenAI:
     return OpenAI(base_url=scene.slow_base, api_key=scene.slow_key)
 
 
-def test_film_as_data(client: OpenAI, scene: Scene, question: Question) -> None:
+def test_video_as_data(client: OpenAI, scene: Scene, question: Question) -> None:
     reply = client.chat.completions.create(model=scene.model, messages=question.filmed(), seed=0, extra_body=DIRECT)
     (choice,) = reply.choices
     assert (choice.message.role, choice.message.content, choice.finish_reason) == (
@@ -42,7 +42,7 @@ def test_film_as_data(client: OpenAI, scene: Scene, question: Question) -> None:
     assert reply._request_id
 
 
-def test_film_at_a_url(client: OpenAI, scene: Scene) -> None:
+def test_video_at_a_url(client: OpenAI, scene: Scene) -> None:
     for question in scene.questions:
         messages = question.filmed(question.url)
         reply = client.chat.completions.create(model=scene.model, messages=messages, seed=0, extra_body=DIRECT)
@@ -101,13 +101,13 @@ def test_words_come_as_they_are_written(client: OpenAI, scene: Scene, question: 
 
 
 def test_files(client: OpenAI, scene: Scene, question: Question) -> None:
-    film = Path(question.film)
-    kept = client.files.create(file=film, purpose="user_data")
+    video = Path(question.video)
+    kept = client.files.create(file=video, purpose="user_data")
     try:
-        assert (kept.object, kept.filename, kept.bytes) == ("file", film.name, film.stat().st_size)
+        assert (kept.object, kept.filename, kept.bytes) == ("file", video.name, video.stat().st_size)
         assert client.files.retrieve(kept.id).id == kept.id
         assert kept.id in [each.id for each in client.files.list()]
-        assert client.files.content(kept.id).read() == film.read_bytes()
+        assert client.files.content(kept.id).read() == video.read_bytes()
         for messages in (
             question.filmed(kept.id),
             question.asked({"type": "file", "file": {"file_id": kept.id}}),
@@ -124,7 +124,7 @@ def test_files(client: OpenAI, scene: Scene, question: Question) -> None:
 
 
 def test_pages_of_files(client: OpenAI, question: Question) -> None:
-    kept = {client.files.create(file=Path(question.film), purpose="user_data").id for _ in range(3)}
+    kept = {client.files.create(file=Path(question.video), purpose="user_data").id for _ in range(3)}
     try:
         assert {each.id for each in client.files.list(limit=1)} == kept, "the client fetches all pages by itself"
     finally:

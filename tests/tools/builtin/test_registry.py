@@ -64,13 +64,13 @@ def test_a_tool_explains_itself_and_its_arguments(tool: type[Tool]) -> None:
     assert all(field.description for field in arguments.values())
 
 
-def test_a_new_file_is_a_new_tool(folder: Path, film: Path) -> None:
+def test_a_new_file_is_a_new_tool(folder: Path, video_path: Path) -> None:
     (folder / "brightness.py").write_text(BRIGHTNESS)
     tools = find_tools("stranger")
     assert list(tools) == ["brightness"]
     tool = tools["brightness"].model_validate({"start": 10, "end": 12})
     assert isinstance(tool, Tool)
-    observation = tool.apply(tool_context(Video.open(film)))
+    observation = tool.apply(tool_context(Video.open(video_path)))
     assert observation.ok
     assert [int(fact.text) for fact in observation.data] == pytest.approx([46, 46, 49, 49], abs=3)
 

@@ -22,8 +22,8 @@ SPOKEN = [index_entry(12, 14, "my name is Anna", "subtitle"), index_entry(44, 46
 
 
 @pytest.fixture(scope="module")
-def video(film: Path) -> Video:
-    return Video.open(film)
+def video(video_path: Path) -> Video:
+    return Video.open(video_path)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_hits_far_below_the_best_are_left_out(video: Video, part: float, found: 
     assert len(SearchClips(query="red star").apply(some).data) == found
 
 
-def test_how_much_of_the_film_has_captions_is_said(known: ToolContext) -> None:
+def test_how_much_of_the_video_has_captions_is_said(known: ToolContext) -> None:
     assert "captions_cover_57%" in SearchClips(query="red star").apply(known).warnings
 
 
@@ -79,7 +79,7 @@ def test_a_level_that_is_not_there_is_left_out(video: Video) -> None:
     assert "no_such_level" in SearchClips(query="star", level=30).apply(some).warnings
 
 
-def test_a_film_of_which_nothing_is_known_is_not_searched(video: Video) -> None:
+def test_a_video_of_which_nothing_is_known_is_not_searched(video: Video) -> None:
     with pytest.raises(ToolError) as caught:
         SearchClips(query="star").apply(tool_context(video))
     assert caught.value.code == "no_index"
@@ -96,7 +96,7 @@ def test_where_nobody_speaks_the_nearest_lines_come(known: ToolContext) -> None:
     assert [fact.start for fact in seen.data] == [12, 44]
 
 
-def test_a_film_without_subtitles_says_so(video: Video) -> None:
+def test_a_video_without_subtitles_says_so(video: Video) -> None:
     silent = tool_context(video, CAPTIONS)
     for tool in (ReadSubtitles(start=0, end=5), SearchSubtitles(query="name")):
         with pytest.raises(ToolError, match="no subtitles"):

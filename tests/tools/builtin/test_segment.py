@@ -1,4 +1,4 @@
-"""Shots of a film whose cuts are known."""
+"""Shots of a video whose cuts are known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_shots_begin_where_the_picture_changes(video: Video) -> None:
     assert seen.summary == "4 shots"
 
 
-def test_a_part_of_the_film(video: Video) -> None:
+def test_a_part_of_the_video(video: Video) -> None:
     seen = Segment(start=6, end=12).apply(tool_context(video))
     assert [fact.start for fact in seen.data] == pytest.approx([6, 10], abs=0.25)
 

@@ -13,8 +13,8 @@ from tools.video.video import Video
 
 
 @pytest.fixture(scope="module")
-def video(film: Path) -> Video:
-    return Video.open(film)
+def video(video_path: Path) -> Video:
+    return Video.open(video_path)
 
 
 def looked(video: Video, limits: ViewLimits | None = None, **arguments: Any) -> tuple[int, int | None, tuple[str, ...]]:

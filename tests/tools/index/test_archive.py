@@ -1,4 +1,4 @@
-"""The archive: one folder for each tenant, film and builder; what is one's own is all one sees."""
+"""The archive: one folder for each tenant, video and builder; what is one's own is all one sees."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def caption(number: int, text: str) -> IndexEntry:
 
 @pytest.fixture
 def archive(tmp_path: Path) -> IndexArchive:
-    """Two films of Ann's and one of Bob's."""
+    """Two videos of Ann's and one of Bob's."""
     archive = IndexArchive(tmp_path / "indexes", EMBEDDER)
     archive.open("ann", STAR, 60.0, BUILDER).add([caption(0, "a red star"), caption(1, "two blue dots")])
     archive.open("ann", DOG, 60.0, BUILDER).add([caption(0, "a dog runs"), caption(1, "a red ball")])
@@ -79,7 +79,7 @@ def test_another_builder_is_another_index(archive: IndexArchive) -> None:
     assert len(archive.list_indexes("ann")) == 2 + len(others)
 
 
-def test_a_film_is_searched_in_its_newest_index(archive: IndexArchive) -> None:
+def test_a_video_is_searched_in_its_newest_index(archive: IndexArchive) -> None:
     archive.open("ann", STAR, 60.0, replace(BUILDER, captioner="better")).add([caption(0, "a crimson star")])
     assert archive.search("ann", "star")[0][1].text == "a crimson star"
     assert "a red star" not in {hit.text for _, hit in archive.search("ann", "star")}
@@ -93,13 +93,13 @@ def test_vectors_of_another_embedder_are_not_compared(tmp_path: Path) -> None:
     assert found(both, "ann", "red") == [("b", "c:10:0")]
 
 
-def test_filters_hold_over_all_films(archive: IndexArchive) -> None:
+def test_filters_hold_over_all_videos(archive: IndexArchive) -> None:
     assert found(archive, "ann", "a red star or ball", span=Span(10.0, 20.0)) == [("b", "c:10:1")]
     assert found(archive, "ann", "red", level=60.0) == []
     assert found(archive, "ann", "red", sources=("subtitle",)) == []
 
 
-def test_the_same_words_in_two_films_are_two_hits(archive: IndexArchive) -> None:
+def test_the_same_words_in_two_videos_are_two_hits(archive: IndexArchive) -> None:
     archive.open("ann", "c" * 64, 60.0, BUILDER).add([caption(0, "a red star")])
     assert sorted(found(archive, "ann", "a red star", k=2)) == [("a", "c:10:0"), ("c", "c:10:0")]
 

@@ -6,7 +6,7 @@ from tools.index.entries import IndexEntry, VideoClip, clip_levels, split_into_c
 from tools.index.index import MAX_ENTRY_CHARACTERS, Index, IndexFull
 from tools.video.sampling import Span
 
-FILM = 600.0
+VIDEO = 600.0
 
 
 def caption(number: int, text: str, level: float = 10.0) -> IndexEntry:
@@ -32,7 +32,7 @@ SHOTS = (
 
 @pytest.fixture
 def index() -> Index:
-    return Index(FILM, SHOTS)
+    return Index(VIDEO, SHOTS)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_lines_are_in_order_of_time(index: Index) -> None:
 def test_a_line_that_says_the_same_as_its_neighbour_is_shown_once() -> None:
     still = [caption(number, "a man sits at a desk") for number in range(6)]
     later = caption(40, "a man sits at a desk")
-    index = Index(FILM, [*still, later])
+    index = Index(VIDEO, [*still, later])
     assert [hit.id for hit in index.search("man at a desk")] == ["c:10:0", "c:10:40"]
     assert len(index.search("man at a desk", distinct=False)) == 7
 
@@ -104,19 +104,19 @@ def test_coverage_counts_clips(index: Index) -> None:
 
 
 def test_an_index_holds_so_many_lines() -> None:
-    index = Index(FILM, SHOTS, most=len(SHOTS))
+    index = Index(VIDEO, SHOTS, most=len(SHOTS))
     with pytest.raises(IndexFull, match="9 lines"):
         index.add([said(9, 1.0, "one more")])
     assert index.size == len(SHOTS)
 
 
 def test_a_line_has_so_many_characters() -> None:
-    index = Index(FILM, [caption(0, "x" * (MAX_ENTRY_CHARACTERS + 1))])
+    index = Index(VIDEO, [caption(0, "x" * (MAX_ENTRY_CHARACTERS + 1))])
     assert len(index.lines()[0].text) == MAX_ENTRY_CHARACTERS
 
 
 def test_a_text_without_words_can_be_kept() -> None:
-    index = Index(FILM, [caption(0, "…"), caption(1, "")])
+    index = Index(VIDEO, [caption(0, "…"), caption(1, "")])
     assert index.size == 2
     assert index.search("anything") == ()
 
@@ -125,7 +125,7 @@ def test_a_text_without_words_can_be_kept() -> None:
     ("duration", "level", "ends"),
     [(30.0, 10.0, [10, 20, 30]), (31.0, 10.0, [10, 20, 31]), (35.0, 10.0, [10, 20, 30, 35]), (4.0, 10.0, [4])],
 )
-def test_clips_cover_a_film_once(duration: float, level: float, ends: list[float]) -> None:
+def test_clips_cover_a_video_once(duration: float, level: float, ends: list[float]) -> None:
     cut = split_into_clips(duration, level)
     assert [clip.span.end for clip in cut] == ends
     assert [clip.span.start for clip in cut] == [0, *ends[:-1]]
@@ -143,7 +143,7 @@ def test_a_clip_names_itself() -> None:
     assert VideoClip(2.5, 3, Span(7.5, 10)).id == "c:2.5:3"
 
 
-def test_levels_end_with_the_film() -> None:
+def test_levels_end_with_the_video() -> None:
     assert clip_levels(8.0, 10.0) == (10.0,)
     assert clip_levels(1800.0, 10.0) == (10.0, 60.0, 600.0)
     assert clip_levels(7200.0, 10.0) == (10.0, 60.0, 600.0, 3600.0)

@@ -17,7 +17,7 @@ from tools.index.entries import IndexEntry, split_into_clips
 from tools.index.index import LEASES_FILE, Index
 from tools.index.leases import ProcessLiveness
 
-FILM = 1200.0
+VIDEO = 1200.0
 LEVEL = 10.0
 
 BUILDER = """
@@ -90,7 +90,7 @@ def test_a_killed_builder_leaves_what_it_wrote_and_another_goes_on(
     done = [int(first.stdout.readline()) for _ in range(40)]
     first.send_signal(signal.SIGKILL)
     first.wait()
-    index = Index(FILM, folder=folder)
+    index = Index(VIDEO, folder=folder)
     assert set(done) <= {int(line.id.split(":")[2]) for line in index.lines()}
     assert 0 < index.coverage(LEVEL) < 1
     builders.append(second := begin(folder, "two", 0.0))
@@ -110,8 +110,8 @@ def test_builders_in_several_processes_share_the_work(folder: Path, builders: li
 
 def test_what_the_dead_claimed_is_free_at_once(folder: Path, builders: list[subprocess.Popen[str]]) -> None:
     builders.append(process := begin(folder, "one", 60.0))
-    index = Index(FILM, folder=folder, presence=ProcessLiveness(folder.parent / "processes"))
-    clip = split_into_clips(FILM, LEVEL)[0]
+    index = Index(VIDEO, folder=folder, presence=ProcessLiveness(folder.parent / "processes"))
+    clip = split_into_clips(VIDEO, LEVEL)[0]
     held = time.monotonic() + 20
     while not _claims(folder) and time.monotonic() < held:
         time.sleep(0.02)
@@ -122,8 +122,8 @@ def test_what_the_dead_claimed_is_free_at_once(folder: Path, builders: list[subp
 
 
 def test_a_clip_is_claimed_by_one_at_a_time(folder: Path, tmp_path: Path) -> None:
-    index = Index(FILM, folder=folder, presence=ProcessLiveness(tmp_path / "processes"))
-    clip, other = split_into_clips(FILM, LEVEL)[:2]
+    index = Index(VIDEO, folder=folder, presence=ProcessLiveness(tmp_path / "processes"))
+    clip, other = split_into_clips(VIDEO, LEVEL)[:2]
     assert index.lease(clip)
     assert not index.lease(clip)
     assert index.lease(other)
@@ -135,14 +135,14 @@ def test_a_clip_is_claimed_by_one_at_a_time(folder: Path, tmp_path: Path) -> Non
 
 
 def test_damaged_claims_are_forgotten(folder: Path) -> None:
-    clip = split_into_clips(FILM, LEVEL)[110]
-    assert Index(FILM, folder=folder).lease(clip)
+    clip = split_into_clips(VIDEO, LEVEL)[110]
+    assert Index(VIDEO, folder=folder).lease(clip)
     (folder / LEASES_FILE).write_bytes(b"x" * 5000)
-    assert Index(FILM, folder=folder).lease(clip)
+    assert Index(VIDEO, folder=folder).lease(clip)
 
 
 def test_what_one_writes_the_other_sees_at_once(folder: Path) -> None:
-    one, other = Index(FILM, folder=folder), Index(FILM, folder=folder)
+    one, other = Index(VIDEO, folder=folder), Index(VIDEO, folder=folder)
     assert (one.size, other.size) == (0, 0)
     one.add([caption(1, "a red star")])
     assert other.search("red star", 1)[0].id == "c:10:1"

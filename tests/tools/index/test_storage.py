@@ -18,7 +18,7 @@ from tools.index.index import ENTRIES_FILE, VECTORS_FILE, Index
 from tools.index.storage import IndexUnavailable
 from tools.video.limits import BadVideo
 
-FILM = 1200.0
+VIDEO = 1200.0
 LEVEL = 10.0
 
 FILLER = """
@@ -56,27 +56,27 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def built(folder: Path) -> Path:
     """A folder with a saved index of a hundred lines."""
-    index = Index(FILM, [caption(number) for number in range(100)], folder=folder)
+    index = Index(VIDEO, [caption(number) for number in range(100)], folder=folder)
     index.save()
     return folder
 
 
 def test_what_was_added_lasts_without_being_saved(folder: Path) -> None:
-    Index(FILM, [caption(3)], folder=folder)
-    assert Index(FILM, folder=folder).lines() == (caption(3),)
+    Index(VIDEO, [caption(3)], folder=folder)
+    assert Index(VIDEO, folder=folder).lines() == (caption(3),)
     assert not (folder / VECTORS_FILE).exists()
 
 
 def test_an_index_is_the_same_however_it_is_opened(built: Path) -> None:
-    saved = Index(FILM, folder=built).search("scene 42", 5)
+    saved = Index(VIDEO, folder=built).search("scene 42", 5)
     (built / VECTORS_FILE).unlink()
-    assert Index(FILM, folder=built).search("scene 42", 5) == saved
+    assert Index(VIDEO, folder=built).search("scene 42", 5) == saved
     assert saved[0].id == "c:10:42"
 
 
 def test_lines_added_after_saving_are_there_after_opening(built: Path) -> None:
-    Index(FILM, [caption(100), caption(7, "something else")], folder=built)
-    index = Index(FILM, folder=built)
+    Index(VIDEO, [caption(100), caption(7, "something else")], folder=built)
+    index = Index(VIDEO, folder=built)
     assert index.size == 101
     assert index.search("something else", 1)[0].id == "c:10:7"
     assert index.search("scene 100", 1)[0].id == "c:10:100"
@@ -84,20 +84,20 @@ def test_lines_added_after_saving_are_there_after_opening(built: Path) -> None:
 
 @pytest.mark.parametrize("place", [0, 30, -1])
 def test_a_damaged_file_of_vectors_is_made_again(built: Path, place: int, caplog: pytest.LogCaptureFixture) -> None:
-    whole = Index(FILM, folder=built).search("scene 42", 5)
+    whole = Index(VIDEO, folder=built).search("scene 42", 5)
     data = bytearray((built / VECTORS_FILE).read_bytes())
     data[place] ^= 0xFF
     (built / VECTORS_FILE).write_bytes(data)
     with caplog.at_level(logging.WARNING):
-        assert Index(FILM, folder=built).search("scene 42", 5) == whole
+        assert Index(VIDEO, folder=built).search("scene 42", 5) == whole
     assert "made again" in caplog.text
 
 
 def test_a_file_of_vectors_from_elsewhere_is_not_used(built: Path, tmp_path: Path) -> None:
-    other = Index(FILM, [caption(number, "lies") for number in range(100)], folder=tmp_path / "other")
+    other = Index(VIDEO, [caption(number, "lies") for number in range(100)], folder=tmp_path / "other")
     other.save()
     shutil.copy(tmp_path / "other" / VECTORS_FILE, built / VECTORS_FILE)
-    assert Index(FILM, folder=built).search("scene 42", 1)[0].score > 0.9
+    assert Index(VIDEO, folder=built).search("scene 42", 1)[0].score > 0.9
 
 
 @pytest.mark.parametrize("damage", ["not a database", "cut", "overwritten"])
@@ -113,7 +113,7 @@ def test_a_damaged_database_is_put_aside_and_begun_anew(
     else:
         data[4096:] = os.urandom(len(data) - 4096)
     file.write_bytes(data)
-    index = Index(FILM, folder=built)
+    index = Index(VIDEO, folder=built)
     assert index.size == 0
     index.add([caption(1)])
     assert index.search("scene 1", 1)[0].id == "c:10:1"
@@ -125,30 +125,30 @@ def test_a_line_that_was_changed_on_the_disk_is_missing(built: Path) -> None:
     data = (built / ENTRIES_FILE).read_bytes()
     assert data.count(b"scene 42") == 1
     (built / ENTRIES_FILE).write_bytes(data.replace(b"scene 42", b"scene 43"))
-    index = Index(FILM, folder=built)
+    index = Index(VIDEO, folder=built)
     assert next(clip.number for clip in index.missing(LEVEL)) == 42
     assert index.size == 99
     assert "c:10:42" not in {hit.id for hit in index.search("scene 42", 50)}
 
 
 def test_a_vector_that_was_changed_on_the_disk_is_missing(folder: Path) -> None:
-    Index(FILM, [caption(1)], folder=folder)
+    Index(VIDEO, [caption(1)], folder=folder)
     half = HashedEmbedder().embed(["scene 1"]).astype(np.float16).tobytes()
     data = (folder / ENTRIES_FILE).read_bytes()
     assert half in data
     (folder / ENTRIES_FILE).write_bytes(data.replace(half, half[:100] + b"\x00\x3c" + half[102:]))
-    assert Index(FILM, folder=folder).size == 0
+    assert Index(VIDEO, folder=folder).size == 0
 
 
 def test_a_cost_is_added_up_and_lasts(folder: Path) -> None:
-    index = Index(FILM, folder=folder)
+    index = Index(VIDEO, folder=folder)
     index.add([caption(1)], {"calls": 1, "prompt_tokens": 900.0})
     index.add([caption(2)], {"calls": 1, "prompt_tokens": 100.0})
-    assert Index(FILM, folder=folder).cost() == {"calls": 2, "prompt_tokens": 1000}
+    assert Index(VIDEO, folder=folder).cost() == {"calls": 2, "prompt_tokens": 1000}
 
 
 def test_a_removed_folder_is_an_error_and_not_made_again(built: Path) -> None:
-    index = Index(FILM, folder=built)
+    index = Index(VIDEO, folder=built)
     assert index.size == 100
     shutil.rmtree(built)
     with pytest.raises(IndexUnavailable, match="no longer there"):
@@ -157,7 +157,7 @@ def test_a_removed_folder_is_an_error_and_not_made_again(built: Path) -> None:
 
 
 def test_a_forgotten_index_goes_on_empty(built: Path) -> None:
-    index = Index(FILM, folder=built)
+    index = Index(VIDEO, folder=built)
     index.detach()
     shutil.rmtree(built)
     index.add([caption(1)])
@@ -166,11 +166,11 @@ def test_a_forgotten_index_goes_on_empty(built: Path) -> None:
 
 
 def test_a_full_disk_is_an_error_and_nothing_is_lost(folder: Path) -> None:
-    Index(FILM, [caption(1)], folder=folder)
+    Index(VIDEO, [caption(1)], folder=folder)
     command = [sys.executable, "-c", FILLER, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=True)
     assert done.stdout.startswith("The index cannot be ")
-    assert Index(FILM, folder=folder).lines() == (caption(1),)
+    assert Index(VIDEO, folder=folder).lines() == (caption(1),)
 
 
 def test_subtitles_are_heard_once(folder: Path) -> None:
@@ -180,11 +180,11 @@ def test_subtitles_are_heard_once(folder: Path) -> None:
         heard.append(1)
         return [said(0, "hello there")]
 
-    index = Index(FILM, folder=folder)
+    index = Index(VIDEO, folder=folder)
     index.add_subtitles_later(hear)
     assert not heard
     assert index.search("hello", 1)[0].source == "subtitle"
-    again = Index(FILM, folder=folder)
+    again = Index(VIDEO, folder=folder)
     again.add_subtitles_later(hear)
     assert again.subtitles() == (said(0, "hello there"),)
     assert len(heard) == 1
@@ -194,7 +194,7 @@ def test_subtitles_that_cannot_be_heard_now_are_heard_later(folder: Path) -> Non
     def fail() -> list[IndexEntry]:
         raise BadVideo("The file is gone.")
 
-    index = Index(FILM, folder=folder)
+    index = Index(VIDEO, folder=folder)
     index.add_subtitles_later(fail)
     assert index.subtitles() == ()
     index.add_subtitles_later(lambda: [said(0, "hello")])
@@ -202,12 +202,12 @@ def test_subtitles_that_cannot_be_heard_now_are_heard_later(folder: Path) -> Non
 
 
 def test_subtitles_can_be_replaced_and_others_see_it(folder: Path) -> None:
-    index, other = Index(FILM, [caption(1)], folder=folder), Index(FILM, folder=folder)
+    index, other = Index(VIDEO, [caption(1)], folder=folder), Index(VIDEO, folder=folder)
     index.add_subtitles_later(lambda: [said(0, "old words"), said(1, "more old words")])
     assert (len(index.subtitles()), len(other.subtitles())) == (2, 2)
     index.save()
     index.replace_subtitles([said(0, "new words")])
-    for each in (index, other, Index(FILM, folder=folder)):
+    for each in (index, other, Index(VIDEO, folder=folder)):
         assert each.subtitles() == (said(0, "new words"),)
         assert not each.search("old", 9, by="words")
         assert each.search("scene 1", 1)[0].id == "c:10:1"

@@ -1,4 +1,4 @@
-"""What a decoder under a hostile film's control might do, as tasks for a worker."""
+"""What a decoder under a hostile video's control might do, as tasks for a worker."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Scribble(Misdeed):
 
 
 class Overwrite(Misdeed):
-    """Writes into the film that it was given."""
+    """Writes into the video that it was given."""
 
     def run(self, file: Path) -> WorkerMessage:
         """Report that it went well."""

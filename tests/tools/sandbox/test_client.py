@@ -1,4 +1,4 @@
-"""Confined processes decode as this one does, whatever the film; and a hostile one costs a worker, nothing else."""
+"""Confined processes decode as this one does, whatever the video; and a hostile one costs a worker, nothing else."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return VideoScript(".mp4", times=steady(100)).shoot(tmp_path_factory.mktemp("films"))
 
 
-def commit(sandbox: Sandbox, deed: misdeeds.Misdeed, film: Path, seconds: float = 10.0) -> str:
+def commit(sandbox: Sandbox, deed: misdeeds.Misdeed, video_path: Path, seconds: float = 10.0) -> str:
     """Have a worker do a deed."""
-    return sandbox.run(deed, film, film.name, seconds)
+    return sandbox.run(deed, video_path, video_path.name, seconds)
 
 
 def generations(of: int) -> list[set[int]]:
@@ -85,7 +85,7 @@ def same(one: FrameBatch, other: FrameBatch) -> bool:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_every_kind_of_film_looks_the_same(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+def test_every_kind_of_video_looks_the_same(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     path = SCRIPTS[name].shoot(tmp_path)
     here, there = Video.open(path), Video.open(path, decoder=sandbox)
     assert (here.id, here.metadata, here.probed.orientation, here.probed.stamp) == (
@@ -100,7 +100,7 @@ def test_every_kind_of_film_looks_the_same(sandbox: Sandbox, tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("name", NOT_VIDEOS)
-def test_what_is_no_film_is_refused_in_the_same_words(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+def test_what_is_no_video_is_refused_in_the_same_words(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     path = tmp_path / "sent.mp4"
     NOT_VIDEOS[name][0](path)
     with pytest.raises(BadVideo) as here:
@@ -125,7 +125,7 @@ def test_decord_too(tmp_path: Path) -> None:
         sandbox.close()
 
 
-def test_damage_is_told_and_frames_are_cached(sandbox: Sandbox, film: Path, tmp_path: Path) -> None:
+def test_damage_is_told_and_frames_are_cached(sandbox: Sandbox, video_path: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.mkv"
     VideoScript(".mkv", times=steady(250)).shoot(tmp_path, "half")
     half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
@@ -133,7 +133,7 @@ def test_damage_is_told_and_frames_are_cached(sandbox: Sandbox, film: Path, tmp_
     assert there.probed.truncated_at == here.probed.truncated_at is not None
     assert same(here.get_frames(grid(here.span, 20), 96), there.get_frames(grid(here.span, 20), 96))
     cache = FrameCache(10**7)
-    video = Video.open(film, decoder=sandbox, cache=cache)
+    video = Video.open(video_path, decoder=sandbox, cache=cache)
     first, again = (video.get_frames(grid(video.span, 8), 80).frames for _ in range(2))
     assert all(one is other for one, other in zip(first, again, strict=True))
     with pytest.raises(ValueError, match="read-only"):
@@ -173,7 +173,7 @@ def test_bad_pictures_are_refused_in_the_same_words(sandbox: Sandbox) -> None:
         assert len(said) == 1
 
 
-def test_limits_are_named(sandbox: Sandbox, film: Path) -> None:
+def test_limits_are_named(sandbox: Sandbox, video_path: Path) -> None:
     for limits, named in (
         (VideoLimits(max_bytes=1000), "max_bytes"),
         (VideoLimits(max_seconds=3.9), "max_seconds"),
@@ -181,7 +181,7 @@ def test_limits_are_named(sandbox: Sandbox, film: Path) -> None:
         (VideoLimits(max_frames=99), "max_frames"),
     ):
         with pytest.raises(BadVideo, match=named):
-            Video.open(film, decoder=sandbox, limits=limits)
+            Video.open(video_path, decoder=sandbox, limits=limits)
 
 
 def test_the_fence_holds_and_says_so(sandbox: Sandbox) -> None:
@@ -202,13 +202,13 @@ def test_the_fence_holds_and_says_so(sandbox: Sandbox) -> None:
     ],
     ids=lambda deed: type(deed).__name__,
 )
-def test_a_worker_may_do_nothing_but_decode(sandbox: Sandbox, film: Path, deed: misdeeds.Misdeed) -> None:
-    before = film.read_bytes()
+def test_a_worker_may_do_nothing_but_decode(sandbox: Sandbox, video_path: Path, deed: misdeeds.Misdeed) -> None:
+    before = video_path.read_bytes()
     with pytest.raises(BadVideo, match="stumbled"):
-        commit(sandbox, deed, film)
-    assert film.read_bytes() == before
+        commit(sandbox, deed, video_path)
+    assert video_path.read_bytes() == before
     assert not Path("/tmp/secondlook-was-here").exists()
-    assert commit(sandbox, misdeeds.Honest(), film) == "done"
+    assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
 
 
 @pytest.mark.parametrize(
@@ -225,29 +225,29 @@ def test_a_worker_may_do_nothing_but_decode(sandbox: Sandbox, film: Path, deed: 
     ids=lambda value: type(value).__name__,
 )
 def test_a_failure_costs_one_worker_and_not_its_neighbour(
-    sandbox: Sandbox, film: Path, deed: misdeeds.Misdeed, seconds: float, words: str
+    sandbox: Sandbox, video_path: Path, deed: misdeeds.Misdeed, seconds: float, words: str
 ) -> None:
     with ThreadPoolExecutor() as pool:
-        video = Video.open(film, decoder=sandbox)
+        video = Video.open(video_path, decoder=sandbox)
         neighbour = pool.submit(video.get_frames, grid(video.span, 50), 160)
         began = time.monotonic()
         with pytest.raises(BadVideo, match=words):
-            commit(sandbox, deed, film, seconds)
+            commit(sandbox, deed, video_path, seconds)
         assert time.monotonic() - began < seconds + 5
         assert len(neighbour.result().frames) == 50
-    assert commit(sandbox, misdeeds.Honest(), film) == "done"
+    assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
 
 
-def test_what_fails_again_and_again_is_not_tried_any_more(film: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copy(film, tmp_path / "other.mp4"))
+def test_what_fails_again_and_again_is_not_tried_any_more(video_path: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copy(video_path, tmp_path / "other.mp4"))
     sandbox = Sandbox(quarantine=Quarantine(failures=2, seconds=0.5))
     try:
         for words in ("made its decoder fail and", "made its decoder fail and", "not tried any more"):
             with pytest.raises(BadVideo, match=words):
-                commit(sandbox, misdeeds.Crash(), film)
+                commit(sandbox, misdeeds.Crash(), video_path)
         assert commit(sandbox, misdeeds.Honest(), other) == "done"
         time.sleep(0.6)
-        assert commit(sandbox, misdeeds.Honest(), film) == "done"
+        assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
     finally:
         sandbox.close()
 
@@ -274,12 +274,12 @@ def test_quarantine_forgets_the_oldest() -> None:
             quarantine.check(name)
 
 
-def test_who_stops_waiting_ends_the_worker(sandbox: Sandbox, film: Path) -> None:
-    commit(sandbox, misdeeds.Honest(), film)
+def test_who_stops_waiting_ends_the_worker(sandbox: Sandbox, video_path: Path) -> None:
+    commit(sandbox, misdeeds.Honest(), video_path)
     wait_for(lambda: not workers())
     stop = threading.Event()
     with ThreadPoolExecutor() as pool:
-        asleep = pool.submit(sandbox.run, misdeeds.Sleep(), film, "a film", 60.0, stop)
+        asleep = pool.submit(sandbox.run, misdeeds.Sleep(), video_path, "a film", 60.0, stop)
         wait_for(lambda: len(workers()) == 1)
         began = time.monotonic()
         stop.set()
@@ -288,18 +288,18 @@ def test_who_stops_waiting_ends_the_worker(sandbox: Sandbox, film: Path) -> None
         assert time.monotonic() - began < 1
     wait_for(lambda: not workers())
     with pytest.raises(DecodingStopped):
-        Video.open(film).get_frames([SampleWindow.at(1.0)], 80, stop)
+        Video.open(video_path).get_frames([SampleWindow.at(1.0)], 80, stop)
 
 
-def test_a_full_house_makes_wait_and_can_be_left(film: Path) -> None:
+def test_a_full_house_makes_wait_and_can_be_left(video_path: Path) -> None:
     sandbox = Sandbox(workers=1)
     stop, leave = threading.Event(), threading.Event()
     try:
         with ThreadPoolExecutor() as pool:
-            asleep = pool.submit(sandbox.run, misdeeds.Sleep(), film, "a film", 60.0, stop)
+            asleep = pool.submit(sandbox.run, misdeeds.Sleep(), video_path, "a film", 60.0, stop)
             wait_for(lambda: len(workers()) == 1)
-            waiting = pool.submit(sandbox.run, misdeeds.Honest(), film, "a film", 10.0)
-            leaving = pool.submit(sandbox.run, misdeeds.Honest(), film, "a film", 10.0, leave)
+            waiting = pool.submit(sandbox.run, misdeeds.Honest(), video_path, "a film", 10.0)
+            leaving = pool.submit(sandbox.run, misdeeds.Honest(), video_path, "a film", 10.0, leave)
             time.sleep(0.2)
             assert not waiting.done()
             leave.set()
@@ -313,16 +313,16 @@ def test_a_full_house_makes_wait_and_can_be_left(film: Path) -> None:
         sandbox.close()
 
 
-def test_the_process_that_makes_workers_is_made_anew(film: Path) -> None:
+def test_the_process_that_makes_workers_is_made_anew(video_path: Path) -> None:
     others = servers()
     sandbox = Sandbox()
     try:
-        assert commit(sandbox, misdeeds.Honest(), film) == "done"
+        assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
         mine = servers() - others
         assert len(mine) == 1
         for each in mine:
             os.kill(each, signal.SIGKILL)
-        assert commit(sandbox, misdeeds.Honest(), film) == "done"
+        assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
         assert len(servers() - others - mine) == 1
     finally:
         sandbox.close()
@@ -342,10 +342,10 @@ for deed in (misdeeds.Sleep(), misdeeds.Spin()):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_outlives_a_service_that_is_killed(film: Path, number: signal.Signals) -> None:
+def test_nothing_outlives_a_service_that_is_killed(video_path: Path, number: signal.Signals) -> None:
     root = Path(__file__).parents[3]
     here = {**os.environ, "PYTHONPATH": str(root)}
-    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(film)], cwd=root, env=here) as service:
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, str(video_path)], cwd=root, env=here) as service:
         wait_for(lambda: [len(each) for each in generations(service.pid)] == [1, 2], 20)
         mine = set().union(*generations(service.pid))
         service.send_signal(number)

@@ -1,4 +1,4 @@
-"""Films that are cut, flipped or changed: what is readable comes out, what is not is told."""
+"""Videos that are cut, flipped or changed: what is readable comes out, what is not is told."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LONG = VideoScript(".mp4", times=steady(250), muxer={"movflags": "faststart"})
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return VIDEO.shoot(tmp_path_factory.mktemp("films"))
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
-def test_a_film_cut_in_half_yields_its_first_half_and_says_so(tmp_path: Path, suffix: str) -> None:
+def test_a_video_cut_in_half_yields_its_first_half_and_says_so(tmp_path: Path, suffix: str) -> None:
     muxer = {"movflags": "faststart"} if suffix == ".mp4" else {}
     path = VideoScript(suffix, times=steady(250, 1), tick=Fraction(1, 25), muxer=muxer).shoot(tmp_path)
     whole = Video.open(path)
@@ -53,9 +53,9 @@ def test_sound_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
         assert number(look.frames[0].image) == 59
 
 
-def test_flipped_bits_never_crash_and_never_shorten_in_silence(film: Path, tmp_path: Path) -> None:
+def test_flipped_bits_never_crash_and_never_shorten_in_silence(video_path: Path, tmp_path: Path) -> None:
     rng = random.Random(7)
-    data = film.read_bytes()
+    data = video_path.read_bytes()
     opened = told = 0
     for trial in range(60):
         broken = bytearray(data)
@@ -106,8 +106,8 @@ def test_work_is_bounded(tmp_path: Path) -> None:
     assert "max_work" in look.degraded[0]
 
 
-def test_a_file_that_changed_is_noticed(film: Path, tmp_path: Path) -> None:
-    path = Path(shutil.copy(film, tmp_path / "film.mp4"))
+def test_a_file_that_changed_is_noticed(video_path: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(video_path, tmp_path / "film.mp4"))
     video = Video.open(path)
     path.write_bytes(b"something else")
     with pytest.raises(BadVideo, match="changed"):

@@ -1,4 +1,4 @@
-"""Every kind of film: the picture showing at a second is the one we get, by number and by time."""
+"""Every kind of video: the picture showing at a second is the one we get, by number and by time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("films")
 
 
-def film(folder: Path, name: str) -> Path:
+def encoded(folder: Path, name: str) -> Path:
     made = next(folder.glob(f"{name}.*"), None)
     return made or SCRIPTS[name].shoot(folder, name)
 
@@ -46,7 +46,7 @@ def wishes(script: VideoScript) -> list[tuple[float, int]]:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_picture_showing_at_a_second(folder: Path, name: str) -> None:
     script = SCRIPTS[name]
-    video = Video.open(film(folder, name))
+    video = Video.open(encoded(folder, name))
     wanted = wishes(script)
     look = video.get_frames([SampleWindow.at(time) for time, _ in wanted], 160)
     assert look.degraded == ()
@@ -59,7 +59,7 @@ def test_the_picture_showing_at_a_second(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_one_second_at_a_time_gives_the_same(folder: Path, name: str) -> None:
-    video = Video.open(film(folder, name))
+    video = Video.open(encoded(folder, name))
     for time, index in wishes(SCRIPTS[name])[:8]:
         look = video.get_frames([SampleWindow.at(time)], 160)
         assert [number(frame.image) for frame in look.frames] == [index]
@@ -67,7 +67,7 @@ def test_one_second_at_a_time_gives_the_same(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_window_is_kept_to(folder: Path, name: str) -> None:
-    video = Video.open(film(folder, name))
+    video = Video.open(encoded(folder, name))
     truth = SCRIPTS[name].seconds()
     for moments in (uniform(video.span, 5), cheapest(video.span, 5)):
         look = video.get_frames(moments, 160)
@@ -83,7 +83,7 @@ def test_a_window_is_kept_to(folder: Path, name: str) -> None:
 
 
 def test_scouting_takes_key_pictures(folder: Path) -> None:
-    path = film(folder, "h264 with B-pictures")
+    path = encoded(folder, "h264 with B-pictures")
     with av.open(str(path)) as container:
         keys = {p.pts for p in container.demux(video=0) if p.is_keyframe}
         tick = container.streams.video[0].time_base
@@ -97,8 +97,8 @@ def test_scouting_takes_key_pictures(folder: Path) -> None:
 @pytest.mark.parametrize("name", DECORD_READS)
 def test_decord_returns_the_same_frames(folder: Path, name: str) -> None:
     moments = [SampleWindow.at(time) for time, _ in wishes(SCRIPTS[name])]
-    ours = Video.open(film(folder, name)).get_frames(moments, 96)
-    theirs = Video.open(film(folder, name), decoder="decord").get_frames(moments, 96)
+    ours = Video.open(encoded(folder, name)).get_frames(moments, 96)
+    theirs = Video.open(encoded(folder, name), decoder="decord").get_frames(moments, 96)
     assert [f.time for f in ours.frames] == [f.time for f in theirs.frames]
     for one, other in zip(ours.frames, theirs.frames, strict=True):
         assert one.image.shape == other.image.shape
@@ -111,11 +111,11 @@ def test_decord_returns_the_same_frames(folder: Path, name: str) -> None:
 )
 def test_decord_refuses_what_it_cannot_read(folder: Path, name: str) -> None:
     with pytest.raises(BadVideo, match="decord"):
-        Video.open(film(folder, name), decoder="decord")
+        Video.open(encoded(folder, name), decoder="decord")
 
 
 def test_a_grid_doubled_keeps_its_frames(folder: Path) -> None:
-    video = Video.open(film(folder, "variable rate mp4"))
+    video = Video.open(encoded(folder, "variable rate mp4"))
     few = video.get_frames(grid(video.span, 8), 64).frames
     many = video.get_frames(grid(video.span, 16), 64).frames
     assert [f.time for f in few] == [f.time for f in many[::2]]
@@ -125,7 +125,7 @@ def test_a_grid_doubled_keeps_its_frames(folder: Path) -> None:
 def test_nothing_is_decoded_twice(folder: Path, name: str) -> None:
     """All pictures together cost one pass, and a little more where a group reaches into the next."""
     budget = VideoLimits(max_decoded_pixels=160 * 128 * 60 * (3 if "open" in name else 2) // 2)
-    video = Video.open(film(folder, name), limits=budget)
+    video = Video.open(encoded(folder, name), limits=budget)
     look = video.get_frames([SampleWindow.at(time) for time in SCRIPTS[name].seconds()], 160)
     assert look.degraded == ()
     assert len(look.frames) == 60

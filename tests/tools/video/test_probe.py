@@ -1,4 +1,4 @@
-"""Files that are no films and films beyond the limits are refused in plain words."""
+"""Files that are no videos and videos beyond the limits are refused in plain words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VIDEO = VideoScript(".mp4", times=steady(100), muxer={"movflags": "faststart"})
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return VIDEO.shoot(tmp_path_factory.mktemp("films"))
 
 
@@ -87,7 +87,7 @@ def without_pictures(path: Path) -> None:
 
 
 def resized(path: Path, width: bytes, height: bytes) -> None:
-    """A VP8 film whose pictures claim another size (14 bits each, after a start code) in every key picture."""
+    """A VP8 video whose pictures claim another size (14 bits each, after a start code) in every key picture."""
     script = VideoScript(".mkv", "libvpx", times=steady(3), options={"deadline": "realtime", "cpu-used": "8"})
     data = script.shoot(path.parent, "whole").read_bytes()
     assert b"\x9d\x01\x2a\xa0\x00\x78\x00" in data
@@ -130,7 +130,7 @@ NOT_VIDEOS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", NOT_VIDEOS)
-def test_what_is_not_a_film_is_refused_in_plain_words(tmp_path: Path, name: str) -> None:
+def test_what_is_not_a_video_is_refused_in_plain_words(tmp_path: Path, name: str) -> None:
     make, words = NOT_VIDEOS[name]
     path = tmp_path / "sent.mp4"
     make(path)
@@ -145,10 +145,10 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         Video.open(tmp_path)
 
 
-def test_a_path_is_never_a_protocol(film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_is_never_a_protocol(video_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadVideo, match="no file"):
-        Video.open(f"concat:{film}")
+        Video.open(f"concat:{video_path}")
     with pytest.raises(BadVideo, match="no file"):
         Video.open("http://127.0.0.1:9/film.mp4")
 
@@ -162,11 +162,11 @@ def test_a_path_is_never_a_protocol(film: Path, tmp_path: Path, monkeypatch: pyt
         (VideoLimits(max_frames=99), "max_frames"),
     ],
 )
-def test_a_limit_is_named(film: Path, limits: VideoLimits, named: str) -> None:
+def test_a_limit_is_named(video_path: Path, limits: VideoLimits, named: str) -> None:
     with pytest.raises(BadVideo, match=named):
-        Video.open(film, limits=limits)
+        Video.open(video_path, limits=limits)
 
 
-def test_limits_just_met_are_kept(film: Path) -> None:
-    limits = VideoLimits(film.stat().st_size, 4.0, 160 * 120, 100)
-    assert Video.open(film, limits=limits).metadata.frame_count == 100
+def test_limits_just_met_are_kept(video_path: Path) -> None:
+    limits = VideoLimits(video_path.stat().st_size, 4.0, 160 * 120, 100)
+    assert Video.open(video_path, limits=limits).metadata.frame_count == 100

@@ -1,4 +1,4 @@
-"""Subtitles: in the film, beside it, given; good ones, odd ones, broken ones; in this process and confined."""
+"""Subtitles: in the video, beside it, given; good ones, odd ones, broken ones; in this process and confined."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def silent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_track(silent: Path, folder: Path, suffix: str, text: str, kind: str = "srt", delay: float = 0.0) -> Path:
-    """The film with a text track in it; `delay` seconds are before the first picture."""
-    words, film = folder / f"words.{kind}", folder / f"speaking{suffix}"
+    """The video with a text track in it; `delay` seconds are before the first picture."""
+    words, video = folder / f"words.{kind}", folder / f"speaking{suffix}"
     words.write_text(text)
-    with av.open(str(silent)) as picture, av.open(str(words)) as track, av.open(str(film), "w") as out:
+    with av.open(str(silent)) as picture, av.open(str(words)) as track, av.open(str(video), "w") as out:
         shown = out.add_stream_from_template(picture.streams.video[0])
         said = out.add_stream_from_template(track.streams.subtitles[0])
         for source, target in ((picture, shown), (track, said)):
@@ -94,12 +94,12 @@ def with_track(silent: Path, folder: Path, suffix: str, text: str, kind: str = "
                     packet.pts += late
                     packet.stream = target
                     out.mux(packet)
-    return film
+    return video
 
 
-def with_timed_text(silent: Path, film: Path, text: str) -> Path:
-    """The film with MP4's own kind of text in it, from 0.5 to 1 s."""
-    with av.open(str(silent)) as picture, av.open(str(film), "w") as out:
+def with_timed_text(silent: Path, video_path: Path, text: str) -> Path:
+    """The video with MP4's own kind of text in it, from 0.5 to 1 s."""
+    with av.open(str(silent)) as picture, av.open(str(video_path), "w") as out:
         shown, said = out.add_stream_from_template(picture.streams.video[0]), out.add_stream("mov_text")
         said.codec_context.subtitle_header = ASS.partition("Dialogue:")[0].encode()
         for packet in picture.demux():
@@ -110,12 +110,12 @@ def with_timed_text(silent: Path, film: Path, text: str) -> Path:
         words.pts = words.dts = 500
         words.duration, words.time_base, words.stream = 500, Fraction(1, 1000), said
         out.mux(words)
-    return film
+    return video_path
 
 
-def test_a_track_in_the_film_is_read(decoder: Decoder, silent: Path, tmp_path: Path) -> None:
-    film = with_track(silent, tmp_path, ".mkv", SRT)
-    assert Video.open(film, decoder=decoder).subtitles() == (MORNING, PLATFORM)
+def test_a_track_in_the_video_is_read(decoder: Decoder, silent: Path, tmp_path: Path) -> None:
+    video = with_track(silent, tmp_path, ".mkv", SRT)
+    assert Video.open(video, decoder=decoder).subtitles() == (MORNING, PLATFORM)
 
 
 def test_tracks_of_other_kinds_are_read(decoder: Decoder, silent: Path, tmp_path: Path) -> None:
@@ -128,11 +128,11 @@ def test_tracks_of_other_kinds_are_read(decoder: Decoder, silent: Path, tmp_path
 
 
 def test_seconds_count_from_the_first_picture(silent: Path, tmp_path: Path) -> None:
-    film = with_track(silent, tmp_path, ".mkv", SRT, delay=3.0)
-    assert [round(cue.start, 3) for cue in Video.open(film).subtitles()] == [0.5, 1.2]
+    video = with_track(silent, tmp_path, ".mkv", SRT, delay=3.0)
+    assert [round(cue.start, 3) for cue in Video.open(video).subtitles()] == [0.5, 1.2]
 
 
-def test_a_film_may_be_silent(decoder: Decoder, silent: Path) -> None:
+def test_a_video_may_be_silent(decoder: Decoder, silent: Path) -> None:
     assert Video.open(silent, decoder=decoder).subtitles() == ()
 
 
@@ -145,12 +145,12 @@ def test_what_is_given_goes_before_what_lies_beside_and_that_before_what_is_insi
     assert video.subtitles(VTT)[0].text == "Ann: Tea & cake?"
 
 
-def test_a_broken_file_beside_a_film_is_passed_over(
+def test_a_broken_file_beside_a_video_is_passed_over(
     silent: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    film = with_track(silent, tmp_path, ".mkv", SRT)
+    video = with_track(silent, tmp_path, ".mkv", SRT)
     (tmp_path / "speaking.srt").write_text("not subtitles")
-    assert Video.open(film).subtitles() == (MORNING, PLATFORM)
+    assert Video.open(video).subtitles() == (MORNING, PLATFORM)
     assert "passed over" in caplog.text
 
 
@@ -187,7 +187,7 @@ def test_old_encodings_are_read() -> None:
     )
 
 
-def test_lines_end_with_the_film_and_those_after_it_are_left_out() -> None:
+def test_lines_end_with_the_video_and_those_after_it_are_left_out() -> None:
     assert parse_subtitles(SRT, 1.5) == (MORNING, Cue(1.2, 1.5, "Platform 47!"))
     assert parse_subtitles(SRT, 1.1) == (MORNING,)
 
@@ -224,18 +224,18 @@ def test_damaged_subtitles_never_crash(damage: int) -> None:
         assert all(0 <= cue.start < cue.end <= 10 for cue in parse_subtitles(decode_text(bytes(data)), 10.0))
 
 
-def test_the_file_beside_a_film_has_its_name(tmp_path: Path) -> None:
-    film = tmp_path / "a[1].mp4"
+def test_the_file_beside_a_video_has_its_name(tmp_path: Path) -> None:
+    video = tmp_path / "a[1].mp4"
     for name in ("a[1]2.srt", "a1.srt", "a[1].txt", "b.srt"):
         (tmp_path / name).touch()
-    assert find_sidecar(film) is None
+    assert find_sidecar(video) is None
     (tmp_path / "a[1].de.vtt").touch()
-    assert find_sidecar(film) == tmp_path / "a[1].de.vtt"
+    assert find_sidecar(video) == tmp_path / "a[1].de.vtt"
     (tmp_path / "a[1].srt").touch()
-    assert find_sidecar(film) == tmp_path / "a[1].srt"
+    assert find_sidecar(video) == tmp_path / "a[1].srt"
 
 
-def test_a_link_beside_a_film_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_beside_a_video_is_not_followed(tmp_path: Path) -> None:
     secret = tmp_path / "elsewhere.txt"
     secret.write_text(SRT)
     (tmp_path / "film.srt").symlink_to(secret)

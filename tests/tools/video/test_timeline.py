@@ -27,9 +27,9 @@ def timeline(rng: Random) -> Timeline:
     return Timeline(pts, pts, pts, key, np.ones(len(pts), np.bool_), TICK)
 
 
-def chosen(film: Timeline, moment: SampleWindow) -> int:
+def chosen(video: Timeline, moment: SampleWindow) -> int:
     """The cheapest picture in the window, of several the nearest, of several the first; else the one showing."""
-    seconds = [film.seconds(position) for position in range(len(film))]
+    seconds = [video.seconds(position) for position in range(len(video))]
     inside = [at for at, second in enumerate(seconds) if moment.early <= second <= moment.late]
     if inside:
         return min(inside, key=lambda at: (at % GROUP, abs(seconds[at] - moment.time), at))
@@ -37,12 +37,12 @@ def chosen(film: Timeline, moment: SampleWindow) -> int:
 
 
 def test_many_moments_are_chosen_as_one_by_one(rng: Random) -> None:
-    film = timeline(rng)
-    span = Span(0.0, film.seconds(film.last) + rng.random())
+    video = timeline(rng)
+    span = Span(0.0, video.seconds(video.last) + rng.random())
     wild = [SampleWindow.at(rng.uniform(-1, span.end + 1)) for _ in range(5)]
     plans = [cheapest(span, 7), uniform(span, 32), grid(span, 9), wild, [*wild, *uniform(span, 3)]]
     for plan in [plan for plan in plans for _ in range(2)]:
-        assert film.choose(plan) == tuple(chosen(film, moment) for moment in plan)
+        assert video.choose(plan) == tuple(chosen(video, moment) for moment in plan)
 
 
 def test_no_moments_are_no_pictures(rng: Random) -> None:

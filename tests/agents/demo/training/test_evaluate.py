@@ -23,9 +23,9 @@ def pupil() -> DemoCheckpoint:
 
 
 def frames_of(seed: int, count: int) -> TimedImages:
-    film = make_video(seed)
-    times = [film.duration * i / count for i in range(count)]
-    shots = [(time, film.shot_at(time)) for time in times]
+    video = make_video(seed)
+    times = [video.duration * i / count for i in range(count)]
+    shots = [(time, video.shot_at(time)) for time in times]
     return [(t, Image.fromarray(draw_frame(shot, int(t * FPS + 1e-6) - shot.first))) for t, shot in shots]
 
 
@@ -34,7 +34,7 @@ def test_the_weights_are_small_and_need_no_torchvision() -> None:
     assert "torchvision" not in sys.modules
 
 
-def test_it_answers_questions_about_films_it_has_not_seen(pupil: DemoCheckpoint) -> None:
+def test_it_answers_questions_about_videos_it_has_not_seen(pupil: DemoCheckpoint) -> None:
     right = asked = 0
     for seed in range(DEV_FROM, DEV_FROM + 6):
         frames = frames_of(seed, 24)

@@ -32,38 +32,38 @@ from agents.prompts.questions import ask, frame_label
 
 
 @pytest.fixture(scope="module")
-def film() -> DemoVideo:
+def video() -> DemoVideo:
     return make_video(5)
 
 
-def test_the_thought_names_each_shot_once(film: DemoVideo) -> None:
-    every = view_video(film, [film.duration * i / 200 for i in range(200)])
+def test_the_thought_names_each_shot_once(video: DemoVideo) -> None:
+    every = view_video(video, [video.duration * i / 200 for i in range(200)])
     told = transcript(every).split("; ")
-    assert [line.split("> ")[1] for line in told] == [shot.what for shot in film.shots]
+    assert [line.split("> ")[1] for line in told] == [shot.what for shot in video.shots]
 
 
-def test_a_single_frame_shows_no_motion(film: DemoVideo) -> None:
-    once = view_video(film, [shot.start for shot in film.shots])
-    assert not any(once.shows_motion(shot) for shot in film.shots)
-    shot = max(film.shots, key=lambda shot: shot.frames)
-    assert view_video(film, [shot.start, shot.end - 0.1]).shows_motion(shot)
+def test_a_single_frame_shows_no_motion(video: DemoVideo) -> None:
+    once = view_video(video, [shot.start for shot in video.shots])
+    assert not any(once.shows_motion(shot) for shot in video.shots)
+    shot = max(video.shots, key=lambda shot: shot.frames)
+    assert view_video(video, [shot.start, shot.end - 0.1]).shows_motion(shot)
 
 
 def test_what_was_missed_is_said_to_be_missed() -> None:
     for seed in range(60):
-        film = make_video(seed)
-        first = view_video(film, [0.0])
-        for question in ask_about(film, 8):
+        video = make_video(seed)
+        first = view_video(video, [0.0])
+        for question in ask_about(video, 8):
             if question.kind in ("colour", "shape") and not is_seen(question, first):
                 assert conclusion(question, first).endswith(UNSEEN)
                 assert not is_proven(question, first)
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "describe"])
-def test_every_taught_reply_ends_with_an_answer(film: DemoVideo, form: str) -> None:
+def test_every_taught_reply_ends_with_an_answer(video: DemoVideo, form: str) -> None:
     rng = Random(form)
-    shown = view_video(film, random_times(film, 16, rng))
-    for question in ask_about(film, 8):
+    shown = view_video(video, random_times(video, 16, rng))
+    for question in ask_about(video, 8):
         taught = make_turn(question, shown, form, rng)
         final = final_answer_text("".join(text for text, _ in taught.reply))
         expected = {"yes", "no"} if form == "verify" else {question.answer}
@@ -83,12 +83,12 @@ def test_words_and_labels_are_short(tokenizer: PreTrainedTokenizerFast) -> None:
     assert all(len(token_ids(tokenizer, frame_label(second + 0.5))) == 2 for second in range(100))
 
 
-def test_turns_see_the_frames_and_themselves_only(film: DemoVideo, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_turns_see_the_frames_and_themselves_only(video: DemoVideo, tokenizer: PreTrainedTokenizerFast) -> None:
     """The training layout gives the same logits as each turn alone behind the frames."""
     model = new_model(tokenizer)
     rng = Random(1)
-    shown = view_video(film, random_times(film, 6, rng))
-    turns = [make_turn(question, shown, "fact", rng) for question in ask_about(film, 3)]
+    shown = view_video(video, random_times(video, 6, rng))
+    turns = [make_turn(question, shown, "fact", rng) for question in ask_about(video, 3)]
     laid = make_tree(transcript(shown), turns, None, tokenizer)
     batch = collate([laid, make_tree("much shorter", turns[:1], None, tokenizer)], pad=0)
     trunk = batch.trunk_mask.shape[1]
@@ -104,11 +104,11 @@ def test_turns_see_the_frames_and_themselves_only(film: DemoVideo, tokenizer: Pr
 
 
 def test_the_answer_is_hinted_at_where_question_and_prompt_end(
-    film: DemoVideo, tokenizer: PreTrainedTokenizerFast
+    video: DemoVideo, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     rng = Random(2)
-    shown = view_video(film, random_times(film, 6, rng))
-    question = ask_about(film, 1)[0]
+    shown = view_video(video, random_times(video, 6, rng))
+    question = ask_about(video, 1)[0]
     laid = make_tree("", [make_turn(question, shown, "direct", rng)], None, tokenizer)
     branch = laid.branches[0]
     ends = [tokenizer.decode(branch.ids[: place + 1]) for place in branch.hints]
