@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]
 """left, top, right, bottom, as fractions of width and height."""
 
 Origin = Literal["caption", "subtitle", "ocr", "model", "film"]
-"""Where words come from: an index's captions, speech, writing in pictures, a model's answer, the film's own facts."""
+"""Where words come from: an index's captions, speech, writing in pictures, a model's answer, the video's own facts."""
 
 
 _MIN_SECONDS = 0.5  # seconds; what has no length of its own is this long where it matters
@@ -37,7 +37,7 @@ class _Frozen(BaseModel):
 
 
 class Fact(_Frozen):
-    """Words about some seconds of the film. They are data, whatever they say."""
+    """Words about some seconds of the video. They are data, whatever they say."""
 
     start: float
     end: float
@@ -83,7 +83,7 @@ class FrameRequest:
 class Observation(_Frozen):
     """What a tool brought: facts, pictures to look at, what was really done, what it took, what to know about it.
 
-    `summary` is in our own words and holds nothing that comes from the film.
+    `summary` is in our own words and holds nothing that comes from the video.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -211,6 +211,6 @@ def clamp_range(scene: ToolContext, start: float | None, end: float | None) -> C
 
 
 def _are_frame_numbers(scene: ToolContext, first: float, last: float) -> bool:
-    """Whether these are frame numbers: whole, beyond the film's seconds, within its frames."""
+    """Whether these are frame numbers: whole, beyond the video's seconds, within its frames."""
     whole = first == int(first) and last == int(last)
     return whole and scene.span.end * 1.05 < last <= scene.video.count - 1 and first >= 0

@@ -1,4 +1,4 @@
-"""What a tool may look at: one film, or a part of it, with what is known of it in words."""
+"""What a tool may look at: one video, or a part of it, with what is known of it in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """A film and its index. `ladder`: sides in pixels at which frames can be shown, and their tokens, largest first.
+    """A video and its index. `ladder`: sides in pixels at which frames can be shown, and their tokens, largest first.
 
     `level`: seconds of the finest clips of the index. `reader` and `detector` are extras: None where not installed.
     """
@@ -77,5 +77,5 @@ class ToolContext:
 
     @property
     def indexed(self) -> bool:
-        """Whether anything is known of this part of the film in words."""
+        """Whether anything is known of this part of the video in words."""
         return bool(self.index.lines(self.span))

@@ -1,4 +1,4 @@
-"""The demo: films of moving shapes, questions about them, and a tiny video LMM that knows them."""
+"""The demo: videos of moving shapes, questions about them, and a tiny video LMM that knows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m agents.demo`: make films, train the demo model, see how good it is."""
+"""`python -m agents.demo`: make videos, train the demo model, see how good it is."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 def video(
     seed: int,
     out: Path,
-    minutes: Annotated[float | None, typer.Option(help="Length; a default film has 7 to 12 shots.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Length; a default video has 7 to 12 shots.")] = None,
 ) -> None:
-    """Write a film, its subtitles where someone speaks, and the truth about it."""
+    """Write a video, its subtitles where someone speaks, and the truth about it."""
     made = make_video(seed, minutes)
     encode_video(made, out)
     if spoken := subtitles_srt(made):

@@ -47,7 +47,7 @@ def draw_frame(shot: Shot, frame: int, side: int = SIDE) -> Pixels:
 
 
 def _draw_sign(canvas: Pixels, sign: Sign, side: int) -> None:
-    """A light plate of 36 pixels with a dark digit of 18 in a film of full size."""
+    """A light plate of 36 pixels with a dark digit of 18 in a video of full size."""
     left, top, right, bottom = (edge * side // SIDE for edge in sign.plate)
     cv2.rectangle(canvas, (left, top), (right, bottom), _PLATE, cv2.FILLED)
     scale = side / SIDE
@@ -60,12 +60,12 @@ _LONG = 300.0  # seconds
 _STRIDE = 3
 
 
-def encode_video(film: DemoVideo, path: Path) -> None:
-    """Write the film. One thread and no scene guessing: the same film gives the same bytes.
+def encode_video(video: DemoVideo, path: Path) -> None:
+    """Write the video. One thread and no scene guessing: the same video gives the same bytes.
 
-    A long film is written at half the size and a third of the rate, which is enough to follow it.
+    A long video is written at half the size and a third of the rate, which is enough to follow it.
     """
-    every, side = (_STRIDE, SIDE // 2) if film.duration > _LONG else (1, SIDE)
+    every, side = (_STRIDE, SIDE // 2) if video.duration > _LONG else (1, SIDE)
     options = {"preset": "veryfast", "crf": "26", "threads": "1", "sc_threshold": "0"}
     with av.open(path, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS // every, options=options)
@@ -74,7 +74,7 @@ def encode_video(film: DemoVideo, path: Path) -> None:
         stream.gop_size = _GOP // every
         stream.thread_count = 1
         stream.time_base = Fraction(every, FPS)
-        for shot in film.shots:
+        for shot in video.shots:
             for frame in range(-shot.first % every, shot.frames, every):
                 picture = av.VideoFrame.from_ndarray(draw_frame(shot, frame, side), format="rgb24")
                 picture.pts = (shot.first + frame) // every
@@ -82,11 +82,11 @@ def encode_video(film: DemoVideo, path: Path) -> None:
         container.mux(stream.encode())
 
 
-def subtitles_srt(film: DemoVideo) -> str:
+def subtitles_srt(video: DemoVideo) -> str:
     """The narrator's lines as SubRip; empty where nobody speaks."""
     blocks = (
         f"{number}\n{_clock(line.start)} --> {_clock(line.end)}\n{line.text}\n"
-        for number, line in enumerate(film.lines, 1)
+        for number, line in enumerate(video.lines, 1)
     )
     return "\n".join(blocks)
 

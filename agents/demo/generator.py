@@ -30,7 +30,7 @@ DEV_FROM = 900_000_000
 
 
 class ForbiddenSeed(Exception):
-    """Training was about to touch a test film."""
+    """Training was about to touch a test video."""
 
 
 def for_training(seed: int) -> int:
@@ -41,7 +41,7 @@ def for_training(seed: int) -> int:
 
 
 def split_of(seed: int) -> str:
-    """Name of the split that a film's seed belongs to: train, dev or test."""
+    """Name of the split that a video's seed belongs to: train, dev or test."""
     if seed >= TEST_FROM:
         return "test"
     return "dev" if seed >= DEV_FROM else "train"
@@ -54,8 +54,8 @@ _SHORT = (10, 18)  # length in frames of a shot that a coarse look misses
 _LONG = (28, 60)
 CELL = SIDE // 3
 PLATE = 36
-_SPEECH_RATE = 0.12  # of the lasting shots of a long film: so few that a name belongs to what is seen
-_RARE = 2  # shapes, and colours, that a long film shows only once
+_SPEECH_RATE = 0.12  # of the lasting shots of a long video: so few that a name belongs to what is seen
+_RARE = 2  # shapes, and colours, that a long video shows only once
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,9 @@ class DemoVideo:
 
 
 def make_video(seed: int, minutes: float | None = None) -> DemoVideo:
-    """The film of a seed: 7 to 12 shots, or as many as fill the minutes.
+    """The video of a seed: 7 to 12 shots, or as many as fill the minutes.
 
-    In a film of so many minutes two shapes and two colours are seen once only, each for two seconds or more.
+    In a video of so many minutes two shapes and two colours are seen once only, each for two seconds or more.
     """
     rng = Random(f"film {seed} {minutes}")
     lengths = _lengths(rng, minutes)
@@ -165,14 +165,14 @@ def make_video(seed: int, minutes: float | None = None) -> DemoVideo:
 
 
 def make_signed_video(seed: int) -> DemoVideo:
-    """A short film of which one shot, that lasts, has a sign too small to be read without a closer look."""
-    film = make_video(seed)
+    """A short video of which one shot, that lasts, has a sign too small to be read without a closer look."""
+    video = make_video(seed)
     rng = Random(f"sign {seed}")
-    lasting = [index for index, shot in enumerate(film.shots) if shot.frames >= _LONG[0]]
-    at = rng.choice(lasting or [max(range(len(film.shots)), key=lambda index: film.shots[index].frames)])
-    shot = film.shots[at]
+    lasting = [index for index, shot in enumerate(video.shots) if shot.frames >= _LONG[0]]
+    at = rng.choice(lasting or [max(range(len(video.shots)), key=lambda index: video.shots[index].frames)])
+    shot = video.shots[at]
     signed = replace(shot, sign=Sign(rng.choice(DIGITS), rng.choice(_free_cells(shot))))
-    return replace(film, shots=(*film.shots[:at], signed, *film.shots[at + 1 :]))
+    return replace(video, shots=(*video.shots[:at], signed, *video.shots[at + 1 :]))
 
 
 def _lengths(rng: Random, minutes: float | None) -> list[int]:
@@ -254,7 +254,7 @@ def _free_cells(shot: Shot) -> list[int]:
 
 
 def _names(rng: Random, shots: tuple[Shot, ...]) -> tuple[SpokenLine, ...]:
-    """The narrator of a long film says a name with some of the shots that last, and with all that are rare."""
+    """The narrator of a long video says a name with some of the shots that last, and with all that are rare."""
     looks = Counter(shot.what for shot in shots)
     lasting = [shot for shot in shots if shot.frames >= _LONG[0]]
     spoken = [shot for shot in lasting if looks[shot.what] == 1 or rng.random() < _SPEECH_RATE]
@@ -262,7 +262,7 @@ def _names(rng: Random, shots: tuple[Shot, ...]) -> tuple[SpokenLine, ...]:
 
 
 def _lines(rng: Random, shots: tuple[Shot, ...]) -> tuple[SpokenLine, ...]:
-    """In every second film a narrator names what is on screen in some of the longer shots."""
+    """In every second video a narrator names what is on screen in some of the longer shots."""
     if rng.random() < 0.5:
         return ()
     spoken = [shot for shot in shots if shot.frames >= _LONG[0] and rng.random() < 0.5]

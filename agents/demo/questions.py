@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 KINDS = ("colour", "shape", "first", "last", "appears")
 HARDER = ("after", "moves", "count")  # asked on demand only: the committed model has not learned them
-NEEDLE = ("colour", "shape")  # of long films, where what they ask about is seen once
-SAID = ("said",)  # of long films: needs the subtitles too
-SIGN = ("sign",)  # of signed films: needs a closer look
+NEEDLE = ("colour", "shape")  # of long videos, where what they ask about is seen once
+SAID = ("said",)  # of long videos: needs the subtitles too
+SIGN = ("sign",)  # of signed videos: needs a closer look
 _CHOICES = 4
 _COUNTS = ("1", "2", "3", "4")
 _MOVES_FRAMES = 2 * FPS  # motion is only asked of shots long enough to be seen twice
@@ -39,49 +39,49 @@ class DemoQuestion:
 
 
 class Unaskable(Exception):
-    """The film has nothing that this kind of question could be about."""
+    """The video has nothing that this kind of question could be about."""
 
 
-def ask_about(film: DemoVideo, count: int, kinds: tuple[str, ...] = KINDS, stream: int = 0) -> list[DemoQuestion]:
-    """Up to `count` different questions. They are drawn from another random stream than the film."""
-    rng = Random(f"questions {film.seed} {stream}")
+def ask_about(video: DemoVideo, count: int, kinds: tuple[str, ...] = KINDS, stream: int = 0) -> list[DemoQuestion]:
+    """Up to `count` different questions. They are drawn from another random stream than the video."""
+    rng = Random(f"questions {video.seed} {stream}")
     asked: dict[str, DemoQuestion] = {}
     for _ in range(4 * count):
         if len(asked) == count:
             break
-        question = ask_one(film, rng.choice(kinds), rng)
+        question = ask_one(video, rng.choice(kinds), rng)
         if question is not None:
             asked.setdefault(question.text, question)
     return list(asked.values())
 
 
-def ask_one(film: DemoVideo, kind: str, rng: Random) -> DemoQuestion | None:
-    """One question of a kind, or None if the film offers no subject for it."""
+def ask_one(video: DemoVideo, kind: str, rng: Random) -> DemoQuestion | None:
+    """One question of a kind, or None if the video offers no subject for it."""
     try:
-        return _KINDS[kind](film, rng)
+        return _KINDS[kind](video, rng)
     except Unaskable:
         return None
 
 
-def _colour(film: DemoVideo, rng: Random) -> DemoQuestion:
-    shape = _pick(rng, [s for s in SHAPES if len({shot.colour for shot in film.shots if shot.shape == s}) == 1])
-    shots = [shot for shot in film.shots if shot.shape == shape]
+def _colour(video: DemoVideo, rng: Random) -> DemoQuestion:
+    shape = _pick(rng, [s for s in SHAPES if len({shot.colour for shot in video.shots if shot.shape == s}) == 1])
+    shots = [shot for shot in video.shots if shot.shape == shape]
     text = f"What colour is the {shape}?"
     return _choice(rng, "colour", text, COLOURS, shots[0].colour, shots, f"the {shape}")
 
 
-def _shape(film: DemoVideo, rng: Random) -> DemoQuestion:
-    colour = _pick(rng, [c for c in COLOURS if len({s.shape for s in film.shots if s.colour == c}) == 1])
-    shots = [shot for shot in film.shots if shot.colour == colour]
+def _shape(video: DemoVideo, rng: Random) -> DemoQuestion:
+    colour = _pick(rng, [c for c in COLOURS if len({s.shape for s in video.shots if s.colour == c}) == 1])
+    shots = [shot for shot in video.shots if shot.colour == colour]
     return _choice(rng, "shape", f"Which shape is {colour}?", SHAPES, shots[0].shape, shots, colour)
 
 
-def _first(film: DemoVideo, rng: Random) -> DemoQuestion:
-    return _end(film.shots[0], "first", rng)
+def _first(video: DemoVideo, rng: Random) -> DemoQuestion:
+    return _end(video.shots[0], "first", rng)
 
 
-def _last(film: DemoVideo, rng: Random) -> DemoQuestion:
-    return _end(film.shots[-1], "last", rng)
+def _last(video: DemoVideo, rng: Random) -> DemoQuestion:
+    return _end(video.shots[-1], "last", rng)
 
 
 def _end(shot: Shot, which: str, rng: Random) -> DemoQuestion:
@@ -91,9 +91,9 @@ def _end(shot: Shot, which: str, rng: Random) -> DemoQuestion:
     return _choice(rng, which, text, COLOURS, shot.colour, [shot], which)
 
 
-def _after(film: DemoVideo, rng: Random) -> DemoQuestion:
-    index = _pick(rng, [i for i in range(len(film.shots) - 1) if _only(film, film.shots[i])])
-    before, after = film.shots[index : index + 2]
+def _after(video: DemoVideo, rng: Random) -> DemoQuestion:
+    index = _pick(rng, [i for i in range(len(video.shots) - 1) if _only(video, video.shots[i])])
+    before, after = video.shots[index : index + 2]
     subject = f"after the {before.what}"
     if rng.random() < 0.5:
         values = tuple(shape for shape in SHAPES if shape != before.shape)
@@ -104,47 +104,47 @@ def _after(film: DemoVideo, rng: Random) -> DemoQuestion:
     return _choice(rng, "after", text, values, after.colour, [before, after], subject)
 
 
-def _moves(film: DemoVideo, rng: Random) -> DemoQuestion:
-    shot = _pick(rng, [s for s in film.shots if _only(film, s) and s.frames >= _MOVES_FRAMES])
+def _moves(video: DemoVideo, rng: Random) -> DemoQuestion:
+    shot = _pick(rng, [s for s in video.shots if _only(video, s) and s.frames >= _MOVES_FRAMES])
     text = f"Which way does the {shot.what} move?"
     return _choice(rng, "moves", text, DIRECTIONS, shot.direction, [shot], f"the {shot.what}")
 
 
-def _count(film: DemoVideo, rng: Random) -> DemoQuestion:
-    """Only the film's counted word is asked about: its number is drawn evenly, that of others is not."""
-    if not film.counted:
+def _count(video: DemoVideo, rng: Random) -> DemoQuestion:
+    """Only the video's counted word is asked about: its number is drawn evenly, that of others is not."""
+    if not video.counted:
         raise Unaskable
-    shots = [shot for shot in film.shots if film.counted in (shot.colour, shot.shape)]
-    named = f"a {film.counted}" if film.counted in SHAPES else f"a {film.counted} shape"
+    shots = [shot for shot in video.shots if video.counted in (shot.colour, shot.shape)]
+    named = f"a {video.counted}" if video.counted in SHAPES else f"a {video.counted} shape"
     text = f"In how many shots does {named} appear?"
     return _choice(rng, "count", text, _COUNTS, str(len(shots)), shots, named)
 
 
-def _appears(film: DemoVideo, rng: Random) -> DemoQuestion:
-    """Half are true. The false ones join a colour and a shape that are in the film, but not together."""
-    seen = {shot.what for shot in film.shots}
+def _appears(video: DemoVideo, rng: Random) -> DemoQuestion:
+    """Half are true. The false ones join a colour and a shape that are in the video, but not together."""
+    seen = {shot.what for shot in video.shots}
     if rng.random() < 0.5:
         what = rng.choice(sorted(seen))
     else:
-        near = {f"{a.colour} {b.shape}" for a in film.shots for b in film.shots} - seen
+        near = {f"{a.colour} {b.shape}" for a in video.shots for b in video.shots} - seen
         what = _pick(rng, sorted(near))
-    shots = [shot for shot in film.shots if shot.what == what]
+    shots = [shot for shot in video.shots if shot.what == what]
     answer = "yes" if shots else "no"
-    spans = tuple((shot.start, shot.end) for shot in shots) or ((0.0, film.duration),)
+    spans = tuple((shot.start, shot.end) for shot in shots) or ((0.0, video.duration),)
     return DemoQuestion("appears", f"Does a {what} appear?", (), answer, spans, f"a {what}")
 
 
-def _said(film: DemoVideo, rng: Random) -> DemoQuestion:
-    spoken = {(line.start, line.end): line.text for line in film.lines}
-    among = [shot for shot in film.shots if (shot.start, shot.end) in spoken and _only(film, shot)]
+def _said(video: DemoVideo, rng: Random) -> DemoQuestion:
+    spoken = {(line.start, line.end): line.text for line in video.lines}
+    among = [shot for shot in video.shots if (shot.start, shot.end) in spoken and _only(video, shot)]
     shot = _pick(rng, among)
     name = next(name for name in NAMES if name in spoken[shot.start, shot.end])
     text = f"Which name is said when the {shot.what} appears?"
     return _choice(rng, "said", text, NAMES, name, [shot], f"the {shot.what}")
 
 
-def _sign(film: DemoVideo, rng: Random) -> DemoQuestion:
-    shot = _pick(rng, [shot for shot in film.shots if shot.sign is not None])
+def _sign(video: DemoVideo, rng: Random) -> DemoQuestion:
+    shot = _pick(rng, [shot for shot in video.shots if shot.sign is not None])
     digit = shot.sign.digit if shot.sign else ""
     return _choice(rng, "sign", "What number is on the sign?", DIGITS, digit, [shot], "the sign")
 
@@ -159,8 +159,8 @@ def _choice(
     return DemoQuestion(kind, text, tuple(options), answer, spans, subject)
 
 
-def _only(film: DemoVideo, shot: Shot) -> bool:
-    return sum(other.what == shot.what for other in film.shots) == 1
+def _only(video: DemoVideo, shot: Shot) -> bool:
+    return sum(other.what == shot.what for other in video.shots) == 1
 
 
 def _pick(rng: Random, among: list[T]) -> T:
@@ -185,11 +185,11 @@ _KINDS: dict[str, Callable[[DemoVideo, Random], DemoQuestion]] = {
 _ANNOTATED_QUESTIONS = 12
 
 
-def ground_truth(film: DemoVideo) -> dict[str, Any]:
-    """The film's ground truth in plain data."""
+def ground_truth(video: DemoVideo) -> dict[str, Any]:
+    """The video's ground truth in plain data."""
     return {
-        "seed": film.seed,
-        "duration": round(film.duration, 3),
+        "seed": video.seed,
+        "duration": round(video.duration, 3),
         "shots": [
             {
                 "start": round(shot.start, 3),
@@ -198,9 +198,11 @@ def ground_truth(film: DemoVideo) -> dict[str, Any]:
                 "colour": shot.colour,
                 "direction": shot.direction,
             }
-            for shot in film.shots
+            for shot in video.shots
         ],
-        "lines": [{"start": round(line.start, 3), "end": round(line.end, 3), "text": line.text} for line in film.lines],
+        "lines": [
+            {"start": round(line.start, 3), "end": round(line.end, 3), "text": line.text} for line in video.lines
+        ],
         "questions": [
             {
                 "question": question.text,
@@ -209,6 +211,6 @@ def ground_truth(film: DemoVideo) -> dict[str, Any]:
                 "kind": question.kind,
                 "evidence": [[round(start, 3), round(end, 3)] for start, end in question.evidence],
             }
-            for question in ask_about(film, _ANNOTATED_QUESTIONS)
+            for question in ask_about(video, _ANNOTATED_QUESTIONS)
         ],
     }

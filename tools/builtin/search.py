@@ -1,4 +1,4 @@
-"""Find the seconds of a film by words: in its captions and in what is said."""
+"""Find the seconds of a video by words: in its captions and in what is said."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPOKEN: tuple[EntrySource, ...] = ("subtitle",)
 
 
 class SearchClips(Tool):
-    """Find clips of the film whose captions or subtitles fit a query of a few words."""
+    """Find clips of the video whose captions or subtitles fit a query of a few words."""
 
     essential: ClassVar[tuple[str, ...]] = ("query",)
     name: Literal["search_clips"] = "search_clips"
@@ -33,7 +33,7 @@ class SearchClips(Tool):
 
     def apply(self, scene: ToolContext) -> Observation:
         if not scene.indexed:
-            raise ToolError("no_index", "Nothing is known of this film in words.", "Look at it with another tool.")
+            raise ToolError("no_index", "Nothing is known of this video in words.", "Look at it with another tool.")
         place = clamp_range(scene, self.start, self.end)
         hits, said = self._ladder(scene, place.span)
         kept = _above_score(hits, scene.limits.min_relative_score)
@@ -53,7 +53,7 @@ class SearchClips(Tool):
 
 
 class SearchSubtitles(Tool):
-    """Find what is said in the film by a query of a few words."""
+    """Find what is said in the video by a query of a few words."""
 
     essential: ClassVar[tuple[str, ...]] = ("query",)
     name: Literal["search_subtitles"] = "search_subtitles"
@@ -72,7 +72,7 @@ class SearchSubtitles(Tool):
 
 
 class ReadSubtitles(Tool):
-    """Read what is said in the film from `start` to `end`, in seconds."""
+    """Read what is said in the video from `start` to `end`, in seconds."""
 
     essential: ClassVar[tuple[str, ...]] = ("start", "end")
     name: Literal["read_subtitles"] = "read_subtitles"
@@ -165,14 +165,14 @@ def _fact(line: IndexEntry) -> Fact:
 
 
 def _coverage(scene: ToolContext) -> tuple[str, ...]:
-    """How much of the film has captions at all, if not all of it."""
+    """How much of the video has captions at all, if not all of it."""
     part = scene.index.coverage(scene.level, scene.span)
     return () if part >= 1 else (f"captions_cover_{part:.0%}",)
 
 
 def _require_subtitles(scene: ToolContext) -> None:
     if not scene.index.subtitles(scene.span):
-        raise ToolError("no_subtitles", "This film has no subtitles.", "Look at it, or search its captions.")
+        raise ToolError("no_subtitles", "This video has no subtitles.", "Look at it, or search its captions.")
 
 
 def _distance(line: IndexEntry, span: Span) -> float:

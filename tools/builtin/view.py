@@ -12,7 +12,7 @@ from tools.video.sampling import SampleWindow, Seconds, format_seconds, spread
 
 
 class View(Tool):
-    """Show frames of the film from `start` to `end`, or at single `times`, all in seconds."""
+    """Show frames of the video from `start` to `end`, or at single `times`, all in seconds."""
 
     essential: ClassVar[tuple[str, ...]] = ("start", "end")
     name: Literal["view"] = "view"

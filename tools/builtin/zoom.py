@@ -44,7 +44,7 @@ class Zoom(Tool):
 
     essential: ClassVar[tuple[str, ...]] = ("time", "box")
     name: Literal["zoom"] = "zoom"
-    time: Seconds | None = Field(None, description="Second of the frame; without it, frames of the whole film.")
+    time: Seconds | None = Field(None, description="Second of the frame; without it, frames of the whole video.")
     box: Annotated[Box, BeforeValidator(_box, json_schema_input_type=Box | str)] = Field(
         description='left, top, right, bottom, as fractions of width and height; or a ninth in words: "top left".'
     )

@@ -170,7 +170,7 @@ class IndexArchive:
         self._presence = ProcessLiveness(folder / _LIVENESS_FOLDER)
 
     def open(self, tenant: str, video: str, duration: float, builder: IndexConfig, label: str = "") -> Index:
-        """A tenant's index of a film by a builder, begun when it is first used if there is none.
+        """A tenant's index of a video by a builder, begun when it is first used if there is none.
 
         Using a new one raises IndexFull if the tenant has no room for it.
         """
@@ -191,7 +191,7 @@ class IndexArchive:
             return self._open[folder]
 
     def id_of(self, tenant: str, video: str, builder: IndexConfig) -> str:
-        """The id that a tenant's index of a film by a builder has or would have."""
+        """The id that a tenant's index of a video by a builder has or would have."""
         return index_id(self._folder_of(tenant, video, builder))
 
     def summary(self, card: IndexMetadata) -> IndexSummary:
@@ -238,7 +238,7 @@ class IndexArchive:
         sources: tuple[EntrySource, ...] = (),
         by: SearchBy = "both",
     ) -> list[tuple[IndexMetadata, Hit]]:
-        """The k best hits in all of a tenant's films that this embedder made vectors for, each in its newest index.
+        """The k best hits in all of a tenant's videos that this embedder made vectors for, each in its newest index.
 
         See Index.search. Raises EmbedderDown.
         """

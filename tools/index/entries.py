@@ -11,9 +11,9 @@ EntrySource = Literal["caption", "subtitle", "ocr"]
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """A line of text about the seconds from `start` to `end` of a film.
+    """A line of text about the seconds from `start` to `end` of a video.
 
-    `id` names it within its film: c:10:37 is the caption of the 38th clip of ten seconds, s:4 the fifth subtitle.
+    `id` names it within its video: c:10:37 is the caption of the 38th clip of ten seconds, s:4 the fifth subtitle.
     `level` is the length of its clip in seconds, 0 for what belongs to no clip.
     """
 
@@ -35,7 +35,7 @@ class Hit(IndexEntry):
 LEVEL_FACTORS = (1, 6, 60, 360)
 """How many of the finest clips each level's clips are as long as: 10 s, a minute, 10 minutes, an hour."""
 _TAIL = 0.1
-"""Part of a clip: a shorter rest at the end of the film belongs to the clip before it."""
+"""Part of a clip: a shorter rest at the end of the video belongs to the clip before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class VideoClip:
 
     @property
     def id(self) -> str:
-        """Names the clip within its film, always the same: c:10:37 is the 38th clip of ten seconds."""
+        """Names the clip within its video, always the same: c:10:37 is the 38th clip of ten seconds."""
         return f"c:{self.level:g}:{self.number}"
 
 
 def split_into_clips(duration: float, level: float, span: Span | None = None) -> tuple[VideoClip, ...]:
-    """All clips of a level, in seconds, that overlap a span of a film of so many seconds; none is left out.
+    """All clips of a level, in seconds, that overlap a span of a video of so many seconds; none is left out.
 
     Raises ValueError unless both are above 0 and finite.
     """
@@ -66,7 +66,7 @@ def split_into_clips(duration: float, level: float, span: Span | None = None) ->
 
 
 def clip_levels(duration: float, finest: float) -> tuple[float, ...]:
-    """The levels that a film is long enough for, in seconds, finest first; the last one holds it in few clips."""
+    """The levels that a video is long enough for, in seconds, finest first; the last one holds it in few clips."""
     return tuple(finest * times for times in LEVEL_FACTORS if times == 1 or duration > finest * times)
 
 

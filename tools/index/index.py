@@ -112,11 +112,11 @@ _SPOKEN: tuple[EntrySource, ...] = ("subtitle",)
 SearchBy = Literal["both", "words"]
 """By what lines are found: by the nearness of vectors and by words, or by words alone."""
 SubtitleReader = Callable[[], Sequence[IndexEntry]]
-"""Reads what is said in a film. Raises BadVideo, Stopped."""
+"""Reads what is said in a video. Raises BadVideo, Stopped."""
 MAX_ENTRY_CHARACTERS = 2000
 """Characters of a line; what is longer is cut."""
 MAX_ENTRIES = 200_000
-"""Lines of one film."""
+"""Lines of one video."""
 
 
 class IndexFull(Exception):
@@ -124,7 +124,7 @@ class IndexFull(Exception):
 
 
 class Index:
-    """What is known in words of one film. Safe under threads and processes; blocks for milliseconds.
+    """What is known in words of one video. Safe under threads and processes; blocks for milliseconds.
 
     Without a folder it is in memory and ends with this object. In a folder, others may write into it at the same
     time: each search sees what has been written so far. It is opened when first used, after `begin` has been called.
@@ -241,7 +241,7 @@ class Index:
             self._opened()
 
     def add_subtitles_later(self, hear: SubtitleReader) -> None:
-        """When next used, add what is said in the film, unless that was done before, ever."""
+        """When next used, add what is said in the video, unless that was done before, ever."""
         self._hear = hear
 
     def lease(self, clip: VideoClip) -> bool:
@@ -324,7 +324,7 @@ class Index:
             said = [_truncated(line) for line in hear()][: self._most]
             vectors = self.embedder.embed([line.text for line in said])
         except (BadVideo, DecodingStopped, EmbedderUnavailable) as error:
-            _LOG.warning("the subtitles of a film cannot be read now: %s", error)
+            _LOG.warning("the subtitles of a video cannot be read now: %s", error)
             return
         store.rows.put(said, vectors)
         store.rows.note(heard=str(len(said)))

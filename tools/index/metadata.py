@@ -51,7 +51,7 @@ METADATA_GLOB = f"[0-9a-f]*/{METADATA_FILE}"
 class IndexMetadata:
     """What is known of an index without opening it.
 
-    `video` is the sha256 of the film, of `duration` seconds; `label` what its owner calls it; `created` seconds since
+    `video` is its sha256, of `duration` seconds; `label` what its owner calls it; `created` seconds since
     1970.
     """
 
@@ -65,7 +65,7 @@ class IndexMetadata:
 
 
 def index_id(folder: Path) -> str:
-    """Names an index everywhere; the same film and builder of two tenants have two."""
+    """Names an index everywhere; the same video and builder of two tenants have two."""
     return f"idx_{hashlib.sha256(f'{folder.parent.name}/{folder.name}'.encode()).hexdigest()[:32]}"
 
 

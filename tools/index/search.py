@@ -315,20 +315,20 @@ class SearchIndex:
 
 
 class _DuplicateRuns:
-    """Lines that follow on each other and say the same count as one. A film's name may go before a line's id."""
+    """Lines that follow on each other and say the same count as one. A video's name may go before a line's id."""
 
     def __init__(self) -> None:
         self._runs: list[tuple[str, float, float, Matrix]] = []
 
     def begin(self, line: IndexEntry, vector: Matrix) -> bool:
         """Whether a line begins a run of its own; if not, it prolongs one."""
-        film = line.id.rpartition("/")[0]
+        video = line.id.rpartition("/")[0]
         for place, (other, start, end, known) in enumerate(self._runs):
-            touches = film == other and line.start <= end + _ADJACENT_SECONDS and line.end >= start - _ADJACENT_SECONDS
+            touches = video == other and line.start <= end + _ADJACENT_SECONDS and line.end >= start - _ADJACENT_SECONDS
             if touches and float(vector @ known) >= _DUPLICATE_SIMILARITY:
                 self._runs[place] = (other, min(start, line.start), max(end, line.end), known)
                 return False
-        self._runs.append((film, line.start, line.end, vector))
+        self._runs.append((video, line.start, line.end, vector))
         return True
 
 

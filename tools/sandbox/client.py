@@ -43,7 +43,7 @@ from tools.video.subtitles import Cue
 
 @dataclass(slots=True)
 class Quarantine:
-    """Refuses a film by content id after so many failures, for so many seconds since the last; forgets the oldest."""
+    """Refuses a video by content id after so many failures, for so many seconds since the last; forgets the oldest."""
 
     failures: int = 2
     seconds: float = 600.0
@@ -51,20 +51,20 @@ class Quarantine:
     _known: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
-    def check(self, film: str) -> None:
-        """Raise BadVideo for a film that has failed too often."""
+    def check(self, video_id: str) -> None:
+        """Raise BadVideo for a video that has failed too often."""
         with self._lock:
-            count, last = self._known.get(film, (0, 0.0))
+            count, last = self._known.get(video_id, (0, 0.0))
             if count and monotonic() - last > self.seconds:
-                del self._known[film]
+                del self._known[video_id]
             elif count >= self.failures:
                 raise BadVideo("This video made its decoder fail again and again, and is not tried any more for now.")
 
-    def add(self, film: str) -> None:
+    def add(self, video_id: str) -> None:
         """Note a failure."""
         with self._lock:
-            count, _ = self._known.pop(film, (0, 0.0))
-            self._known[film] = (count + 1, monotonic())
+            count, _ = self._known.pop(video_id, (0, 0.0))
+            self._known[video_id] = (count + 1, monotonic())
             while len(self._known) > self.kept:
                 self._known.popitem(last=False)
 
@@ -111,15 +111,15 @@ class WorkerLauncher:
         """Whether the process is there."""
         return self._process.poll() is None
 
-    def start_worker(self, film: int) -> "WorkerHandle":
-        """A worker for one film, given as a descriptor. Raises OSError if there can be none."""
+    def start_worker(self, video_fd: int) -> "WorkerHandle":
+        """A worker for one video, given as a descriptor. Raises OSError if there can be none."""
         _ = self.report
         stream, its_stream = socket.socketpair()
         leash, its_leash = socket.socketpair()
         with its_stream, its_leash:
             try:
                 with self._lock:
-                    socket.send_fds(self._control, [b"!"], [film, its_stream.fileno(), its_leash.fileno()])
+                    socket.send_fds(self._control, [b"!"], [video_fd, its_stream.fileno(), its_leash.fileno()])
             except OSError:
                 stream.close()
                 leash.close()
@@ -171,7 +171,7 @@ R = TypeVar("R")
 _LOG = logging.getLogger("secondlook.sandbox")
 _OPEN_SECONDS = 10.0
 _BYTES_PER_SECOND = 20_000_000
-"""Slowest disk and demuxer that still open a large film in time."""
+"""Slowest disk and demuxer that still open a large video in time."""
 
 _GRACE_SECONDS = 5.0
 """How much longer than its limit a look may take that ends itself at the limit."""
@@ -182,8 +182,8 @@ _FAILURE_PREFIX = b'{"failed"'
 class Sandbox:
     """Decodes in at most `workers` processes at once, each with `memory` bytes for one task; safe under threads.
 
-    `open_seconds` bounds the opening of a film (and a second more for every 20 MB), by the clock; a look is
-    bounded by its film's limits. Failures of all kinds become BadVideo. Starts by itself with the first task.
+    `open_seconds` bounds the opening of a video (and a second more for every 20 MB), by the clock; a look is
+    bounded by its video's limits. Failures of all kinds become BadVideo. Starts by itself with the first task.
     `struck` counts workers that were lost: crashed, out of time or out of memory.
     """
 
@@ -212,7 +212,7 @@ class Sandbox:
         return self._library
 
     def start(self) -> None:
-        """Start without waiting, so that the first film does not have to."""
+        """Start without waiting, so that the first video does not have to."""
         self._running()
 
     @property
@@ -231,22 +231,22 @@ class Sandbox:
         """See `Decoder.probe`."""
         mark = file_stamp(path)
         limits.check_bytes(mark[0])
-        film = file_sha256(path)
+        video_id = file_sha256(path)
         seconds = self._open_seconds + mark[0] / _BYTES_PER_SECOND
-        return self.run(ProbeTask(self._library, limits, path, film, mark), path, film, seconds, stop)
+        return self.run(ProbeTask(self._library, limits, path, video_id, mark), path, video_id, seconds, stop)
 
-    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """See `Library.read`."""
-        task = DecodeTask(self._library, film, tuple(wanted), side)
-        return self.run(task, film.path, film.id, film.limits.max_decode_seconds + _GRACE_SECONDS, stop)
+        task = DecodeTask(self._library, video, tuple(wanted), side)
+        return self.run(task, video.path, video.id, video.limits.max_decode_seconds + _GRACE_SECONDS, stop)
 
     def read_subtitles(
-        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+        self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
         """See `Decoder.hear`."""
-        content = film.id if beside is None else hashlib.sha256(beside.encode("utf-8", "replace")).hexdigest()
-        seconds = self._open_seconds + film.metadata.bytes / _BYTES_PER_SECOND
-        return self.run(SubtitlesTask(film, beside), film.path, content, seconds, stop)
+        content = video.id if beside is None else hashlib.sha256(beside.encode("utf-8", "replace")).hexdigest()
+        seconds = self._open_seconds + video.metadata.bytes / _BYTES_PER_SECOND
+        return self.run(SubtitlesTask(video, beside), video.path, content, seconds, stop)
 
     def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """See `Decoder.check`."""
@@ -266,24 +266,26 @@ class Sandbox:
         seconds = task.limits.max_decode_seconds + _GRACE_SECONDS
         return self.run(task, Path(os.devnull), content.hexdigest(), seconds, stop)
 
-    def run(self, task: WorkerTask[R], path: Path, film: str, seconds: float, stop: Event | None = None) -> R:
-        """Have a worker do a task with a file whose content has the id `film`. Raises BadVideo, Stopped."""
-        self._quarantine.check(film)
+    def run(self, task: WorkerTask[R], path: Path, video_id: str, seconds: float, stop: Event | None = None) -> R:
+        """Have a worker do a task with a file whose content has the id `video_id`. Raises BadVideo, Stopped."""
+        self._quarantine.check(video_id)
         order = TaskRequest(task, ResourceLimits(self._memory + task.max_reply_bytes, seconds))
         with self._place(stop), _open_descriptor(path) as file:
             try:
                 message = self._ask(order, file, stop)
                 if message.text.startswith(_FAILURE_PREFIX):
-                    raise self._explained(film, TaskFailure.model_validate_json(message.text))
+                    raise self._explained(video_id, TaskFailure.model_validate_json(message.text))
                 return task.parse_reply(message)
             except DeadlineExceeded:
-                raise self._worker_lost(film, f"Decoding this video took longer than {seconds:.0f} seconds.") from None
+                raise self._worker_lost(
+                    video_id, f"Decoding this video took longer than {seconds:.0f} seconds."
+                ) from None
             except (ChannelError, ValueError) as error:
-                _LOG.warning("a worker failed on the film %s: %s", film, error)
-                raise self._worker_lost(film, "This video made its decoder fail and was given up.") from None
+                _LOG.warning("a worker failed on the video %s: %s", video_id, error)
+                raise self._worker_lost(video_id, "This video made its decoder fail and was given up.") from None
 
     def _ask(self, order: TaskRequest, file: int, stop: Event | None) -> WorkerMessage:
-        """One try; and one more if the process that makes workers is lost, which no film can bring about."""
+        """One try; and one more if the process that makes workers is lost, which no video can bring about."""
         for last in (False, True):
             try:
                 with self._running().start_worker(file) as worker:
@@ -293,16 +295,16 @@ class Sandbox:
                     raise
         raise AssertionError
 
-    def _explained(self, film: str, failed: TaskFailure) -> BadVideo:
+    def _explained(self, video_id: str, failed: TaskFailure) -> BadVideo:
         if failed.failed == "bad":
             return BadVideo(failed.words)
         if failed.failed == "memory":
-            return self._worker_lost(film, f"Decoding this video takes more memory than {self._memory} bytes.")
-        _LOG.warning("a worker could not finish with the film %s: %s", film, failed.words)
+            return self._worker_lost(video_id, f"Decoding this video takes more memory than {self._memory} bytes.")
+        _LOG.warning("a worker could not finish with the video %s: %s", video_id, failed.words)
         return BadVideo("This video cannot be read: its decoder stumbled over it.")
 
-    def _worker_lost(self, film: str, words: str) -> BadVideo:
-        self._quarantine.add(film)
+    def _worker_lost(self, video_id: str, words: str) -> BadVideo:
+        self._quarantine.add(video_id)
         self.workers_lost += 1
         return BadVideo(words)
 

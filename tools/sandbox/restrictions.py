@@ -191,7 +191,7 @@ def _export(library: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:
 
 
 _FILES = 32
-"""Descriptors a worker may hold; it needs its film, its stream, and decord a few."""
+"""Descriptors a worker may hold; it needs its video, its stream, and decord a few."""
 _NEW_NAMESPACES = 0x10000000 | 0x40000000 | 0x08000000
 """User, network and System V objects."""
 _NOBODY_LISTENS = 9
@@ -220,7 +220,7 @@ class Restrictions:
         except OSError:
             return cls(None, opens)
 
-    def apply(self, allowance: ResourceLimits, film: int) -> tuple[str, ...]:
+    def apply(self, allowance: ResourceLimits, video: int) -> tuple[str, ...]:
         """Restrict this process for good, as far as this machine can; the names of what restricts it."""
         _set_rlimits(allowance, processes=self.opens)
         means = ["rlimits"]
@@ -228,7 +228,7 @@ class Restrictions:
             forgo_privileges()
             means.append("no new privileges")
         with contextlib.suppress(OSError):
-            apply_landlock(film if self.opens else None)
+            apply_landlock(video if self.opens else None)
             means.append("landlock")
         if self.filter is not None:
             with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ _FRAMES = 3
 
 
 def warm_up(library: str) -> None:
-    """Import all of PyAV and Pillow, look at a film made here with a library, and at a picture of every format."""
+    """Import all of PyAV and Pillow, look at a video made here with a library, and at a picture of every format."""
     cv2.setNumThreads(1)
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if module.name != "av.__main__":
@@ -43,9 +43,9 @@ def warm_up(library: str) -> None:
     with tempfile.TemporaryFile() as file:
         path = Path(f"/dev/fd/{file.fileno()}")
         _write_video(path)
-        film = probe_video(path, "", VideoLimits())
-        load_decoder(library).check_readable(film)
-        load_decoder(library).decode(film, range(_FRAMES), _SIDE)
+        video = probe_video(path, "", VideoLimits())
+        load_decoder(library).check_readable(video)
+        load_decoder(library).decode(video, range(_FRAMES), _SIDE)
 
     Image.init()
     for kind in still_images.IMAGE_FORMATS:
@@ -98,8 +98,8 @@ class WorkerServer:
         here, there = socket.socketpair()
         child = os.fork()
         if child == 0:
-            film = os.open(sys.executable, os.O_RDONLY)
-            there.send(try_restrictions(self._fence, TRIAL, film).model_dump_json().encode())
+            video = os.open(sys.executable, os.O_RDONLY)
+            there.send(try_restrictions(self._fence, TRIAL, video).model_dump_json().encode())
             os._exit(0)
         there.close()
         with here:
@@ -125,23 +125,23 @@ class WorkerServer:
                     return
 
     def _fork_worker(self) -> bool:
-        """Fork a worker for a film, a stream and a leash; False when the service has ended."""
+        """Fork a worker for a video, a stream and a leash; False when the service has ended."""
         said, handles, _, _ = socket.recv_fds(self._control, 1, 3)
         if not said:
             return False
-        film, stream, leash = handles
+        video, stream, leash = handles
         server = os.getpid()
         child = os.fork()
         if child == 0:
-            self._become_worker(server, film, stream)
-        os.close(film)
+            self._become_worker(server, video, stream)
+        os.close(video)
         os.close(stream)
         self._leashes[child] = socket.socket(fileno=leash)
         self._leashes[child].setblocking(False)
         self._selector.register(leash, selectors.EVENT_READ, child)
         return True
 
-    def _become_worker(self, server: int, film: int, stream: int) -> None:
+    def _become_worker(self, server: int, video: int, stream: int) -> None:
         """In the child: keep two descriptors, do the work and end, whatever happens."""
         try:
             signal.set_wakeup_fd(-1)
@@ -150,11 +150,11 @@ class WorkerServer:
             if os.getppid() != server:
                 return
             os.dup2(1, 2)  # what crashing libraries print belongs into no log
-            low, high = sorted((film, stream))
+            low, high = sorted((video, stream))
             for first, end in ((3, low), (low + 1, high), (high + 1, _HIGHEST)):
                 os.closerange(first, end)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, stream) as line:
-                run_task(line, film, self._fence)
+                run_task(line, video, self._fence)
         finally:
             os._exit(0)
 

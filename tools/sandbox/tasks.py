@@ -47,7 +47,7 @@ class WorkerTask(Protocol[R_co]):
 
 
 class _ProbeReply(BaseModel):
-    """A film on its way out of a worker; its times travel beside it."""
+    """A video on its way out of a worker; its times travel beside it."""
 
     model_config = ConfigDict(allow_inf_nan=False, strict=True)
 
@@ -74,7 +74,7 @@ class _ProbeReply(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ProbeTask:
-    """Open a film. `path`, `id` and `stamp` are what the service knows of it."""
+    """Open a video. `path`, `id` and `stamp` are what the service knows of it."""
 
     library: str
     limits: VideoLimits
@@ -89,16 +89,16 @@ class ProbeTask:
 
     def run(self, file: Path) -> WorkerMessage:
         """See Task."""
-        film = probe_video(file, self.id, self.limits)
-        decoders.load_decoder(self.library).check_readable(film)
-        times, pose = film.timeline, film.orientation
+        video = probe_video(file, self.id, self.limits)
+        decoders.load_decoder(self.library).check_readable(video)
+        times, pose = video.timeline, video.orientation
         facts = {
-            **asdict(film.metadata),
+            **asdict(video.metadata),
             **asdict(pose),
             "tick": times.tick.as_integer_ratio(),
             "restamped": times.restamped,
-            "unreadable_after": film.truncated_at,
-            "damaged": film.damaged,
+            "unreadable_after": video.truncated_at,
+            "damaged": video.damaged,
         }
         raw = times.raw if times.restamped else times.raw[:0]
         columns = (times.pts, raw, times.dts, times.key, times.shown)
@@ -124,10 +124,10 @@ class ProbeTask:
 
 @dataclass(frozen=True, slots=True)
 class DecodeTask:
-    """Decode pictures of a film that was probed before."""
+    """Decode pictures of a video that was probed before."""
 
     library: str
-    film: ProbedVideo
+    video: ProbedVideo
     wanted: Sequence[int]
     side: int
 
@@ -139,11 +139,11 @@ class DecodeTask:
     @property
     def picture(self) -> int:
         """Bytes that one picture may have."""
-        return 3 * self.side * min(self.side, max(self.film.metadata.width, self.film.metadata.height))
+        return 3 * self.side * min(self.side, max(self.video.metadata.width, self.video.metadata.height))
 
     def run(self, file: Path) -> WorkerMessage:
         """See Task."""
-        reading = decoders.load_decoder(self.library).decode(replace(self.film, path=file), self.wanted, self.side)
+        reading = decoders.load_decoder(self.library).decode(replace(self.video, path=file), self.wanted, self.side)
         frames = list(reading.frames.items())
         said = _DecodeReply(
             frames=[(position, frame.time, frame.height, frame.width) for position, frame in frames],
@@ -166,9 +166,9 @@ class DecodeTask:
 
 @dataclass(frozen=True, slots=True)
 class SubtitlesTask:
-    """Read a film's subtitles, or those of a text in their format."""
+    """Read a video's subtitles, or those of a text in their format."""
 
-    film: ProbedVideo
+    video: ProbedVideo
     beside: str | None
 
     @property
@@ -178,8 +178,8 @@ class SubtitlesTask:
 
     def run(self, file: Path) -> WorkerMessage:
         """See Task."""
-        film = replace(self.film, path=file)
-        cues = read_subtitles(film) if self.beside is None else parse_subtitles(self.beside, film.metadata.duration)
+        video = replace(self.video, path=file)
+        cues = read_subtitles(video) if self.beside is None else parse_subtitles(self.beside, video.metadata.duration)
         return WorkerMessage(_SubtitlesReply(cues=list(cues)).model_dump_json().encode())
 
     def parse_reply(self, message: WorkerMessage) -> tuple[Cue, ...]:
@@ -278,12 +278,12 @@ class TaskFailure(BaseModel):
     words: str = ""
 
 
-def run_task(stream: socket.socket, film: int, fence: Restrictions) -> None:
+def run_task(stream: socket.socket, video: int, fence: Restrictions) -> None:
     """Serve one order."""
     line = Channel(stream)
     order: TaskRequest = pickle.loads(line.receive(_FROM_THE_SERVICE).text)
-    fence.apply(order.allowance, film)
-    line.send(_answer(order, Path(f"/dev/fd/{film}")))
+    fence.apply(order.allowance, video)
+    line.send(_answer(order, Path(f"/dev/fd/{video}")))
 
 
 def _answer(order: TaskRequest, file: Path) -> WorkerMessage:
@@ -305,8 +305,8 @@ class SandboxReport(BaseModel):
     open: tuple[str, ...]
 
 
-def try_restrictions(fence: Restrictions, allowance: ResourceLimits, film: int) -> SandboxReport:
+def try_restrictions(fence: Restrictions, allowance: ResourceLimits, video: int) -> SandboxReport:
     """Put the fence up around this very process and see what it holds."""
     parent = os.getppid()
-    means = fence.apply(allowance, film)
+    means = fence.apply(allowance, video)
     return SandboxReport(means=means, open=find_gaps(allowance, parent))

@@ -1,4 +1,4 @@
-"""Decoded frames kept within a number of bytes, shared by every request that looks at the same film."""
+"""Decoded frames kept within a number of bytes, shared by every request that looks at the same video."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

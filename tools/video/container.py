@@ -22,7 +22,7 @@ from tools.video.limits import BadVideo, VideoLimits
 from tools.video.timeline import NO_TIME, Timeline
 
 _DEMUXERS = "mov,matroska,avi,mpegts,mpeg,flv,ogg"
-"""Containers of films. Playlists, concat scripts, image lists and network formats open other files: never."""
+"""Containers of videos. Playlists, concat scripts, image lists and network formats open other files: never."""
 
 _DESCRIPTOR = re.compile(r"/dev/fd/(\d+)", re.ASCII)
 
@@ -125,7 +125,7 @@ class VideoContainer:
 
 @contextmanager
 def open_container(path: Path, limits: VideoLimits) -> Iterator[VideoContainer]:
-    """Open a film for reading. Raises BadVideo, in plain words, if it cannot be."""
+    """Open a video for reading. Raises BadVideo, in plain words, if it cannot be."""
     container = _container(path, limits)
     with container:
         stream = _video_stream(container)
@@ -133,7 +133,7 @@ def open_container(path: Path, limits: VideoLimits) -> Iterator[VideoContainer]:
             if other.index != stream.index:
                 other.discard = Discard.all
         context = stream.codec_context
-        # One thread a film: measured as fast as frame threads here, and requests run side by side anyway.
+        # One thread a video: measured as fast as frame threads here, and requests run side by side anyway.
         context.thread_type = "NONE"
         context.thread_count = 1
         context.options = {"max_pixels": _max_pixels_option(limits)}
@@ -198,12 +198,12 @@ def _open_error(path: Path | int) -> str:
 
 
 def _video_stream(container: InputContainer) -> VideoStream:
-    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-    if not films:
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
         kind = "it is audio only" if container.streams.audio else "there is nothing to see in it"
         raise BadVideo(f"This file has no video stream; {kind}.")
     best = container.streams.best("video")
-    stream = next((s for s in films if best is not None and s.index == best.index), films[0])
+    stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
     if getattr(stream, "codec_context", None) is None:
         raise BadVideo("This video is in a format (codec) that no decoder here knows.")
     return stream

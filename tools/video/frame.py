@@ -29,7 +29,7 @@ class ImageFile:
 class Frame:
     """One decoded picture; its pixels are read-only because caches share them.
 
-    `time` is the presentation time in seconds since the first picture of the film, of the picture
+    `time` is the presentation time in seconds since the first picture of the video, of the picture
     really decoded. `image` is (height, width, 3) RGB. `side` is the longer of height and width.
     """
 

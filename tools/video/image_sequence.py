@@ -1,4 +1,4 @@
-"""Given pictures, looked at like a film: for clients that have cut a film into frames themselves."""
+"""Given pictures, looked at like a video: for clients that have cut a video into frames themselves."""
 
 import hashlib
 import math

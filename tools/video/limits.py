@@ -1,4 +1,4 @@
-"""What a film may cost before we refuse it, and the one error that says so."""
+"""What a video may cost before we refuse it, and the one error that says so."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ class DecodingStopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VideoLimits:
-    """Bounds on one film, checked before any of its pictures is decoded (the last two while decoding).
+    """Bounds on one video, checked before any of its pictures is decoded (the last two while decoding).
 
-    bytes, seconds, pixels (width x height of one stored picture), frames (in the whole film), work:
-    pixels decoded for one look, and seconds by the clock for one look, so that a film made to be slow ends a
-    look instead of holding it. A film of one single group of pictures has to be decoded from its first second
+    bytes, seconds, pixels (width x height of one stored picture), frames (in the whole video), work:
+    pixels decoded for one look, and seconds by the clock for one look, so that a video made to be slow ends a
+    look instead of holding it. A video of one single group of pictures has to be decoded from its first second
     for every look.
     """
 
@@ -43,13 +43,13 @@ class VideoLimits:
             raise BadVideo(f"This video is {width}x{height} pixels; the limit max_pixels is {self.max_pixels}.")
 
     def check_seconds(self, seconds: float) -> None:
-        """Refuse a film by its length."""
+        """Refuse a video by its length."""
         if seconds > self.max_seconds:
             raise BadVideo(
                 f"This video is {seconds:.0f} seconds long; the limit max_seconds is {self.max_seconds:.0f}."
             )
 
     def check_frames(self, count: int) -> None:
-        """Refuse a film by its number of frames."""
+        """Refuse a video by its number of frames."""
         if count > self.max_frames:
             raise BadVideo(f"This video has more frames than the limit max_frames, {self.max_frames}.")

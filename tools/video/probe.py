@@ -124,7 +124,7 @@ def _decoded_times(reel: VideoContainer, raw: Ticks, limits: VideoLimits) -> Tic
 
 
 def _display_order(reel: VideoContainer, count: int, limits: VideoLimits) -> list[int]:
-    """Packet positions in the order their pictures are shown; decodes the whole film once."""
+    """Packet positions in the order their pictures are shown; decodes the whole video once."""
     context = reel.stream.codec_context
     if count * context.width * context.height > limits.max_decoded_pixels:
         raise BadVideo("This video must be decoded whole to be timed, which is more than the limit max_work.")
@@ -140,15 +140,15 @@ def _display_order(reel: VideoContainer, count: int, limits: VideoLimits) -> lis
 
 
 _TRIES = 8
-"""Groups of pictures tried from the start before a film counts as undecodable."""
+"""Groups of pictures tried from the start before a video counts as undecodable."""
 
 _SLACK_SECONDS = 0.5
-"""How much earlier than promised a film may end without counting as broken off."""
+"""How much earlier than promised a video may end without counting as broken off."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoMetadata:
-    """Facts about a film: sizes in pixels (upright), duration in seconds, rates in frames per second.
+    """Facts about a video: sizes in pixels (upright), duration in seconds, rates in frames per second.
 
     rotation: degrees counter-clockwise that were applied. real_fps: the lowest rate that can express
     every time stamp (FFmpeg's r_frame_rate); well above average_fps when the rate varies.

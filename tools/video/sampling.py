@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 _PLANS = 32
-"""Plans that are remembered: many ask for the same frames of a film again."""
+"""Plans that are remembered: many ask for the same frames of a video again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SampleWindow:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a film, in seconds. Raises ValueError unless 0 <= start < end and both are finite."""
+    """A part of a video, in seconds. Raises ValueError unless 0 <= start < end and both are finite."""
 
     start: float
     end: float
@@ -82,7 +82,7 @@ def uniform(span: Span, n: int) -> tuple[SampleWindow, ...]:
 
 @lru_cache(_PLANS)
 def cheapest(span: Span, n: int) -> tuple[SampleWindow, ...]:
-    """One picture anywhere in each of n equal bins: as cheap as the film allows."""
+    """One picture anywhere in each of n equal bins: as cheap as the video allows."""
     return _bins(span, n, 0.5)
 
 
@@ -142,7 +142,7 @@ def format_seconds(seconds: float) -> str:
 
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(allow_inf_nan=False)]
-"""A second of the film, on its presentation clock."""
+"""A second of the video, on its presentation clock."""
 
 _HALF = 0.5
 

@@ -1,4 +1,4 @@
-"""Whatever can be looked at: a film in a file, or pictures that were given one by one."""
+"""Whatever can be looked at: a video in a file, or pictures that were given one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

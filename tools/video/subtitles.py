@@ -1,4 +1,4 @@
-"""What is said in a film: subtitles in the file itself, or in an .srt or .vtt file beside it, as FFmpeg reads them."""
+"""What is said in a video: subtitles in the file itself, or in an .srt or .vtt file beside it, as FFmpeg reads them."""
 
 import io
 import math
@@ -37,7 +37,7 @@ _WHOLE_SECONDS = re.compile(r"(\d:\d\d:\d\d)(?![\d,.])(?=[^\n]*-->|\s*$)", re.MU
 
 
 class Cue(NamedTuple):
-    """Something said, from one second to another since the film's first picture."""
+    """Something said, from one second to another since the video's first picture."""
 
     start: float
     end: float
@@ -48,21 +48,21 @@ class BadSubtitles(BadVideo):
     """These are no subtitles we can read. The message is plain words for the caller who sent them."""
 
 
-def read_subtitles(film: ProbedVideo) -> tuple[Cue, ...]:
-    """The first text track of a film that says anything; empty if there is none. Raises BadVideo."""
-    offset = film.timeline.start * float(film.timeline.tick)
-    with open_container(film.path, film.limits) as reel:
+def read_subtitles(video: ProbedVideo) -> tuple[Cue, ...]:
+    """The first text track of a video that says anything; empty if there is none. Raises BadVideo."""
+    offset = video.timeline.start * float(video.timeline.tick)
+    with open_container(video.path, video.limits) as reel:
         for stream in reel.container.streams.subtitles:
             if stream.codec_context is not None and stream.codec_context.codec.canonical_name in _TEXT_CODECS:
                 _select_stream(reel.container, stream)
-                if cues := _tidy(_cues(reel.container, stream, offset), film.metadata.duration):
+                if cues := _tidy(_cues(reel.container, stream, offset), video.metadata.duration):
                     return cues
                 reel.seek(0)
     return ()
 
 
 def parse_subtitles(text: str, duration: float) -> tuple[Cue, ...]:
-    """The cues of an .srt or .vtt file within a film of so many seconds. Raises BadSubtitles."""
+    """The cues of an .srt or .vtt file within a video of so many seconds. Raises BadSubtitles."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip()
     kind = "webvtt" if text.startswith("WEBVTT") else "srt"
     if kind == "srt" and "-->" not in text:
@@ -74,7 +74,7 @@ def parse_subtitles(text: str, duration: float) -> tuple[Cue, ...]:
     except (FFmpegError, ValueError, IndexError) as error:
         raise BadSubtitles("These subtitles cannot be read.") from error
     if not cues:
-        raise BadSubtitles("There is no line in these subtitles that belongs to the film.")
+        raise BadSubtitles("There is no line in these subtitles that belongs to the video.")
     return cues
 
 
@@ -94,7 +94,7 @@ def decode_text(data: bytes) -> str:
 
 
 def find_sidecar(path: Path) -> Path | None:
-    """The file of subtitles that lies beside a film under the same name, with or without a language; or none."""
+    """The file of subtitles that lies beside a video under the same name, with or without a language; or none."""
     names = {path.stem + suffix for suffix in _SUFFIXES}
     found = sorted(
         path.parent.glob(f"{_glob_escape(path.stem)}*"), key=lambda each: (each.name not in names, each.name)
@@ -129,7 +129,7 @@ def _cues(container: InputContainer, stream: SubtitleStream, offset: float) -> I
 
 
 def _tidy(cues: Iterable[Cue], duration: float) -> tuple[Cue, ...]:
-    """In order of time, within the film, each once, as plain text; at most so many."""
+    """In order of time, within the video, each once, as plain text; at most so many."""
     seen: dict[Cue, None] = {}
     for cue in cues:
         text = " ".join(_STYLE.sub("", cue.text).split())[:MAX_CHARACTERS]

@@ -1,4 +1,4 @@
-"""When every picture of a film is shown, and what has to be decoded to reach it.
+"""When every picture of a video is shown, and what has to be decoded to reach it.
 
 A *position* is a packet's place in the file (decoding order). Presentation times are integers, in
 ticks of the stream; nothing here divides by a frame rate, so a variable rate is no special case.
@@ -121,7 +121,7 @@ class Timeline:
     def choose(self, moments: Sequence[SampleWindow]) -> tuple[int, ...]:
         """For each moment, position of the cheapest picture that begins inside its window, else of the one showing.
 
-        The latest answer is remembered: of most films the same moments are asked for again and again.
+        The latest answer is remembered: of most videos the same moments are asked for again and again.
         """
         wanted = tuple(moments)
         latest = self._latest

@@ -1,4 +1,4 @@
-"""A film one can look at: give it moments, get frames."""
+"""A video one can look at: give it moments, get frames."""
 
 import logging
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Video:
-    """An opened film. Holds no open file, so it can be shared by threads.
+    """An opened video. Holds no open file, so it can be shared by threads.
 
     It can be pickled if its decoder can, which decoders in the process can; its cache empties.
     """
@@ -41,10 +41,10 @@ class Video:
         limits: VideoLimits = VideoLimits(),  # noqa: B008 - frozen
         stop: Event | None = None,
     ) -> "Video":
-        """Read a film's facts and every picture's time; decodes one picture.
+        """Read a video's facts and every picture's time; decodes one picture.
 
         `decoder` is a library used in this process, by name, or something that decodes elsewhere. Raises
-        BadVideo in plain words for what is not a readable film or beyond the limits, ValueError for an
+        BadVideo in plain words for what is not a readable video or beyond the limits, ValueError for an
         unknown library, and Stopped if `stop` was set and could be heeded.
         """
         where = InProcessDecoder(decoder) if isinstance(decoder, str) else decoder
@@ -62,12 +62,12 @@ class Video:
 
     @property
     def metadata(self) -> VideoMetadata:
-        """Facts about the film."""
+        """Facts about the video."""
         return self.probed.metadata
 
     @property
     def span(self) -> Span:
-        """The whole film, in seconds."""
+        """The whole video, in seconds."""
         return Span(0.0, self.metadata.duration)
 
     @property
@@ -84,7 +84,7 @@ class Video:
         return max(1, self.probed.timeline.count(span))
 
     def subtitles(self, given: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
-        """What is said: in the text of an .srt or .vtt file, else in one beside the film, else in the film itself.
+        """What is said: in the text of an .srt or .vtt file, else in one beside the video, else in the video itself.
 
         Blocks, for as long as it takes to read the file once. Raises BadSubtitles for those given, BadVideo, Stopped.
         """

@@ -17,13 +17,13 @@ _DRAWN = 2 * IMAGE_SIDE  # drawn twice too large, then averaged: smooth edges, a
 
 
 def training_frame(shot: Shot, frame: int) -> Pixels:
-    """A frame of a shot at the model's resolution, as shrinking the full film would give it."""
-    # A sign is too small to be drawn at any other than the film's own size.
+    """A frame of a shot at the model's resolution, as shrinking the full video would give it."""
+    # A sign is too small to be drawn at any other than the video's own size.
     return _shrink(draw_frame(shot, frame, _DRAWN if shot.sign is None else SIDE))
 
 
 def closer_look(shot: Shot, frame: int, box: tuple[float, float, float, float]) -> Pixels:
-    """A part of a frame, left, top, right, bottom as fractions of the film's picture, at the model's resolution."""
+    """A part of a frame, left, top, right, bottom as fractions of the video's picture, at the model's resolution."""
     left, top, right, bottom = (round(edge * SIDE) for edge in box)
     return _shrink(draw_frame(shot, frame)[top:bottom, left:right])
 

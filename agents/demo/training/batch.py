@@ -1,4 +1,4 @@
-"""From lessons to tensors. All turns about a film share its frames: a trunk with branches."""
+"""From lessons to tensors. All turns about a video share its frames: a trunk with branches."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TurnTokens:
 
 @dataclass(frozen=True, slots=True)
 class TokenTree:
-    """One film: the ids of its frames, then its turns."""
+    """One video: the ids of its frames, then its turns."""
 
     trunk: list[int]
     branches: list[TurnTokens]
@@ -70,7 +70,7 @@ def frame_placeholders(view: VideoView) -> str:
 def make_tree(
     frames: str, turns: Sequence[ExampleTurn], system: str | None, tokenizer: PreTrainedTokenizerFast
 ) -> TokenTree:
-    """Lay out one film and its turns."""
+    """Lay out one video and its turns."""
     head = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     shown = f"{frames}\n" if frames else ""
     trunk = token_ids(tokenizer, f"{head}<|im_start|>user\n{shown}")
@@ -115,7 +115,7 @@ def padded_size(trees: Sequence[TokenTree]) -> int:
 def collate(
     trees: Sequence[TokenTree], pad: int, pixels: Tensor | None = None, words: Tensor | None = None
 ) -> TrainingBatch:
-    """Pad trunks to one length and turns to another. Films with fewer turns get empty ones."""
+    """Pad trunks to one length and turns to another. Videos with fewer turns get empty ones."""
     trunk = max(len(each.trunk) for each in trees)
     count = max(len(each.branches) for each in trees)
     length = max(each.longest for each in trees)

@@ -36,20 +36,20 @@ def train_command(
 
 @training_cli.command()
 def evaluate_command(
-    questions: Annotated[int, typer.Option(help="How many questions, five about each film.")] = 500,
+    questions: Annotated[int, typer.Option(help="How many questions, five about each video.")] = 500,
     frames: Annotated[str, typer.Option(help="Numbers of frames, with commas.")] = "4,8,16,32,64",
     styles: Annotated[str, typer.Option(help="direct, think, verify; with commas.")] = "direct,verify",
-    first: Annotated[int, typer.Option(help="Seed of the first film.")] = TEST_FROM,
+    first: Annotated[int, typer.Option(help="Seed of the first video.")] = TEST_FROM,
     weights: Annotated[Path, typer.Option(help="Folder of the model.")] = WEIGHTS,
-    films: Annotated[Path, typer.Option(help="Folder for the encoded films.")] = Path("demo-films"),
+    videos: Annotated[Path, typer.Option(help="Folder for the encoded videos.")] = Path("demo-videos"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     json_out: Annotated[Path | None, typer.Option("--json", help="Write every mark here.")] = None,
 ) -> None:
-    """Measure the model on films it has never seen, through H.264 and the service's prompts."""
+    """Measure the model on videos it has never seen, through H.264 and the service's prompts."""
     counts = [int(count) for count in frames.split(",")]
     seeds = range(first, first + -(-questions // 5))
     marks = list(
-        evaluate_checkpoint(DemoCheckpoint(weights, device), EncodedVideos(films), seeds, counts, styles.split(","))
+        evaluate_checkpoint(DemoCheckpoint(weights, device), EncodedVideos(videos), seeds, counts, styles.split(","))
     )
     for table in result_tables(marks):
         Console(width=110).print(table)

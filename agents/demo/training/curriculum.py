@@ -32,7 +32,7 @@ from agents.demo.training.tokenizer import word_ids
 
 @dataclass(frozen=True, slots=True)
 class TrainingPhase:
-    """A mix of lessons. `unknown` is the share of films in which questions are asked whether seen or not."""
+    """A mix of lessons. `unknown` is the share of videos in which questions are asked whether seen or not."""
 
     name: str
     steps: int
@@ -119,7 +119,7 @@ JOINING = TrainingStage(
 def batches(
     phase: TrainingPhase, tokenizer: PreTrainedTokenizerFast, seed: str, pictures: bool
 ) -> Iterator[TrainingBatch]:
-    """Endless batches of a phase; every film is fresh and from the training range."""
+    """Endless batches of a phase; every video is fresh and from the training range."""
     rng = Random(f"{phase.name} {seed}")
     pad = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     while True:
@@ -149,14 +149,14 @@ def _similar_forms(forms: dict[str, float], rng: Random) -> dict[str, float]:
 def make_example(
     phase: TrainingPhase, frames: int, forms: dict[str, float], rng: Random
 ) -> tuple[VideoView, list[ExampleTurn]]:
-    """A view of a fresh film, and turns about it."""
+    """A view of a fresh video, and turns about it."""
     (form, *others) = forms
     if not others and form in PLANNER_EXAMPLES:
         return PLANNER_EXAMPLES[form](frames, phase.turns, rng)
-    film = make_video(for_training(rng.randrange(DEV_FROM)))
-    shown = view_video(film, random_times(film, frames, rng))
+    video = make_video(for_training(rng.randrange(DEV_FROM)))
+    shown = view_video(video, random_times(video, frames, rng))
     count = 3 if set(forms) <= _LONG else phase.turns
-    questions = ask_about(film, 2 * count, phase.kinds, stream=rng.getrandbits(30))
+    questions = ask_about(video, 2 * count, phase.kinds, stream=rng.getrandbits(30))
     if rng.random() >= phase.unknown:
         questions = [question for question in questions if is_proven(question, shown)]
     chosen = rng.choices(list(forms), list(forms.values()), k=count)

@@ -76,30 +76,30 @@ class DemoCheckpoint:
 
 
 class EncodedVideos:
-    """Encodes films into a folder once and shows their decoded frames."""
+    """Encodes videos into a folder once and shows their decoded frames."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
 
-    def screen(self, film: DemoVideo) -> list[Image.Image]:
-        """Every frame of the film, after a round trip through H.264."""
-        path = self.folder / f"{film.seed}.mp4"
+    def screen(self, video: DemoVideo) -> list[Image.Image]:
+        """Every frame of the video, after a round trip through H.264."""
+        path = self.folder / f"{video.seed}.mp4"
         if not path.exists():
             fresh = path.with_suffix(".new")
-            encode_video(film, fresh)
+            encode_video(video, fresh)
             fresh.replace(path)
         with av.open(path) as container:
             return [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
 
 
-def grid_frames(film: DemoVideo, screened: list[Image.Image], count: int) -> list[tuple[float, Image.Image]]:
+def grid_frames(video: DemoVideo, screened: list[Image.Image], count: int) -> list[tuple[float, Image.Image]]:
     """`count` frames of the nested grid t = T·i/n, each with its second."""
-    times = [film.duration * i / count for i in range(count)]
+    times = [video.duration * i / count for i in range(count)]
     return [(time, screened[min(int(time * FPS + 1e-6), len(screened) - 1)]) for time in times]
 
 
-_QUESTIONS_PER_VIDEO = 5  # questions asked about each film
+_QUESTIONS_PER_VIDEO = 5  # questions asked about each video
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +124,13 @@ def as_service_question(question: DemoQuestion) -> Question:
 def evaluate_checkpoint(
     pupil: DemoCheckpoint, cinema: EncodedVideos, seeds: Iterable[int], counts: Sequence[int], styles: Sequence[str]
 ) -> Iterator[EvaluationResult]:
-    """All marks for the questions about these films."""
+    """All marks for the questions about these videos."""
     for seed in seeds:
-        film = make_video(seed)
-        screened = cinema.screen(film)
-        questions = ask_about(film, _QUESTIONS_PER_VIDEO)
+        video = make_video(seed)
+        screened = cinema.screen(video)
+        questions = ask_about(video, _QUESTIONS_PER_VIDEO)
         for count in counts:
-            frames = grid_frames(film, screened, count)
+            frames = grid_frames(video, screened, count)
             for style in styles:
                 yield from _answer(pupil, frames, questions, style)
 

@@ -11,7 +11,7 @@ from agents.demo.questions import DemoQuestion
 from agents.demo.training.paraphrases import describe_text, fact_text, question_text, verify_text
 from agents.prompts.questions import frame_label
 
-_VISIBLE = 24  # pixels of a film that a shape must move between two frames to show its direction
+_VISIBLE = 24  # pixels of a video that a shape must move between two frames to show its direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class ViewedRun:
 
 @dataclass(frozen=True, slots=True)
 class VideoView:
-    """The frames shown of one film, in order of time."""
+    """The frames shown of one video, in order of time."""
 
-    film: DemoVideo
+    video: DemoVideo
     sights: tuple[ViewedFrame, ...]
 
     @property
@@ -77,30 +77,30 @@ class VideoView:
         return abs(ax - bx) + abs(ay - by) >= _VISIBLE
 
 
-def view_video(film: DemoVideo, times: list[float]) -> VideoView:
-    """The view of a film at these seconds."""
+def view_video(video: DemoVideo, times: list[float]) -> VideoView:
+    """The view of a video at these seconds."""
     sights = []
     for time in sorted(times):
-        shot = film.shot_at(time)
+        shot = video.shot_at(time)
         frame = min(int(time * FPS + 1e-6) - shot.first, shot.frames - 1)
         sights.append(ViewedFrame(time, shot, frame))
-    return VideoView(film, tuple(sights))
+    return VideoView(video, tuple(sights))
 
 
-def random_times(film: DemoVideo, count: int, rng: Random) -> list[float]:
+def random_times(video: DemoVideo, count: int, rng: Random) -> list[float]:
     """Seconds as the strategies choose them: a grid, bin centres, jittered bins, a denser look somewhere."""
     way = rng.random()
     if way < 0.35:
-        return [film.duration * i / count for i in range(count)]
+        return [video.duration * i / count for i in range(count)]
     if way < 0.5:
-        return [film.duration * (i + 0.5) / count for i in range(count)]
+        return [video.duration * (i + 0.5) / count for i in range(count)]
     if way < 0.75 or count < 4:
-        return [film.duration * (i + rng.uniform(0.05, 0.95)) / count for i in range(count)]
+        return [video.duration * (i + rng.uniform(0.05, 0.95)) / count for i in range(count)]
     few = rng.randint(1, count - 1)
-    length = rng.uniform(0.1, 0.6) * film.duration
-    start = rng.uniform(0, film.duration - length)
+    length = rng.uniform(0.1, 0.6) * video.duration
+    start = rng.uniform(0, video.duration - length)
     close = [start + length * (i + 0.5) / (count - few) for i in range(count - few)]
-    return sorted([film.duration * i / few for i in range(few)] + close)
+    return sorted([video.duration * i / few for i in range(few)] + close)
 
 
 UNSEEN = "not seen"
@@ -141,7 +141,7 @@ def is_seen(question: DemoQuestion, view: VideoView) -> bool:
 
 def is_proven(question: DemoQuestion, view: VideoView) -> bool:
     """Whether these frames prove the answer: everything that the evidence names is in them."""
-    needed = [s for s in view.film.shots if any(a <= s.start < b for a, b in question.evidence)]
+    needed = [s for s in view.video.shots if any(a <= s.start < b for a, b in question.evidence)]
     if question.kind == "appears" and question.answer == "no":
         return True
     if question.kind == "moves":

@@ -192,53 +192,53 @@ def _subtitle_fact(start: float, name: str) -> Fact:
 
 _CLOSER = 16  # most frames of which a part is looked at
 _GLANCE = 8  # frames of a first look
-_LATEST = 1800.0  # seconds; how late in a long film a clip may lie
+_LATEST = 1800.0  # seconds; how late in a long video a clip may lie
 
 PlannerExample = Callable[[int, int, Random], tuple[VideoView, list[ExampleTurn]]]
 
 
 def _search_example(frames: int, turns: int, rng: Random) -> tuple[VideoView, list[ExampleTurn]]:
-    """At times after a first look at the film, which shows nothing of what is sought."""
-    film = make_video(_seed(rng))
-    looked = random_times(film, min(frames, _GLANCE), rng) if rng.random() < 0.3 else []
-    return _shifted(view_video(film, looked), rng), [search_turn(rng) for _ in range(turns)]
+    """At times after a first look at the video, which shows nothing of what is sought."""
+    video = make_video(_seed(rng))
+    looked = random_times(video, min(frames, _GLANCE), rng) if rng.random() < 0.3 else []
+    return _shifted(view_video(video, looked), rng), [search_turn(rng) for _ in range(turns)]
 
 
 def _sign_example(frames: int, turns: int, rng: Random) -> tuple[VideoView, list[ExampleTurn]]:
     """The sign is in some frame. Now and then it has been looked at closer, and only then can a digit be proved."""
-    film = make_signed_video(_seed(rng))
-    signed = next(shot for shot in film.shots if shot.sign is not None)
+    video = make_signed_video(_seed(rng))
+    signed = next(shot for shot in video.shots if shot.sign is not None)
     there = rng.uniform(signed.start, signed.end - 0.05)
     count = min(frames, _CLOSER)
-    shown = view_video(film, [*random_times(film, count - 1, rng), there])
+    shown = view_video(video, [*random_times(video, count - 1, rng), there])
     if rng.random() < 0.6:
         return shown, [
             *(zoom_turn(shown, rng) for _ in range(turns // 2)),
             unreadable_turn(_sign_frame(shown), rng, "direct"),
         ]
     cell = signed.sign.cell if signed.sign else 0
-    near = VideoView(film, tuple(replace(sight, cell=cell) for sight in shown.sights))
+    near = VideoView(video, tuple(replace(sight, cell=cell) for sight in shown.sights))
     return near, [unreadable_turn(_sign_frame(near), rng, form) for form in ("verify", "verify", "direct")]
 
 
 def _caption_example(frames: int, _: int, rng: Random) -> tuple[VideoView, list[ExampleTurn]]:
-    """A clip of five to ten seconds at a frame a second, anywhere in a film of any length."""
-    film = make_video(_seed(rng))
+    """A clip of five to ten seconds at a frame a second, anywhere in a video of any length."""
+    video = make_video(_seed(rng))
     count = min(rng.choice((5, 8, 10, 10)), frames + 5)
-    start = rng.uniform(0, max(0.0, film.duration - count))
-    clip = view_video(film, [start + index for index in range(count) if start + index < film.duration])
+    start = rng.uniform(0, max(0.0, video.duration - count))
+    clip = view_video(video, [start + index for index in range(count) if start + index < video.duration])
     moved = _shifted(clip, rng)
     return moved, [caption_turn(moved)]
 
 
 def _subtitle_example(_: int, turns: int, rng: Random) -> tuple[VideoView, list[ExampleTurn]]:
     """Some frames of a few seconds, as an answer that was found is proved by them and by what is said then."""
-    film = make_video(_seed(rng))
-    shot, count = rng.choice(film.shots), rng.randint(2, 6)
+    video = make_video(_seed(rng))
+    shot, count = rng.choice(video.shots), rng.randint(2, 6)
     length = rng.choice((shot.end - shot.start, 5.0, 10.0))
     start = max(0.0, shot.start - rng.uniform(0, length - (shot.end - shot.start)) if length > 4 else shot.start)
     times = [start + length * (part + 0.5) / count for part in range(count)]
-    shown = _shifted(view_video(film, [time for time in times if time < film.duration] or [shot.start]), rng)
+    shown = _shifted(view_video(video, [time for time in times if time < video.duration] or [shot.start]), rng)
     return shown, [
         frame_check_turn(shown, rng) if rng.random() < 0.6 else subtitle_check_turn(shown, rng) for _ in range(turns)
     ]
@@ -253,9 +253,9 @@ def _sign_frame(shown: VideoView) -> ViewedFrame:
 
 
 def _shifted(shown: VideoView, rng: Random) -> VideoView:
-    """The same frames at other seconds, as if they came later in a long film."""
+    """The same frames at other seconds, as if they came later in a long video."""
     late = rng.choice((0.0, rng.uniform(0, _LATEST)))
-    return VideoView(shown.film, tuple(replace(sight, time=sight.time + late) for sight in shown.sights))
+    return VideoView(shown.video, tuple(replace(sight, time=sight.time + late) for sight in shown.sights))
 
 
 PLANNER_EXAMPLES: Mapping[str, PlannerExample] = {

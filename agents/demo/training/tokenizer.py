@@ -66,10 +66,10 @@ def new_tokenizer() -> PreTrainedTokenizerFast:
 def _corpus() -> Iterator[str]:
     rng = Random("tokens")
     for seed in range(600):
-        film = make_video(seed)
-        seen = view_video(film, random_times(film, 16, rng))
+        video = make_video(seed)
+        seen = view_video(video, random_times(video, 16, rng))
         yield f"user\nassistant\nsystem\n{system_text(rng) or ''}"
-        for question in ask_about(film, 6):
+        for question in ask_about(video, 6):
             for form in FORMS:
                 taught = make_turn(question, seen, form, rng)
                 yield taught.ask
@@ -81,9 +81,9 @@ def _corpus() -> Iterator[str]:
 def _planner_corpus() -> Iterator[str]:
     rng = Random("quests")
     for seed in range(1500):
-        film = make_signed_video(seed)
-        signed = next(shot for shot in film.shots if shot.sign is not None)
-        seen = view_video(film, [signed.start + 0.1])
+        video = make_signed_video(seed)
+        signed = next(shot for shot in video.shots if shot.sign is not None)
+        seen = view_video(video, [signed.start + 0.1])
         for taught in (search_turn(rng), zoom_turn(seen, rng), caption_turn(seen), subtitle_check_turn(seen, rng)):
             yield taught.ask
             yield "".join(text for text, _ in taught.reply)

@@ -41,7 +41,7 @@ STEPS = 6000
 _BATCH = 128
 _RATE = 1e-3
 _CELLS = 6  # places along each axis that the tower must tell apart
-_PLAIN, _SIGNED = 0.5, 0.7  # up to here films without signs, then signed ones, the rest closer looks
+_PLAIN, _SIGNED = 0.5, 0.7  # up to here videos without signs, then signed ones, the rest closer looks
 NO_LABEL = -100
 NO_DIGIT = len(DIGITS)
 _SIZES = [len(SHAPES), len(COLOURS), _CELLS, _CELLS, 10, len(DIGITS) + 1]
@@ -90,7 +90,7 @@ def labelled_batches(seed: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _labelled_image(rng: Random) -> LabelledImage:
-    """A frame of any film, of a signed shot, or a closer look at one of its cells."""
+    """A frame of any video, of a signed shot, or a closer look at one of its cells."""
     seed, way = for_training(rng.randrange(DEV_FROM)), rng.random()
     if way < _PLAIN:
         return whole_frame(rng.choice(make_video(seed).shots), rng)

@@ -1,4 +1,4 @@
-"""Decoders of films: one module for each library, one contract, loaded when first asked for."""
+"""Decoders of videos: one module for each library, one contract, loaded when first asked for."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ class DecodedFrames:
 class DecoderLibrary(Protocol):
     """What the module of a decoding library offers."""
 
-    def check_readable(self, film: ProbedVideo) -> None:
-        """Raise BadVideo, naming this library, if it cannot read this film."""
+    def check_readable(self, video: ProbedVideo) -> None:
+        """Raise BadVideo, naming this library, if it cannot read this video."""
 
-    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
-        """Frames at packet positions of the film's timeline, upright, longest side at most `side` pixels.
+    def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+        """Frames at packet positions of the video's timeline, upright, longest side at most `side` pixels.
 
         What cannot be decoded is left out, never replaced by another picture. Raises BadVideo, and Stopped
         soon after `stop` is set.
@@ -44,7 +44,7 @@ class DecoderLibrary(Protocol):
 
 
 class Decoder(Protocol):
-    """Where films are decoded: in this process or out of it."""
+    """Where videos are decoded: in this process or out of it."""
 
     @property
     def name(self) -> str:
@@ -53,13 +53,13 @@ class Decoder(Protocol):
     def probe(self, path: Path, limits: VideoLimits, stop: Event | None = None) -> ProbedVideo:
         """Everything that has to be known to find pictures in a file. Raises BadVideo, Stopped."""
 
-    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """See `Library.read`."""
 
     def read_subtitles(
-        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+        self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
-        """A film's subtitles, or those of a text in their format. Raises BadVideo, Stopped."""
+        """A video's subtitles, or those of a text in their format. Raises BadVideo, Stopped."""
 
     def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """Raise BadVideo if one of these encoded stills, known by their numbers from 0, is none or too large."""
@@ -85,21 +85,21 @@ class InProcessDecoder:
         if stop is not None and stop.is_set():
             raise DecodingStopped
         limits.check_bytes(file_stamp(path)[0])
-        film = probe_video(path, file_sha256(path), limits)
-        library.check_readable(film)
-        return film
+        video = probe_video(path, file_sha256(path), limits)
+        library.check_readable(video)
+        return video
 
-    def decode(self, film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+    def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """See `Library.read`."""
-        return load_decoder(self.name).decode(film, wanted, side, stop)
+        return load_decoder(self.name).decode(video, wanted, side, stop)
 
     def read_subtitles(
-        self, film: ProbedVideo, beside: str | None = None, stop: Event | None = None
+        self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
         """See `Decoder.hear`. Is not stopped once it has begun."""
         if stop is not None and stop.is_set():
             raise DecodingStopped
-        return read_subtitles(film) if beside is None else parse_subtitles(beside, film.metadata.duration)
+        return read_subtitles(video) if beside is None else parse_subtitles(beside, video.metadata.duration)
 
     def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """See `Decoder.check`."""

@@ -20,19 +20,19 @@ class _LimitReached(Exception):
     """The look has decoded as many pixels as it may, or for as long."""
 
 
-def check_readable(film: ProbedVideo) -> None:
-    """Nothing to add: a film is only opened once PyAV has decoded a picture of it."""
+def check_readable(video: ProbedVideo) -> None:
+    """Nothing to add: a video is only opened once PyAV has decoded a picture of it."""
 
 
-def decode(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
+def decode(video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
     """See `Library.read`. Raises BadVideo if the file can no longer be opened."""
-    with open_container(film.path, film.limits) as reel:
-        reader = _Reader(film, reel, side, stop)
+    with open_container(video.path, video.limits) as reel:
+        reader = _Reader(video, reel, side, stop)
         try:
-            for walk in film.timeline.decode_ranges(wanted):
+            for walk in video.timeline.decode_ranges(wanted):
                 reader.decode_range(walk)
             missing = [position for position in wanted if position not in reader.frames]
-            for walk in film.timeline.decode_ranges(missing, back=1):
+            for walk in video.timeline.decode_ranges(missing, back=1):
                 reader.decode_all(walk)
         except _LimitReached:
             return DecodedFrames(reader.frames, frozenset(reader.damaged), exhausted=True)
@@ -40,24 +40,24 @@ def decode(film: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | No
 
 
 class _Reader:
-    """Walks through one opened film and keeps the wanted pictures."""
+    """Walks through one opened video and keeps the wanted pictures."""
 
-    def __init__(self, film: ProbedVideo, reel: VideoContainer, side: int, stop: Event | None) -> None:
+    def __init__(self, video: ProbedVideo, reel: VideoContainer, side: int, stop: Event | None) -> None:
         self.frames: dict[int, Frame] = {}
         self.damaged: set[int] = set()
-        self._film = film
+        self._video = video
         self._reel = reel
         self._side = side
         self._scaler = VideoReformatter()
         self._stop = stop
-        self._work = film.limits.max_decoded_pixels
-        self._deadline = monotonic() + film.limits.max_decode_seconds
+        self._work = video.limits.max_decoded_pixels
+        self._deadline = monotonic() + video.limits.max_decode_seconds
 
     def decode_range(self, walk: DecodeRange) -> None:
         """Decode to the last target, leaving out pictures that nothing on the way refers to."""
-        pts = {int(self._film.timeline.pts[target]): target for target in walk.targets}
+        pts = {int(self._video.timeline.pts[target]): target for target in walk.targets}
         errors = self._reel.errors
-        for position, packet in self._reel.packets_from(self._film.timeline, walk.start):
+        for position, packet in self._reel.packets_from(self._video.timeline, walk.start):
             self._keep(self._reel.decode(packet, position in walk.targets), pts, errors)
             self._spend()
             if position >= walk.targets[-1]:
@@ -71,7 +71,7 @@ class _Reader:
         A packet may hold no picture of its own (the second field of a frame, a hidden reference): on screen
         is then the last picture before it, unless damage ate the true one.
         """
-        pts = self._film.timeline.pts
+        pts = self._video.timeline.pts
         errors = self._reel.errors
         pending = sorted(walk.targets, key=lambda target: int(pts[target]), reverse=True)
         previous: VideoFrame | None = None
@@ -86,10 +86,10 @@ class _Reader:
 
     def _through(self, walk: DecodeRange) -> Iterator[VideoFrame]:
         """Every picture with a time, in the order shown, to the end of the last target's group."""
-        keys = self._film.timeline.keys
+        keys = self._video.timeline.keys
         beyond = keys[keys > walk.targets[-1]]
-        end = int(beyond[0]) if len(beyond) else len(self._film.timeline.pts)
-        for position, packet in self._reel.packets_from(self._film.timeline, walk.start):
+        end = int(beyond[0]) if len(beyond) else len(self._video.timeline.pts)
+        for position, packet in self._reel.packets_from(self._video.timeline, walk.start):
             if position >= end:
                 break
             self._spend()
@@ -98,7 +98,7 @@ class _Reader:
 
     def _settle(self, target: int, frame: VideoFrame | None, errors: int) -> None:
         whole = self._reel.errors == errors
-        if frame is not None and (whole or frame.pts == self._film.timeline.pts[target]):
+        if frame is not None and (whole or frame.pts == self._video.timeline.pts[target]):
             self._add(target, frame, errors)
 
     def _keep(self, frames: list[VideoFrame], pts: dict[int, int], errors: int) -> None:
@@ -108,10 +108,10 @@ class _Reader:
                 self._add(target, frame, errors)
 
     def _add(self, target: int, frame: VideoFrame, errors: int) -> None:
-        pose = self._film.orientation
+        pose = self._video.orientation
         width, height = pose.stored_size(frame.width, frame.height, self._side)
         image = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
-        timeline = self._film.timeline
+        timeline = self._video.timeline
         time = (int(frame.pts or 0) - timeline.start) * float(timeline.tick)
         self.frames[target] = Frame(time, pose.upright(np.asarray(image.to_ndarray(), np.uint8)))
         if frame.is_corrupt or self._reel.errors > errors:
