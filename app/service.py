@@ -41,7 +41,7 @@ from tools.sandbox.client import Sandbox
 async def running_engine(settings: Settings, watch: RequestObserver | None = None) -> AsyncIterator[Engine]:
     """The engine, closed at the end. Raises EngineError."""
     key = settings.engine_key.get_secret_value() if settings.engine_key else None
-    engine = await asyncio.to_thread(open_engine, settings.engine, api_key=key, watch=watch)
+    engine = await asyncio.to_thread(open_engine, settings.engine, api_key=key, observer=watch)
     try:
         await engine.probe()
         yield engine

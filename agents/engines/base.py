@@ -1,11 +1,13 @@
-"""What an engine is: prompts, sampling, replies, errors, the `Engine` interface, and what all engines share."""
+"""Prompts, sampling parameters, replies, errors, and the base class of all engines."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from math import ceil
+from typing import Any, Literal, Protocol, Self
 
 from tools.video.frame import Frame, ImageFile
 
@@ -217,79 +219,114 @@ class Generation:
     cached_tokens: int = 0
 
 
-class Engine(Protocol):
-    """Runs a model. Cancelling the task that awaits `generate` stops the work itself."""
+_PATCH = 14  # pixels; vision encoders make at most one token of such a square
+_LABEL_TOKENS = 32  # a time label, and the marks around an image
+
+
+class Engine(ABC):
+    """Runs a model. A new engine gives `model`, `side` and `generate`; all else has a default.
+
+    What is a property here may be a class attribute, a dataclass field with a default, or a property. Cancelling the
+    task that awaits `generate` must stop the work itself. The scheme of its URLs is one line in
+    `agents.engines.registry`.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        place: str,
+        options: Mapping[str, str],
+        *,
+        api_key: str | None = None,  # noqa: ARG003
+        observer: RequestObserver | None = None,  # noqa: ARG003
+    ) -> Self:
+        """Open the engine at `SCHEME:PLACE?NAME=VALUE`; by default an engine without place and options.
+
+        Called by `open_engine`. Raises EngineError, in words for whoever wrote the URL.
+        """
+        if place or options:
+            raise EngineError(f"the engine {cls.__name__} has neither an address nor options")
+        return cls()
 
     @property
+    @abstractmethod
     def model(self) -> str:
         """Name of the model, as reported to callers."""
 
     @property
-    def capabilities(self) -> frozenset[Capability]:
-        """What this engine can do beyond text."""
-
-    @property
-    def answer_format(self) -> AnswerFormat:
-        """How the model states its choice among options: nearly all by letter, very small ones in words."""
-
-    @property
+    @abstractmethod
     def side(self) -> int:
-        """Longest side, in pixels, at which frames should be sent."""
+        """Longest side of a frame in pixels, as the model sees it best."""
 
     @property
     def min_side(self) -> int:
-        """Longest side, in pixels, below which the model no longer recognises much, or nothing is saved."""
+        """Longest side in pixels below which frames show too little, or cost no less."""
+        return self.side
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can do beyond replying with text."""
+        return frozenset()
+
+    @property
+    def answer_format(self) -> AnswerFormat:
+        """How the model states its choice among options: by letter, or, if it is very small, in words."""
+        return "letter"
 
     @property
     def frames(self) -> int | None:
-        """How many frames it answers best from, if nobody says how many; None if unknown."""
+        """How many frames to show it if the caller does not say; None if unknown."""
+        return None
 
     @property
     def context(self) -> int | None:
         """The most tokens that it reads and writes in one call; None if unknown."""
+        return None
 
     @property
     def max_pictures(self) -> int | None:
-        """The most pictures that it takes in one prompt; None if unknown, or as many as fit into its context."""
+        """The most frames in one prompt; None if unknown, or as many as fit into the context."""
+        return None
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be asked just now, in words for callers; None as long as nothing is known against it."""
+        """Why it is unavailable, in words for callers; None while it is available, as far as is known."""
+        return None
 
     def frame_tokens(self, side: int) -> int:
-        """Upper bound of prompt tokens for one frame of that longest side, in pixels, and its time label."""
+        """Upper bound of prompt tokens for one frame, `side` pixels long, and its time label."""
+        return ceil(side / _PATCH) ** 2 + _LABEL_TOKENS
 
     def picture_tokens(self, prompt: Prompt) -> int:
-        """Upper bound of prompt tokens for all its pictures and their time labels: together they may cost less."""
+        """Upper bound of prompt tokens for all frames of a prompt; a video may cost less than its frames alone."""
+        return sum(self.frame_tokens(each.frame.side) for each in pictures_of(prompt))
 
     async def count(self, text: str) -> int:
-        """Tokens of a text, or an upper bound where the engine cannot count. Raises EngineError."""
+        """Tokens of a text, or an upper bound: one for each byte. Raises EngineError."""
+        return len(text.encode())
 
-    def for_tenant(self, tenant: str) -> Engine:
-        """The same engine for one tenant: nothing that it caches is shared with another's. Close only the original."""
+    def for_tenant(self, tenant: str) -> Self:  # noqa: ARG002
+        """This engine for one tenant, whose caches no other tenant can observe. Close only the original."""
+        return self
 
-    async def probe(self) -> None:
-        """Find out what the engine offers, where that has to be asked: until then it may say nothing. EngineError."""
+    async def probe(self) -> None:  # noqa: B027
+        """Make it ready, and find out what it can do. Before that it may report less. Raises EngineError."""
 
+    @abstractmethod
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
-        """Draw n replies to one prompt, which is read once.
+        """Draw n replies to one prompt.
 
-        With `hear`, an engine that offers to stream tells a reply that can be (`Sampling.streams`) as it is written:
-        the pieces joined are its text, and all else is as without. Raises EngineError, or TooLong if the prompt is too
-        much at once: `context` and `most_pictures` then say what was learned from that.
+        An engine with the capability `stream` calls `on_text` with each piece of a reply while it is written, where
+        `Sampling.streams` allows it; the pieces joined are the reply's text. Raises EngineError, or PromptTooLong,
+        after which `context` and `max_pictures` say what was learned.
         """
 
-    async def close(self) -> None:
-        """Give back what the engine holds."""
+    async def close(self) -> None:  # noqa: B027
+        """Release what it holds; may be called twice."""
 
 
 _TEMPLATE_TOKENS = 64  # tokens; more than chat templates and the system prompts in them were seen to add
 _TURN_TOKENS = 16
-
-
-def image_token_bound(engine: Engine, prompt: Prompt) -> int:
-    """Upper bound of prompt tokens for pictures that are shown one by one."""
-    return sum(engine.frame_tokens(each.frame.side) for each in pictures_of(prompt))
 
 
 def prompt_token_bound(engine: Engine, prompt: Prompt, *, text_tokens: int | None = None) -> int:

@@ -6,18 +6,20 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import log
+from typing import Self
 
 from agents.engines.base import (
     AnswerFormat,
     Capability,
+    Engine,
     EngineError,
     Generation,
     OnText,
     Prompt,
     Reply,
+    RequestObserver,
     Sampling,
     Token,
-    image_token_bound,
     pictures_of,
 )
 
@@ -50,7 +52,7 @@ class RecordedCall:
 
 
 @dataclass
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Replies with the next lines of a script, or with what a function of the call returns.
 
     A line is a text, a distribution over the choices asked for, or a whole Reply. `calls` records every call,
@@ -74,6 +76,18 @@ class ScriptedEngine:
     calls: list[RecordedCall] = field(default_factory=list)
     cancelled: int = 0
     tenants: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(
+        cls,
+        place: str,
+        options: Mapping[str, str],  # noqa: ARG003
+        *,
+        api_key: str | None = None,  # noqa: ARG003
+        observer: RequestObserver | None = None,  # noqa: ARG003
+    ) -> Self:
+        """`scripted:TEXT` always replies with this text, and is certain of it where it is one of the choices."""
+        return cls(lambda _, sampling, n: [_echo(place, sampling)] * n)
 
     def __post_init__(self) -> None:
         self._lines = iter(()) if callable(self.script) else iter(self.script)
@@ -105,28 +119,14 @@ class ScriptedEngine:
             self.cancelled += 1
             raise
 
-    async def probe(self) -> None:
-        """Nothing to find out."""
-
     def frame_tokens(self, side: int) -> int:
         """Tokens of a frame: fewer for a smaller one, by area."""
         return max(1, round(self.tokens_per_frame * (side / self.side) ** 2))
 
-    def picture_tokens(self, prompt: Prompt) -> int:
-        """Each for itself."""
-        return image_token_bound(self, prompt)
-
-    async def count(self, text: str) -> int:
-        """One token a byte."""
-        return len(text.encode())
-
-    def for_tenant(self, tenant: str) -> ScriptedEngine:
+    def for_tenant(self, tenant: str) -> Self:
         """The same engine; `tenants` records for whom."""
         self.tenants.append(tenant)
         return self
-
-    async def close(self) -> None:
-        """Nothing to give back."""
 
     def _next(self, n: int) -> list[ScriptLine]:
         try:
@@ -142,3 +142,10 @@ def _reply(line: ScriptLine) -> Reply:
         return Reply(line, tuple(Token(word, log(0.9)) for word in line.replace(" ", " \0").split("\0")))
     best = max(line, key=lambda each: line[each])
     return Reply(best, (Token(best, log(max(line[best], 1e-9))),), probabilities=dict(line))
+
+
+def _echo(text: str, sampling: Sampling) -> ScriptLine:
+    if not sampling.choices:
+        return text
+    likely = [each for each in sampling.choices if each == text] or sampling.choices
+    return {each: 1 / len(likely) if each in likely else 0.0 for each in sampling.choices}

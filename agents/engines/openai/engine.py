@@ -9,12 +9,14 @@ from copy import copy
 from dataclasses import replace
 from math import log
 from random import Random
+from typing import Self
 
 import httpx
 
 from agents.engines.base import (
     AnswerFormat,
     Capability,
+    Engine,
     EngineError,
     Generation,
     OnText,
@@ -28,7 +30,7 @@ from agents.engines.base import (
     pictures_of,
     prompt_token_bound,
 )
-from agents.engines.openai.capabilities import OPTION_NAMES, ModelCapabilities, ServerOptions, parse_options
+from agents.engines.openai.capabilities import ModelCapabilities, ServerOptions, parse_options
 from agents.engines.openai.client import PromptExcess, RequestRefused, ServerClient, parse_excess
 from agents.engines.openai.media import (
     CacheNamespace,
@@ -121,24 +123,10 @@ def _lowest(*limits: int | None) -> int | None:
 
 
 _LOG = logging.getLogger("secondlook.engine")
-OPTIONS = frozenset(OPTION_NAMES)
 _NOT_FOUND = 404
 
 
-def open_at(
-    place: str, options: Mapping[str, str], api_key: str | None = None, watch: RequestObserver | None = None
-) -> OpenAIEngine:
-    """An engine for the server at a base URL. Nothing is sent yet. Raises EngineError."""
-    chosen = parse_options(options)
-    url = httpx.URL(place)
-    if url.scheme not in ("http", "https") or not url.host:
-        raise EngineError(f"the engine's address must be like openai:http://host:port/v1, not openai:{place}")
-    if url.userinfo:
-        raise EngineError("put no password in the engine's address: it is logged. Use the API key setting")
-    return OpenAIEngine(ServerClient(place, api_key, seconds=chosen.timeout, watch=watch), chosen)
-
-
-class OpenAIEngine:
+class OpenAIEngine(Engine):
     """A model behind `/chat/completions`.
 
     `probe` asks the server what it is and what it can do; before that the engine offers nothing. `generate` probes by
@@ -151,11 +139,28 @@ class OpenAIEngine:
     """
 
     def __init__(self, server: ServerClient, options: ServerOptions | None = None) -> None:
-        self.problem: str | None = None  # a server that is down says so when it is asked
         self._options = options or ServerOptions()
         self._watch = server.watch
         self._host = ServerSession(server, self._options)
         self._tenant = self._host.tenant(None)
+
+    @classmethod
+    def open(
+        cls,
+        place: str,
+        options: Mapping[str, str],
+        *,
+        api_key: str | None = None,
+        observer: RequestObserver | None = None,
+    ) -> Self:
+        """An engine for the server at a base URL. Nothing is sent yet. Raises EngineError."""
+        chosen = parse_options(options)
+        url = httpx.URL(place)
+        if url.scheme not in ("http", "https") or not url.host:
+            raise EngineError(f"the engine's address must be like openai:http://host:port/v1, not openai:{place}")
+        if url.userinfo:
+            raise EngineError("put no password in the engine's address: it is logged. Use the API key setting")
+        return cls(ServerClient(place, api_key, seconds=chosen.timeout, watch=observer), chosen)
 
     @property
     def model(self) -> str:
@@ -220,7 +225,7 @@ class OpenAIEngine:
         """Tokens of a text; one a byte where the server does not count. Raises EngineError."""
         return await self._host.count(text)
 
-    def for_tenant(self, tenant: str) -> OpenAIEngine:
+    def for_tenant(self, tenant: str) -> Self:
         """The same engine for one tenant: what the server caches for it is found by no other."""
         view = copy(self)
         view._tenant = self._host.tenant(tenant)

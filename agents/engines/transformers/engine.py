@@ -6,42 +6,30 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
+from typing import Self
 
 import torch
 
+from agents.demo import WEIGHTS
 from agents.engines.base import (
     AnswerFormat,
     Capability,
+    Engine,
     EngineError,
     Generation,
     OnText,
     Prompt,
+    RequestObserver,
     Sampling,
     answer_format_option,
-    image_token_bound,
 )
 from agents.engines.transformers.generate import PrefixCache, generate_replies, score_choices
 from agents.engines.transformers.model import Checkpoint
 from agents.profiles import Profiles
 
 _OPTIONS = frozenset({"answers", "device", "dtype", "name", "side", "threads"})
-
-
-def open_at(place: str, options: Mapping[str, str]) -> TransformersEngine:
-    """Load a model from a folder or by its id. Raises EngineError."""
-    if unknown := sorted(options.keys() - _OPTIONS):
-        raise EngineError(f"unknown option {unknown[0]!r}: a transformers engine has {', '.join(sorted(_OPTIONS))}")
-    side, threads = _count(options, "side", "pixels"), _count(options, "threads", "processor threads")
-    checkpoint = Checkpoint.load(
-        place,
-        device=options.get("device", "auto"),
-        dtype=options.get("dtype"),
-        side=side,
-    )
-    engine = TransformersEngine(checkpoint, answer_format_option(options), threads=threads)
-    engine.model = options.get("name", engine.model)
-    return engine
 
 
 def _count(options: Mapping[str, str], name: str, what: str) -> int | None:
@@ -70,7 +58,7 @@ class _Request:
             raise _Cancelled
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """Any image-text-to-text model of Hugging Face, on the CPU or a GPU.
 
     A prompt is read once for all its samples, which are then written side by side. Requests run one at a time in a
@@ -82,12 +70,19 @@ class TransformersEngine:
     """
 
     capabilities: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
+    model: str = ""
+    answer_format: AnswerFormat = "letter"
+    side: int = 0
+    min_side: int = 0
+    frames: int | None = None
+    context: int | None = None
 
     def __init__(
         self,
         checkpoint: Checkpoint,
         answer_format: AnswerFormat = "letter",
         *,
+        name: str | None = None,
         remembered: int = 2,
         threads: int | None = None,
     ) -> None:
@@ -95,16 +90,31 @@ class TransformersEngine:
         # The number of threads belongs to the thread that computes: it is set there, and only there.
         self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads, (threads or torch.get_num_threads(),))
         self._requests: set[Event] = set()
-        self.model = checkpoint.name
+        self.model = name or checkpoint.name
         self.answer_format = answer_format
         self.side = checkpoint.side
         self.min_side = checkpoint.min_side
-        self.frames: int | None = Profiles.load().of(checkpoint.name).frames
-        self.context: int | None = checkpoint.longest
-        self.max_pictures: int | None = None
-        self.problem: str | None = None
-        self.frame_tokens = checkpoint.frame_tokens
-        self._tokenizer = checkpoint.tokenizer
+        self.frames = Profiles.load().of(checkpoint.name).frames
+        self.context = checkpoint.longest
+        self._checkpoint = checkpoint
+
+    @classmethod
+    def open(
+        cls,
+        place: str,
+        options: Mapping[str, str],
+        *,
+        api_key: str | None = None,  # noqa: ARG003
+        observer: RequestObserver | None = None,  # noqa: ARG003
+    ) -> Self:
+        """Load a model from a folder or by its id. Raises EngineError."""
+        if not place:
+            raise EngineError("the engine names no model: write transformers:FOLDER-OR-ID")
+        if unknown := sorted(options.keys() - _OPTIONS):
+            raise EngineError(f"unknown option {unknown[0]!r}: a transformers engine has {', '.join(sorted(_OPTIONS))}")
+        side, threads = _count(options, "side", "pixels"), _count(options, "threads", "processor threads")
+        checkpoint = Checkpoint.load(place, device=options.get("device", "auto"), dtype=options.get("dtype"), side=side)
+        return cls(checkpoint, answer_format_option(options), name=options.get("name"), threads=threads)
 
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
         """Draw n replies to one prompt. Raises EngineError."""
@@ -128,20 +138,13 @@ class TransformersEngine:
         finally:
             self._requests.discard(unwanted)
 
-    async def probe(self) -> None:
-        """Nothing to find out: the model was loaded."""
-
-    def picture_tokens(self, prompt: Prompt) -> int:
-        """Each for itself."""
-        return image_token_bound(self, prompt)
+    def frame_tokens(self, side: int) -> int:
+        """Upper bound of prompt tokens for one frame, `side` pixels long, and its time label."""
+        return self._checkpoint.frame_tokens(side)
 
     async def count(self, text: str) -> int:
         """Tokens of a text."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def for_tenant(self, tenant: str) -> TransformersEngine:  # noqa: ARG002
-        """The same engine: it remembers prompts by their content, and tells nobody what it remembers."""
-        return self
+        return len(self._checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     async def close(self) -> None:
         """Stop all work and give memory back."""
@@ -181,3 +184,23 @@ def _generate(reader: PrefixCache, request: _Request) -> Generation:
     else:
         replies, written = generate_replies(reader.checkpoint, prefill, sampling, n, request.check, request.hear)
     return Generation(tuple(replies), prefill.tokens, written, prefill.cached)
+
+
+class DemoEngine(TransformersEngine):
+    """The small model that this project ships; it answers in words."""
+
+    @classmethod
+    def open(
+        cls,
+        place: str,
+        options: Mapping[str, str],
+        *,
+        api_key: str | None = None,
+        observer: RequestObserver | None = None,
+    ) -> Self:
+        """Load the shipped weights, or those in another folder. Raises EngineError."""
+        folder = place or str(WEIGHTS)
+        if not Path(folder).is_dir():
+            raise EngineError(f"the demo model is not in {folder}: train it with `python -m agents.demo train`")
+        usual = {"answers": "text", "name": "demo", "threads": "1"}
+        return super().open(folder, {**usual, **options}, api_key=api_key, observer=observer)

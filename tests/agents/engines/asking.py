@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 from agents.engines.base import Generation, Prompt, Sampling
-from agents.engines.openai.engine import OpenAIEngine, open_at
+from agents.engines.openai.engine import OpenAIEngine
 from tests.agents.engines.stub import Answer, Json, Stub, is_probe, talkative
 
 
 def engine_of(stub: Stub, **options: str) -> OpenAIEngine:
-    return open_at(stub.url, options)
+    return OpenAIEngine.open(stub.url, options)
 
 
 def once(engine: OpenAIEngine, prompt: Prompt, sampling: Sampling, n: int = 1) -> Generation:

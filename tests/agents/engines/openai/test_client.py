@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents.engines.base import EngineError, Generation, Sampling
-from agents.engines.openai.engine import open_at
+from agents.engines.openai.engine import OpenAIEngine
 from tests.agents.engines.asking import after_probe, engine_of, once
 from tests.agents.engines.conftest import Serve
 from tests.agents.engines.strip import words
@@ -87,7 +87,7 @@ def test_a_server_that_is_not_there_is_tried_a_few_times() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     began = perf_counter()
     with pytest.raises(EngineError, match="cannot be reached: it is down or restarting") as caught:
-        once(open_at(url, {"model": "m", "dialect": "openai"}), words("?"), Sampling())
+        once(OpenAIEngine.open(url, {"model": "m", "dialect": "openai"}), words("?"), Sampling())
     assert perf_counter() - began > 0.7
     assert url in caught.value.detail and "127.0.0.1" not in str(caught.value)
 
@@ -125,7 +125,7 @@ def test_the_key_is_sent_and_never_told(serve: Serve) -> None:
     stub = serve()
     after_probe(stub, Answer({"error": {"message": "no"}}, 403))
     with pytest.raises(EngineError) as caught:
-        once(open_at(stub.url, {}, "sk-secret"), words("?"), Sampling())
+        once(OpenAIEngine.open(stub.url, {}, api_key="sk-secret"), words("?"), Sampling())
     assert set(stub.keys) == {"Bearer sk-secret"} and "sk-secret" not in str(caught.value)
 
 
