@@ -34,7 +34,7 @@ def train_command(
     train_model(out, scratch, tuple(stage or STAGES), device)
 
 
-@training_cli.command()
+@training_cli.command(name="evaluate")
 def evaluate_command(
     questions: Annotated[int, typer.Option(help="How many questions, five about each video.")] = 500,
     frames: Annotated[str, typer.Option(help="Numbers of frames, with commas.")] = "4,8,16,32,64",
