@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from agents.core.budget import BudgetMeter
 from agents.core.frames import load_frames
-from agents.core.model_client import MeteredEngine
+from agents.core.model_client import ModelClient
 from agents.core.trace import Trace
 from agents.core.usage import RunUsage
 from agents.engines.base import Engine, EngineError, Picture, PromptTooLong, Sampling
@@ -246,7 +246,7 @@ class Captioner:
         self._video = video
         self._engine = engine
         self._ledger = ledger
-        self._metered = MeteredEngine(engine, meter, ledger, trace)
+        self._client = ModelClient(engine, meter, ledger, trace)
 
     async def load(self, moments: Sequence[SampleWindow]) -> tuple[Picture, ...]:
         """Decode frames off the event loop, in order of time. Raises BadVideo."""
@@ -260,7 +260,7 @@ class Captioner:
     async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> CaptionText:
         """The model's words about some pictures. Raises BudgetExceeded, EngineError, TooLong."""
         began = perf_counter()
-        generation = await self._metered.generate(pictures, text, sampling, 1, purpose=purpose, shrink=False)
+        generation = await self._client.generate(pictures, text, sampling, 1, purpose=purpose, shrink=False)
         cost = {
             "calls": 1.0,
             "frames": float(len(pictures)),

@@ -1,31 +1,19 @@
-"""Tools that ask the model, and how a run calls any tool: costs are measured, failures become observations."""
+"""What comes of a tool call: its cost is measured, failures become observations, and the trace is told."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from agents.core.budget import BudgetExceeded
 from agents.core.trace import ToolEvent
+from agents.core.usage import RunUsage
 from agents.engines.base import EngineError, Picture, PromptTooLong
-from tools.base import BaseTool, Fact, Observation, Tool, ToolCost, ToolError
-from tools.context import ToolContext
+from tools.base import BaseTool, Fact, Observation, ToolCost, ToolError
 from tools.index.index import IndexFull
 from tools.index.storage import IndexUnavailable
 from tools.video.limits import BadVideo
-
-if TYPE_CHECKING:
-    from agents.core.run import Run
-
-
-class ModelTool(BaseTool):
-    """A tool that looks and asks through the run, which pays for it."""
-
-    async def apply(self, run: Run, scene: ToolContext) -> Observation:
-        """Do it. Raises ToolError for what the model must change, BadVideo, BudgetExceeded, EngineError, TooLong."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +32,13 @@ class ToolResult:
 _MAX_DATA_LINES = 20  # lines of data that the trace of one call holds
 
 
-async def run_tool(tool: BaseTool, run: Run, scene: ToolContext) -> ToolResult:
-    """The result of a tool. Only bugs are raised, and cancellation."""
-    began, before = perf_counter(), _usage_so_far(run)
+async def measure_tool(
+    tool: BaseTool, usage: RunUsage, work: Awaitable[tuple[Observation, tuple[Picture, ...]]]
+) -> ToolResult:
+    """The result of a tool's work and what it cost. Only bugs are raised, and cancellation."""
+    began, before = perf_counter(), _totals(usage)
     try:
-        observation, pictures = await _apply(tool, run, scene)
+        observation, pictures = await work
     except ToolError as error:
         observation, pictures = Observation.failed(error), ()
     except BadVideo as error:
@@ -59,20 +49,9 @@ async def run_tool(tool: BaseTool, run: Run, scene: ToolContext) -> ToolResult:
         observation, pictures = _failed("failed", f"The tool failed: {error}", "Try less of the film at once."), ()
     except BudgetExceeded as limit:
         observation, pictures = _failed("budget", f"The budget has no room for this: {limit}.", "Answer now."), ()
-    calls, frames, tokens = (now - then for now, then in zip(_usage_so_far(run), before, strict=True))
+    calls, frames, tokens = (now - then for now, then in zip(_totals(usage), before, strict=True))
     cost = ToolCost(calls=calls, frames=frames, tokens=tokens, seconds=round(perf_counter() - began, 4))
     return ToolResult(tool, observation.model_copy(update={"cost": cost}), pictures)
-
-
-async def _apply(tool: BaseTool, run: Run, scene: ToolContext) -> tuple[Observation, tuple[Picture, ...]]:
-    if isinstance(tool, ModelTool):
-        observation = await tool.apply(run, scene)
-    elif isinstance(tool, Tool):
-        observation = await asyncio.to_thread(tool.apply, scene)
-    else:
-        raise TypeError(f"{tool.name} cannot be applied")
-    pictures = () if observation.frame_request is None else await run.load_exhibit(observation.frame_request)
-    return observation, pictures
 
 
 def tool_event(result: ToolResult) -> ToolEvent:
@@ -90,9 +69,8 @@ def tool_event(result: ToolResult) -> ToolEvent:
     )
 
 
-def _usage_so_far(run: Run) -> tuple[int, int, int]:
-    ledger = run.usage
-    return ledger.calls, ledger.frames_viewed, ledger.prompt_tokens + ledger.completion_tokens
+def _totals(usage: RunUsage) -> tuple[int, int, int]:
+    return usage.calls, usage.frames_viewed, usage.prompt_tokens + usage.completion_tokens
 
 
 def _failed(code: str, message: str, hint: str) -> Observation:

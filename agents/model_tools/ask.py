@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.core.run import Run
-from agents.core.tools import ModelTool
+from agents.core.run import ModelTool, Run
 from agents.engines.base import Picture, Sampling
 from agents.parsing.structured import StructuredOutput
 from agents.prompts import agentic

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.core.run import Run
-from agents.core.tools import ModelTool
+from agents.core.run import ModelTool, Run
 from agents.engines.base import Sampling, texts_of
 from agents.prompts import agentic
 from tools.base import AppliedArguments, Fact, Observation, ToolError, clamp_range

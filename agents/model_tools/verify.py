@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from agents.core.run import Run
-from agents.core.tools import ModelTool
+from agents.core.run import ModelTool, Run
 from agents.prompts import agentic
 from tools.base import AppliedArguments, Fact, Observation, ToolError, clamp_range
 from tools.context import ToolContext

@@ -164,13 +164,13 @@ class AnswerService:
             engine,
             span=span,
             budget=budget,
-            purse=caller.token_pool,
+            token_pool=caller.token_pool,
             seed=request.seed,
-            listener=listener,
-            follower=follower,
+            on_event=listener,
+            on_delta=follower,
             index=self._indexes.opener(caller, footage, request.video, engine),
-            captioning=self._indexes.captioning,
-            reader=self._extras.reader,
+            caption_config=self._indexes.captioning,
+            text_reader=self._extras.reader,
             detector=self._extras.detector,
         )
         run.usage.add_degradation(*span_notes, *budget_notes)

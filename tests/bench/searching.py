@@ -127,7 +127,7 @@ async def _measure(part: Part, seed: int, address: str) -> list[Result]:
             rows.append(await _indexed(video, index, generated, engine))
         for question in _questions(part, generated):
             for name, strategy in part.programs.items():
-                run = Run(posed(question), video, engine, seed=seed, index=lambda: index, captioning=_HOW)
+                run = Run(posed(question), video, engine, seed=seed, index=lambda: index, caption_config=_HOW)
                 began = perf_counter()
                 outcome = await run_strategy(catalogue.resolve(dict(strategy)), run)
                 value = outcome.answer.value
@@ -146,7 +146,7 @@ async def _indexed(video: Video, index: Index, generated: DemoVideo, engine: Eng
     index.replace_subtitles(
         [IndexEntry(f"s:{n}", cue.start, cue.end, cue.text, "subtitle", 0.0) for n, cue in enumerate(cues)]
     )
-    run = Run(Question(text="What is seen?", kind="text"), video, engine, index=lambda: index, captioning=_HOW)
+    run = Run(Question(text="What is seen?", kind="text"), video, engine, index=lambda: index, caption_config=_HOW)
     began = perf_counter()
     lines = await run.captions.write()
     row = _row(run, generated.seed, "index", f"{len(lines)} captions", perf_counter() - began)

@@ -64,7 +64,7 @@ def test_charging_after_the_call_would_overspend(video: Video) -> None:
     engine = ScriptedEngine(lambda *_: ["Answer: A"], pause=0.01)
     run = Run(COLOURS, video, engine, budget=Budget(calls=2))
     run.propose("A")
-    run._metered._meter = LateMeter(run.budget)
+    run._client._meter = LateMeter(run.budget)
 
     async def race() -> None:
         pictures = await run.look(uniform(run.span, 4))

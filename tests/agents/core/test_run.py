@@ -62,7 +62,7 @@ def test_cancelling_a_run_cancels_the_engine(video: Video) -> None:
 
 def test_a_listener_hears_every_event_as_it_happens(video: Video) -> None:
     heard: list[Event] = []
-    run = Run(COLOURS, video, ScriptedEngine(thoughts("A")), listener=heard.append)
+    run = Run(COLOURS, video, ScriptedEngine(thoughts("A")), on_event=heard.append)
 
     async def ask() -> None:
         with run.round("one"):

@@ -81,7 +81,7 @@ def test_reading_along_changes_nothing(video: Video, spec: Any, question: Questi
     runs, read = [], list[Delta]()
     for follower in (None, read.append):
         engine = Counting()
-        run = Run(question, video, engine, seed=7, follower=follower)
+        run = Run(question, video, engine, seed=7, on_delta=follower)
         outcome = asyncio.run(run_strategy(Catalogue.load().resolve(spec), run))
         asked = [(call.sampling, call.n, call.text, call.times) for call in engine.calls]
         spent = (run.usage.prompt_tokens, run.usage.completion_tokens, run.usage.calls, run.usage.degraded)
@@ -99,7 +99,7 @@ def test_one_call_is_read_at_a_time(video: Video) -> None:
     read: list[Delta] = []
     engine = Counting()
     engine.word_pause = 0.001
-    run = Run(COLOURS, video, engine, follower=read.append)
+    run = Run(COLOURS, video, engine, on_delta=read.append)
     asyncio.run(run_strategy(Catalogue.load().resolve({"name": "self_consistency", "samples": 4, "frames": 2}), run))
     calls = [each.call for each in read]
     assert calls == sorted(calls)
@@ -109,7 +109,7 @@ def test_one_call_is_read_at_a_time(video: Video) -> None:
 def test_the_answer_of_a_single_call_is_told_as_such(video: Video) -> None:
     for spec, reply in (("direct", "A red star."), ("chain_of_thought", "I see red.\nAnswer: A red star.")):
         read: list[Delta] = []
-        run = Run(DESCRIBE, video, ScriptedEngine([reply]), follower=read.append)
+        run = Run(DESCRIBE, video, ScriptedEngine([reply]), on_delta=read.append)
         outcome = asyncio.run(run_strategy(Catalogue.load().resolve(spec), run))
         told = [each.text for each in read if each.part == "answer"]
         assert "".join(told) == run.display(outcome.answer.value or "") == "A red star."

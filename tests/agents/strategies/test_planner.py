@@ -206,7 +206,7 @@ def test_writing_is_read_where_something_reads_it(video: Video) -> None:
             return [RecognizedText("EXIT", 0.9)]
 
     engine = ScriptedEngine([UNSURE, "ocr 0 8", "Answer: red"])
-    run = Run(COLOURS, video, engine, reader=Sign())
+    run = Run(COLOURS, video, engine, text_reader=Sign())
     planner = Catalogue.load().resolve({"name": "planner", "tools": ["ocr", "submit"]})
     asyncio.run(run_strategy(planner, run))
     assert "0.5-6.5: EXIT" in heard_by(engine)
