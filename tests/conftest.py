@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
+
+from tests.videos import encode_frames
 
 VIDEO_SECONDS = 64.0
 # Seconds that a test may take, setting up included, where it is more than the default.
@@ -23,13 +24,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def video_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An H.264 video whose frame at second s has grey level 16 + 3·s."""
-    path = tmp_path_factory.mktemp("films") / "seconds.mp4"
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=4, options={"preset": "ultrafast", "g": "16"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for index in range(int(VIDEO_SECONDS) * 4):
-            level = 16 + 3 * (index // 4)
-            picture = np.full((48, 64, 3), level, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
+    frames = (np.full((48, 64, 3), 16 + 3 * (index // 4), np.uint8) for index in range(int(VIDEO_SECONDS) * 4))
+    return encode_frames(tmp_path_factory.mktemp("films") / "seconds.mp4", frames, rate=4, g="16")

@@ -23,8 +23,8 @@ import httpx
 from agents.demo.encoder import encode_video
 from agents.demo.generator import TEST_FROM, make_video
 from agents.demo.questions import DemoQuestion, ask_about
-from tests.faults.model import modelling
-from tests.faults.service import ROOT, Service, serving
+from tests.model_server import modelling
+from tests.service import ROOT, Service, serving
 
 VIDEOS = 20
 A_VIDEO = 3  # questions about each

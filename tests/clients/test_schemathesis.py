@@ -10,7 +10,7 @@ import httpx
 
 from tests.clients.install import ensure
 from tests.clients.stage import key, shoot
-from tests.faults.service import serving
+from tests.service import serving
 
 SECONDS = 60
 _TENANTS = ("mine", "other")

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.tools.videos import VideoScript, steady
+from tests.videos import VideoScript, steady
 
 HALF_AN_UPLOAD = b"\r\n".join(
     (

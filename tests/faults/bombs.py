@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from tests.tools.videos import VideoScript, steady
+from tests.videos import VideoScript, steady
 
 _VIDEO = VideoScript(".mp4", times=steady(25), muxer={"movflags": "faststart"})
 _PLAIN = VideoScript(".mkv", "libvpx", times=steady(3), options={"deadline": "realtime", "cpu-used": "8"})

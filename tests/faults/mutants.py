@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.faults.bombs import BOMBS
-from tests.tools.videos import SCRIPTS
+from tests.videos import SCRIPTS
 
 KINDS = (
     "h264 with B-pictures",

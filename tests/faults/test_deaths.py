@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.faults.asking import HALF_AN_UPLOAD, ask, padded, question, upload, video_bytes
-from tests.faults.model import Model, modelling
-from tests.faults.service import descendants, serving, until
+from tests.model_server import Model, modelling
+from tests.service import descendants, serving, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.anyio]
 

@@ -18,8 +18,8 @@ import pytest
 
 from tests.faults.asking import HALF_AN_UPLOAD, ask, padded, question, upload, video_bytes
 from tests.faults.bombs import BOMBS
-from tests.faults.model import modelling
-from tests.faults.service import serving, until
+from tests.model_server import modelling
+from tests.service import serving, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.anyio]
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.asking import upload
 from tests.faults.mutants import Mutant, mutants
-from tests.faults.service import Service, serving, until
+from tests.service import Service, serving, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.anyio]
 

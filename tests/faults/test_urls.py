@@ -11,7 +11,7 @@ import pytest
 from tests.app.fetch.site import canary, moved, reached, running
 from tests.app.fetch.test_policy import TABLE
 from tests.faults.asking import question
-from tests.faults.service import serving
+from tests.service import serving
 
 pytestmark = [pytest.mark.faults, pytest.mark.anyio]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.tools.contexts import tool_context
-from tests.tools.videos import VideoScript
+from tests.videos import VideoScript
 from tools.base import ToolError, clamp_range
 from tools.video.sampling import Span, widen
 from tools.video.video import Video

@@ -36,7 +36,7 @@ from tests.agents.planner.stage import (
     words,
 )
 from tests.agents.stage import COLOURS, Performance, sure
-from tests.tools.videos import VideoScript as Shooting
+from tests.videos import VideoScript as Shooting
 from tools.context import ViewLimits
 from tools.index.index import Index
 from tools.video.video import Video

@@ -6,13 +6,10 @@ import asyncio
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from app.answers.schemas import AnswerResponse
 from app.cli.cli import cli
 from app.settings import Settings
 from tests.app.conftest import COLOURS, body, over_asgi
+from tests.service import serving
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = [word for colour in COLOURS for word in ("--option", colour)]
@@ -156,41 +154,11 @@ def test_the_demo_without_torch_says_how_to_get_it(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@contextmanager
-def served(folder: Path, **settings: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[Any]]]:
-    """`python -m app serve` on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **settings}
-    line = [sys.executable, "-m", "app", "serve", "--port", str(port), "--engine", "scripted:A"]
-    with (
-        subprocess.Popen(line, env=environment, cwd=folder, stderr=subprocess.DEVNULL) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
-    ):
-        try:
-            deadline = time.monotonic() + 60
-            while not _ready(client):
-                assert time.monotonic() < deadline, "the service does not get ready"
-                time.sleep(0.05)
-            yield client, process
-        finally:
-            process.kill()
-
-
-def _ready(client: httpx.Client) -> bool:
-    try:
-        return client.get("/ready").status_code == 200
-    except httpx.ConnectError:
-        return False
-
-
 def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, video_path: Path) -> None:
-    limits = {"SECONDLOOK_VIDEO_DIR": str(video_path.parent), "SECONDLOOK_DRAIN_SECONDS": "1"}
-    with served(tmp_path, **limits) as (client, process):
-        assert client.post("/v1/answers", json=body(video_path)).json()["answer"] == "red"
-        address = (client.base_url.host, client.base_url.port or 0)
-        with socket.create_connection(address) as endless:
+    with serving(tmp_path, engine="scripted:A", video_dir=video_path.parent, drain_seconds=1) as service:
+        answered = httpx.post(f"{service.url}/v1/answers", json=body(video_path), trust_env=False)
+        assert answered.json()["answer"] == "red"
+        with socket.create_connection(("127.0.0.1", service.port)) as endless:
             head = "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=cut\r\n"
             part = '--cut\r\nContent-Disposition: form-data; name="file"\r\n\r\nfirst bytes'
             endless.sendall(f"{head}content-length: 1000\r\n\r\n{part}".encode())
@@ -199,7 +167,6 @@ def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, vi
                 assert time.monotonic() < deadline, "the upload does not begin"
                 time.sleep(0.01)
             began = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=60)
+            service.stop()
         assert 0.5 < time.monotonic() - began < 30
     assert list(tmp_path.glob("data/incoming/*")) == []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 import pytest
 
 from tests.tools.contexts import tool_context
+from tests.videos import encode_frames
 from tools.builtin.segment import Segment
 from tools.video.video import Video
 
@@ -16,16 +16,9 @@ COLOURS = ((200, 30, 30), (30, 200, 30), (30, 30, 200), (220, 220, 40))
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
     """Four shots of 3, 2, 5 and 2 seconds, each of one colour."""
-    path = tmp_path_factory.mktemp("films") / "shots.mp4"
-    with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for colour, seconds in zip(COLOURS, (3, 2, 5, 2), strict=True):
-            for _ in range(seconds * 10):
-                picture = np.broadcast_to(np.array(colour, np.uint8), (48, 64, 3)).copy()
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return Video.open(path)
+    shots = zip(COLOURS, (3, 2, 5, 2), strict=True)
+    frames = (np.full((48, 64, 3), colour, np.uint8) for colour, seconds in shots for _ in range(seconds * 10))
+    return Video.open(encode_frames(tmp_path_factory.mktemp("videos") / "shots.mp4", frames, rate=10))
 
 
 def test_shots_begin_where_the_picture_changes(video: Video) -> None:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests.tools.sandbox import misdeeds
 from tests.tools.video.test_probe import NOT_VIDEOS
-from tests.tools.videos import DECORD_READS, SCRIPTS, VideoScript, steady
+from tests.videos import DECORD_READS, SCRIPTS, VideoScript, steady
 from tools.sandbox.client import Quarantine, Sandbox
 from tools.video import still_images
 from tools.video.cache import FrameCache

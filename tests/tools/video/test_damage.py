@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.tools.videos import VideoScript, number, steady
+from tests.videos import VideoScript, number, steady
 from tools.video.cache import FrameCache
 from tools.video.limits import BadVideo, VideoLimits
 from tools.video.sampling import SampleWindow, grid, uniform

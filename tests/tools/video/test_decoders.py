@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.tools.videos import DECORD_READS, SCRIPTS, VideoScript, number
+from tests.videos import DECORD_READS, SCRIPTS, VideoScript, number
 from tools.video.limits import BadVideo, VideoLimits
 from tools.video.sampling import SampleWindow, cheapest, grid, uniform
 from tools.video.video import Video

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.tools.videos import number, paint
+from tests.videos import number, paint
 from tools.video.frame import Frame, fit_size
 
 FRAME = Frame(1.5, paint(0b1010_0101_0011, 320, 240))

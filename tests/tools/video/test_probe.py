@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from tests.tools.videos import VideoScript, record, steady
+from tests.videos import VideoScript, record, steady
 from tools.video.limits import BadVideo, VideoLimits
 from tools.video.video import Video
 

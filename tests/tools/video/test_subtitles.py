@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.tools.videos import VideoScript
+from tests.videos import VideoScript
 from tools.sandbox.client import Sandbox
 from tools.video import subtitles
 from tools.video.decoders import Decoder, InProcessDecoder

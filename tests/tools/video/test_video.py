@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tools.videos import VideoScript, number, steady
+from tests.videos import VideoScript, number, steady
 from tools.video import decoders
 from tools.video.cache import FrameCache
 from tools.video.frame import Frame

@@ -1,4 +1,4 @@
-"""A model server to be killed: `python -m tests.faults.model PORT SECONDS` answers after so many seconds.
+"""A stub model server in a process of its own: `python -m tests.model_server PORT SECONDS` answers after so many seconds.
 
 `GET /active` tells how many questions wait for their answers; `POST /pause/SECONDS` changes the time.
 """
@@ -17,7 +17,7 @@ import httpx
 import uvicorn
 
 from tests.agents.engines.stub import Answer, Json, Receive, Scope, Send, Stub, is_probe, models, talkative
-from tests.faults.service import ROOT, free_port, until
+from tests.service import ROOT, free_port, until
 
 
 class Slow:
@@ -67,7 +67,7 @@ class Model:
 
     def start(self, seconds: float = 0.0) -> None:
         """Return when it answers."""
-        command = [sys.executable, "-m", "tests.faults.model", str(self.port), str(seconds)]
+        command = [sys.executable, "-m", "tests.model_server", str(self.port), str(seconds)]
         self._process = subprocess.Popen(command, cwd=ROOT)
         until(self._answers, 30)
 

@@ -1,8 +1,8 @@
-"""Synthetic test videos whose every frame shows its own number, and the containers and codecs to write them in."""
+"""The videos of the tests: frames that show their own number in every container and codec, or given frames in H.264."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -89,6 +89,19 @@ class VideoScript:
                 container.mux(stream.encode(picture))
             container.mux(stream.encode(None))
         return path
+
+
+def encode_frames(path: Path, frames: Iterable[NDArray[np.uint8]], rate: int, **options: str) -> Path:
+    """Write frames of one shape (height, width, 3) as H.264 at `rate` frames a second, and return the file."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", **options})
+        stream.pix_fmt = "yuv420p"
+        for image in frames:
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = image.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
 
 
 def record(container: OutputContainer, seconds: float) -> None:

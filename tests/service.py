@@ -1,4 +1,4 @@
-"""The service as it is deployed: a process of its own, over a real socket, to be treated badly."""
+"""The service in a process of its own, over a real socket: for tests that kill, overload and call it from outside."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 class Service:
