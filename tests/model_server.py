@@ -1,4 +1,4 @@
-"""A stub model server in a process of its own: `python -m tests.model_server PORT SECONDS` answers after so many seconds.
+"""A stub model server in its own process: `python -m tests.model_server PORT SECONDS` answers after so many seconds.
 
 `GET /active` tells how many questions wait for their answers; `POST /pause/SECONDS` changes the time.
 """
