@@ -12,34 +12,34 @@ from typing import Any, Literal, Protocol, Self
 from tools.video.frame import Frame, ImageFile
 
 RequestFailure = Literal["retried", "failed"]
-"""retried: a request was sent again. failed: one was given up."""
+"""retried: a request is sent again. failed: it is given up."""
 
 
 class RequestObserver(Protocol):
-    """Watches requests to a model server."""
+    """Observes requests to a model server."""
 
     def request_failed(self, kind: RequestFailure) -> None:
-        """Something went wrong."""
+        """A request failed."""
 
     def headers(self) -> Mapping[str, str]:
-        """Headers that say what a request is part of, such as W3C's traceparent."""
+        """Headers to send with a request, such as W3C's traceparent."""
 
 
 class NullObserver:
-    """Nobody watches."""
+    """An observer that ignores everything."""
 
     def request_failed(self, kind: RequestFailure) -> None:
-        """Not noted."""
+        """Ignored."""
 
     def headers(self) -> Mapping[str, str]:
-        """None."""
+        """No headers."""
         return {}
 
 
 def choice_spellings(choice: str, choices: Sequence[str]) -> tuple[str, ...]:
-    """The choice itself, with a capital, and both after a space; never a way that is another choice's own.
+    """The choice itself, capitalised, and both after a space, except where that is another choice.
 
-    Models that were asked for `yes` say `Yes`, and some templates make them begin with a space.
+    Models asked for `yes` may say `Yes`, and some chat templates make them begin with a space.
     """
     capital = choice[:1].upper() + choice[1:]
     ways = (choice, capital, f" {choice}", f" {capital}")
@@ -48,17 +48,17 @@ def choice_spellings(choice: str, choices: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-AnswerFormat = Literal["letter", "text"]  # how a model states its choice among options: by letter, or in their words
+AnswerFormat = Literal["letter", "text"]  # how a model states its choice: by the option's letter, or by its text
 
 Capability = Literal[
-    "logprobs",  # of every token
+    "logprobs",  # of every generated token
     "choices",  # the probability of each choice
     "schema",
     "tools",
     "beam",
-    "video",  # frames are shown as a video that knows their seconds
-    "reuse",  # a frame that was sent once is not sent again
-    "stream",  # a reply is told piece by piece as it is written
+    "video",  # frames are sent as a video with their times
+    "reuse",  # the server caches frames, so each is sent once
+    "stream",  # on_text receives a reply piece by piece
 ]
 
 
@@ -66,9 +66,9 @@ OnText = Callable[[str], None]  # the next piece of a reply's text
 
 
 class EngineError(Exception):
-    """The model could not be run: it is down, restarting, or refused the request. The message is for callers.
+    """The model is down, restarting, or refused the request. The message is safe to show to clients.
 
-    `detail` is for the operator: it may hold addresses and a server's own words.
+    `detail` is for the operator's log: it may hold addresses and the server's message.
     """
 
     def __init__(self, message: str, detail: str | None = None) -> None:
@@ -77,12 +77,12 @@ class EngineError(Exception):
 
 
 class PromptTooLong(Exception):
-    """A prompt is longer than the model reads, or shows more pictures. The caller asked for too much."""
+    """The prompt has more tokens or frames than the model takes."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A frame on its way to the model. `key` names its content (film, second, size), for caches everywhere."""
+    """A frame on its way to the model. `key` identifies its content (video, second, size) for caches."""
 
     frame: Frame
     key: str
@@ -94,18 +94,18 @@ class Picture:
 
     @cached_property
     def file(self) -> ImageFile:
-        """The frame as a file, encoded once however often it is sent."""
+        """The frame as an image file, encoded once."""
         return self.frame.file()
 
     def resized(self, side: int) -> Picture:
-        """The same picture with its longest side at most `side` pixels; never enlarged."""
+        """The picture with its longest side at most `side` pixels; never enlarged."""
         frame = self.frame.resized(side)
         return self if frame is self.frame else Picture(frame, f"{self.key}:{side}")
 
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """What the model may call. `parameters` is the JSON schema of its arguments, an object."""
+    """A tool that the model may call. `parameters` is the JSON schema of its arguments object."""
 
     name: str
     description: str
@@ -114,7 +114,7 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """What the model calls. `arguments` is JSON as the model wrote it, which may be wrong."""
+    """A call by the model. `arguments` is JSON as the model wrote it, and may be invalid."""
 
     id: str
     name: str
@@ -125,8 +125,8 @@ class ToolCall:
 class Message:
     """One turn: text and pictures in the order in which the model reads them.
 
-    An assistant's turn may hold `calls`; a tool's turn is the result of one of them, `call`. Pictures carry no words:
-    the engine says their seconds in the way that its model knows, or sends them as a video.
+    An assistant's turn may hold `calls`; a tool's turn is the result of one of them, `call`. Pictures carry no labels:
+    the engine adds their times in the way its model was trained on, or sends them as a video.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -144,7 +144,7 @@ def pictures_of(prompt: Prompt) -> tuple[Picture, ...]:
 
 
 def texts_of(prompt: Prompt) -> tuple[str, ...]:
-    """All words of a prompt: what was said, and what was called."""
+    """All text of a prompt, tool calls included."""
     calls = (call for message in prompt for call in message.calls)
     said = (part for message in prompt for part in message.parts if isinstance(part, str))
     return (*said, *(f"{call.name} {call.arguments}" for call in calls))
@@ -152,11 +152,11 @@ def texts_of(prompt: Prompt) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn, and what the reply must be.
+    """Sampling parameters, and constraints on the reply.
 
     Temperature 0 is greedy. `beam` returns the n most probable replies of a beam search of width n, without
-    log-probabilities. At most one of these is given: `choices` holds the reply to one of these strings, `schema` to
-    JSON of this schema, `tools` lets it call these. A model that can think by itself does so only with `think`.
+    log-probabilities. At most one constraint is given: `choices` (the reply is one of these strings), `schema` (it is
+    JSON of this schema) or `tools` (it may call these). A reasoning model reasons only with `think`.
     """
 
     temperature: float = 0.0
@@ -173,16 +173,16 @@ class Sampling:
 
     @property
     def required_capabilities(self) -> frozenset[Capability]:
-        """What an engine must offer for this. Choices are no need: without them the reply is read as free text."""
+        """Capabilities the engine needs. Not `choices`: without it, the choice is parsed from free text."""
         wants: dict[Capability, bool] = {
             "schema": self.schema is not None,
             "tools": bool(self.tools),
             "beam": self.beam,
         }
-        return frozenset(offer for offer, wanted in wants.items() if wanted)
+        return frozenset(capability for capability, wanted in wants.items() if wanted)
 
     def streams(self, n: int) -> bool:
-        """Whether so many replies can be told piece by piece: it is one, and its words are free."""
+        """Whether n replies can be streamed: only a single unconstrained one can."""
         return n == 1 and not (self.choices or self.schema or self.tools or self.beam)
 
 
@@ -196,9 +196,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One sample. `tokens` is empty if the engine offers no log-probabilities.
+    """One sample. `tokens` is empty without the capability `logprobs`.
 
-    What the model thought by itself stands in `text` between <think> and </think>.
+    The model's reasoning stands in `text` between <think> and </think>.
     `probabilities` is the distribution over `Sampling.choices`, where they were given and the engine knows it.
     """
 
@@ -211,7 +211,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """All samples of one call and their bill. Prompt tokens count once however many samples share them."""
+    """All samples of one call and their token usage. Prompt tokens count once for all samples."""
 
     replies: tuple[Reply, ...]
     prompt_tokens: int
@@ -325,12 +325,12 @@ class Engine(ABC):
         """Release what it holds; may be called twice."""
 
 
-_TEMPLATE_TOKENS = 64  # tokens; more than chat templates and the system prompts in them were seen to add
+_TEMPLATE_TOKENS = 64  # tokens; an upper bound for chat templates with their default system prompts
 _TURN_TOKENS = 16
 
 
 def prompt_token_bound(engine: Engine, prompt: Prompt, *, text_tokens: int | None = None) -> int:
-    """Upper bound of a prompt's tokens, of which its words take `text_tokens`, or one for each byte if not counted."""
+    """Upper bound of a prompt's tokens. `text_tokens` are those of its text, by default one for each byte."""
     words = sum(len(text.encode()) for text in texts_of(prompt)) if text_tokens is None else text_tokens
     return words + engine.picture_tokens(prompt) + _TURN_TOKENS * len(prompt) + _TEMPLATE_TOKENS
 
@@ -339,7 +339,7 @@ _ANSWER_FORMATS: Mapping[str, AnswerFormat] = {"letter": "letter", "text": "text
 
 
 def answer_format_option(options: Mapping[str, str]) -> AnswerFormat:
-    """What an engine's URL says, by letter if it says nothing. Raises EngineError."""
+    """The option `answers` of an engine's URL, by default `letter`. Raises EngineError."""
     if (named := options.get("answers", "letter")) not in _ANSWER_FORMATS:
         raise EngineError(f"answers must be one of {', '.join(_ANSWER_FORMATS)}, not {named!r}")
     return _ANSWER_FORMATS[named]

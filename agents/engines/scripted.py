@@ -29,7 +29,7 @@ Script = Iterable[ScriptLine] | Callable[[Prompt, Sampling, int], Iterable[Scrip
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """What the engine was asked."""
+    """One call of `generate`."""
 
     prompt: Prompt
     sampling: Sampling
@@ -42,22 +42,22 @@ class RecordedCall:
 
     @property
     def times(self) -> tuple[float, ...]:
-        """Seconds that the pictures show."""
+        """Times of the pictures, in seconds."""
         return tuple(picture.time for picture in pictures_of(self.prompt))
 
     @property
     def text(self) -> str:
-        """All words of the prompt without its pictures."""
+        """All text of the prompt."""
         return "".join(part for message in self.prompt for part in message.parts if isinstance(part, str))
 
 
 @dataclass
 class ScriptedEngine(Engine):
-    """Replies with the next lines of a script, or with what a function of the call returns.
+    """Replies with the next lines of a script, or with the lines that a function returns for the call.
 
-    A line is a text, a distribution over the choices asked for, or a whole Reply. `calls` records every call,
-    `cancelled` counts those that were cancelled while they waited for `pause` seconds.
-    A reply that is heard comes word by word, each after `word_pause` seconds.
+    A line is a text, a distribution over the choices, or a whole Reply. Every call takes `pause` seconds and is
+    recorded in `calls`; `cancelled` counts the cancelled ones. A streamed reply comes word by word, each after
+    `word_pause` seconds.
     """
 
     script: Script
@@ -102,7 +102,7 @@ class ScriptedEngine(Engine):
         lines = self.script(prompt, sampling, n) if callable(self.script) else self._next(n)
         replies = tuple(_reply(line) for line in lines)
         if on_text is not None and sampling.streams(n):
-            await self._tell(replies[0].text, on_text)
+            await self._stream(replies[0].text, on_text)
         written = sum(len(part.encode()) for message in prompt for part in message.parts if isinstance(part, str))
         return Generation(
             replies=replies,
@@ -110,11 +110,11 @@ class ScriptedEngine(Engine):
             completion_tokens=sum(max(len(reply.tokens), 1) for reply in replies),
         )
 
-    async def _tell(self, text: str, hear: OnText) -> None:
+    async def _stream(self, text: str, on_text: OnText) -> None:
         try:
             for word in text.replace(" ", " \0").split("\0"):
                 await asyncio.sleep(self.word_pause)
-                hear(word)
+                on_text(word)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

@@ -1,4 +1,4 @@
-"""What is known about a model behind a server: its options, its card, what it offers, what media cost in tokens."""
+"""What is known about a served model: options, capabilities, and token costs of frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ DEFAULT_TIMEOUT = 600.0
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """None is found out: from the server, or from the model's profile. `side` is in pixels, `context` in tokens."""
+    """Options of an engine's URL. None is taken from the server or the model's profile.
+
+    `side` is in pixels, `context` in tokens, `timeout` in seconds.
+    """
 
     model: str | None = None
     dialect: Dialect | None = None
@@ -37,7 +40,7 @@ class ServerOptions:
 
 
 def parse_options(given: Mapping[str, str]) -> ServerOptions:
-    """Options from an address. Raises EngineError, in words for whoever wrote it."""
+    """Parse the options of an engine's URL. Raises EngineError."""
     if unknown := sorted(given.keys() - set(OPTION_NAMES)):
         raise EngineError(f"unknown option {unknown[0]!r}: an openai engine has {', '.join(OPTION_NAMES)}")
     side, context = _number(given, "side"), _number(given, "context")
@@ -72,7 +75,7 @@ def _number(given: Mapping[str, str], name: str) -> float | None:
 
 
 class ServedModel(BaseModel):
-    """One model. `root` is where vLLM took its weights from, `context` the most tokens that it reads and writes."""
+    """An entry of `/models`. `root` is where vLLM loaded the weights from, `context` the context length in tokens."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -87,7 +90,7 @@ class _ServedModels(BaseModel):
 
 
 def parse_models(data: Any) -> list[ServedModel]:
-    """What `/models` answered; empty if it is no list of models."""
+    """The entries of a `/models` response; empty if it is not a list of models."""
     try:
         return _ServedModels.model_validate(data).data
     except ValidationError:
@@ -96,10 +99,10 @@ def parse_models(data: Any) -> list[ServedModel]:
 
 @dataclass(frozen=True, slots=True)
 class TokenCosts:
-    """Upper bounds. `label` is for the words before a picture.
+    """Upper bounds of prompt tokens. `label` is for the time label before an image.
 
-    `second` is for those that tell one second of a clip, and `seconds` for all around them: 0 where none are needed.
-    `factor` is by how much a prompt was once dearer than all this.
+    `second` is for each time in the label of a clip, `seconds` for the rest of that label: 0 where it has none.
+    `factor` scales all of them, after a prompt has turned out to be longer.
     """
 
     image: Price
@@ -110,33 +113,33 @@ class TokenCosts:
     factor: float = 1.0
 
     def frame(self, side: int) -> int:
-        """One frame as a picture, with the words before it."""
+        """Tokens of one frame sent as an image, with its label."""
         return ceil(self.factor * (self.image.tokens(side) + self.label))
 
     def tokens(self, shown: Media) -> int:
-        """Something that is shown, with the words before it."""
+        """Tokens of an image or a clip, with its label."""
         if isinstance(shown, Picture):
             return self.frame(shown.frame.side)
         video, frames = self.video or self.image, len(shown.pictures)
         return ceil(self.factor * (video.tokens(shown.pictures[0].frame.side, frames) + self.words(frames)))
 
     def total(self, shown: Sequence[Media]) -> int:
-        """All that is shown. Frames are counted by size: there are many, of one size or two."""
+        """Tokens of all media. Frames are grouped by size, because there are many of few sizes."""
         sides = Counter(each.frame.side for each in shown if isinstance(each, Picture))
         clips = sum(self.tokens(each) for each in shown if not isinstance(each, Picture))
         return clips + sum(count * self.frame(side) for side, count in sides.items())
 
     def words(self, frames: int) -> int:
-        """The words before a clip of so many frames."""
+        """Tokens of the label of a clip with so many frames."""
         return self.second * frames + self.seconds
 
     def raised(self, factor: float) -> TokenCosts:
-        """Pictures cost more than was thought."""
+        """The same costs, scaled up by a factor of 1 or more."""
         return replace(self, factor=self.factor * max(1.0, factor))
 
 
 def raise_price(price: Price | None, tokens: int, side: int, frames: int = 1) -> Price:
-    """A price under which so many frames of that side cost no less than was measured."""
+    """A price under which so many frames, `side` pixels long, cost at least the measured `tokens`."""
     if price is None:
         return Price(each=max(1, -(-tokens // frames)))
     factor = max(1.0, tokens / price.tokens(side, frames))
@@ -145,19 +148,19 @@ def raise_price(price: Price | None, tokens: int, side: int, frames: int = 1) ->
 
 @dataclass(frozen=True, slots=True)
 class ModelCapabilities:
-    """A model, how it is spoken to, what it offers and what it costs.
+    """What a probe has found out about a served model.
 
-    `card` is what the server said about it. `trusting` servers take arguments for their processor with a request.
+    `takes_processor_arguments`: requests may hold arguments for the image processor. `counts`: the server can tokenize.
     `context` is in tokens.
     """
 
-    card: ServedModel
+    served: ServedModel
     dialect: Dialect
     profile: Profile
-    tariff: TokenCosts
+    token_costs: TokenCosts
     capabilities: frozenset[Capability] = frozenset()
     packing: Packing = "images"
-    trusting: bool = False
+    takes_processor_arguments: bool = False
     context: int | None = None
     max_pictures: int | None = None
     counts: bool = False

@@ -1,4 +1,4 @@
-"""Prompts as chat messages: frames as images or as one video, and the names under which a server caches them."""
+"""Prompts as chat messages, with frames as images or one video, and the names under which a server caches them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from agents.engines.base import Message, Picture, Prompt, ToolCall
 from agents.profiles import Packing, Profile
 
 TIMES_LABEL = "Frames at the seconds {}:\n"
-_RATE = 100  # ticks a second: how exactly a video tells its seconds
+_RATE = 100  # ticks a second: resolution of a video's times
 
 
 @dataclass(frozen=True, slots=True)
 class FrameClip:
-    """Pictures that are shown as a video: in order of time, all of one size."""
+    """Frames sent as a video: in order of time, all of one size."""
 
     pictures: tuple[Picture, ...]
 
     def clock(self, *, absolute: bool) -> dict[str, Any]:
-        """vLLM's arguments for a video that tells when its frames really are, however unevenly.
+        """vLLM's `media_io_kwargs` for a video with these, possibly uneven, times.
 
-        Where a model knows but a mean rate, that must be of these frames alone: then time starts at the first of them.
+        A model that only knows a mean frame rate needs times relative to the first frame: `absolute` is then false.
         """
         times = [picture.time for picture in self.pictures]
         start, count = 0.0 if absolute else times[0], len(times)
@@ -37,7 +37,7 @@ class FrameClip:
         length = ticks[-1] + 1 if absolute else round(ticks[-1] * count / (count - 1))
         length = max(length, count)
         return {
-            "num_frames": -1,  # all that are sent, instead of the first 32
+            "num_frames": -1,  # all frames; the default is 32
             "fps": _RATE,
             "frames_indices": ticks,
             "total_num_frames": length,
@@ -47,7 +47,7 @@ class FrameClip:
 
     @property
     def seconds(self) -> str:
-        """The words before it, where the video itself cannot tell them."""
+        """The label before the clip, for models whose video encoding holds no times."""
         return TIMES_LABEL.format(", ".join(f"{picture.time:.1f}" for picture in self.pictures))
 
 
@@ -56,9 +56,9 @@ PromptPart = str | Media
 
 
 def pack_clips(prompt: Prompt) -> tuple[tuple[PromptPart, ...], ...]:
-    """The parts of each message with the longest run of pictures as a clip.
+    """The parts of each message, with the longest run of frames as a clip.
 
-    Only one, because a server reads one clock for all videos of a request. Other pictures are shown one by one.
+    There is only one clip, because vLLM takes one set of times for all videos of a request.
     """
     runs = [(place, run) for place, message in enumerate(prompt) for run in _runs(message.parts)]
     place, longest = max(runs, key=lambda each: len(each[1]), default=(0, range(0)))
@@ -71,12 +71,12 @@ def pack_clips(prompt: Prompt) -> tuple[tuple[PromptPart, ...], ...]:
 
 
 def media_of(parts: Sequence[PromptPart]) -> list[Media]:
-    """What is no words."""
+    """The parts that are not text."""
     return [part for part in parts if not isinstance(part, str)]
 
 
 def with_labels(parts: Sequence[PromptPart], words: Callable[[float], str], *, written: bool) -> list[PromptPart]:
-    """The parts with the words before each picture, and before a clip that cannot tell its seconds itself."""
+    """The parts with a time label before each image and, if `written`, before a clip."""
     found: list[PromptPart] = []
     for part in parts:
         if isinstance(part, Picture):
@@ -88,7 +88,7 @@ def with_labels(parts: Sequence[PromptPart], words: Callable[[float], str], *, w
 
 
 def _runs(parts: Sequence[str | Picture]) -> list[range]:
-    """Places of pictures that may follow one another in a clip."""
+    """Ranges of frames that can form a clip."""
     runs: list[range] = []
     before: str | Picture = ""
     for place, part in enumerate(parts):
@@ -105,30 +105,29 @@ def _follows(before: Picture, after: Picture) -> bool:
     return same_size and before.time <= after.time
 
 
-_MAX_NAMES = 16_384
-"""Names that are remembered: those of the pictures that are asked about again."""
+_MAX_NAMES = 16_384  # names of frames, kept because computing one takes longer
 
 
 class CacheSecret:
-    """Random for each process: nobody outside can compute a name."""
+    """A random key for each process, so that nobody outside can compute the name of a frame."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self.remembered = lru_cache(_MAX_NAMES)(self.name)
 
     def tenant(self, name: str | None) -> CacheNamespace:
-        """One of the tenants; None is the service itself."""
+        """The namespace of a tenant; None is the service itself."""
         return CacheNamespace(self, name)
 
     def name(self, *facts: str | int | None) -> str:
-        """The name of something that these facts determine: 64 hexadecimal digits."""
+        """A name determined by these facts: 64 hexadecimal digits."""
         return hmac.digest(self._key, repr(facts).encode(), sha256).hex()
 
 
 class CacheNamespace:
-    """Whose frames and prompts these are. `salt` keeps its prompts apart in the server's prefix cache.
+    """Names of one tenant's frames. `salt` separates its prompts in the server's prefix cache.
 
-    The service's own prompts are not salted.
+    The service's own prompts have no salt.
     """
 
     def __init__(self, secret: CacheSecret, name: str | None) -> None:
@@ -137,21 +136,21 @@ class CacheNamespace:
         self.salt = None if name is None else secret.remembered(name, "prompts")
 
     def picture(self, key: str) -> str:
-        """The name of a picture with this key."""
+        """The name of a frame with this key."""
         return self._secret.remembered(self._name, "image", key)
 
     def clip(self, *facts: str | int) -> str:
-        """The name of a clip: the keys of its pictures, and when it shows them."""
+        """The name of a clip, from the keys and times of its frames."""
         return self._secret.name(self._name, "video", *facts)
 
 
-_MAX_SENT = 65_536  # names; some 10 MB here, and more frames than vLLM's cache of 4 GiB holds
+_MAX_SENT = 65_536  # names; about 10 MB here, and more frames than vLLM's cache of 4 GiB holds
 
 
 class MediaCache:
-    """Names of media that arrived, the least recently used forgotten first.
+    """Names of media that the server has received; the least recently used are dropped first.
 
-    A name counts only once its request was answered: two requests that bring the same frame at once both send it.
+    A name is added when its request succeeds, so two concurrent requests with the same frame both send it.
     """
 
     def __init__(self, most: int = _MAX_SENT) -> None:
@@ -162,11 +161,11 @@ class MediaCache:
         return len(self._names)
 
     def contained(self, names: Iterable[str]) -> frozenset[str]:
-        """Those of the names that the server should hold."""
+        """The names that the server should still hold."""
         return frozenset(name for name in names if name in self._names)
 
     def add(self, names: Iterable[str]) -> None:
-        """These have arrived, or were used again."""
+        """Add names, or mark them as used again."""
         for name in names:
             self._names[name] = None
             self._names.move_to_end(name)
@@ -174,12 +173,12 @@ class MediaCache:
             self._names.popitem(last=False)
 
     def forget(self, names: Iterable[str]) -> None:
-        """The server no longer holds these."""
+        """Remove names that the server no longer holds."""
         for name in names:
             self._names.pop(name, None)
 
     def clear(self) -> None:
-        """The server holds nothing any more."""
+        """Remove all names."""
         self._names.clear()
 
 
@@ -190,13 +189,13 @@ _LOOK = "What the tools show:\n"
 
 @dataclass(frozen=True, slots=True)
 class RequestMedia:
-    """A picture or a clip on its way to a server. `name` is what the server may keep it under."""
+    """An image or a clip of a request. The server may cache it under `name`."""
 
     shown: Media
     name: str | None
 
     def part(self, held: frozenset[str]) -> Json:
-        """The content part; without its bytes if the server holds them."""
+        """The content part; without its bytes if its name is in `held`."""
         kind = "video_url" if isinstance(self.shown, FrameClip) else "image_url"
         name = {} if self.name is None else {"uuid": self.name}
         return {"type": kind, kind: {"url": None if self.name in held else _url(self.shown)}, **name}
@@ -204,18 +203,18 @@ class RequestMedia:
 
 @dataclass(frozen=True, slots=True)
 class RequestMessage:
-    """One message, ready to be written but for the bytes of its media."""
+    """One message whose media are not encoded yet."""
 
     message: Message
     parts: tuple[str | RequestMedia, ...]
 
     @property
     def media(self) -> list[RequestMedia]:
-        """All that is no words."""
+        """The images and clips."""
         return [part for part in self.parts if isinstance(part, RequestMedia)]
 
     def body(self, held: frozenset[str]) -> Json:
-        """The message. Plain text where there are no media: every server takes that."""
+        """The message as JSON; its content is a string where there are no media, which every server takes."""
         content: str | list[Json] | None
         if all(isinstance(part, str) for part in self.parts):
             content = "".join(part for part in self.parts if isinstance(part, str))
@@ -233,7 +232,7 @@ class RequestMessage:
 def request_messages(
     prompt: Prompt, profile: Profile, packing: Packing, tenant: CacheNamespace | None
 ) -> tuple[RequestMessage, ...]:
-    """A prompt's turns as this family of models reads them. Media have names if there is a tenant to name them for."""
+    """A prompt's turns as this family of models reads them. Media have names if there is a `tenant`."""
     messages = tool_results_as_text(prompt)
     parts = pack_clips(messages) if packing == "video" else tuple(message.parts for message in messages)
     written = profile.times == "written"
@@ -244,10 +243,10 @@ def request_messages(
 
 
 def tool_results_as_text(prompt: Prompt) -> Prompt:
-    """The prompt with results of tools in words only, as many servers take them: pictures go into a user's turn after.
+    """The prompt with the frames of tool results moved into a user turn: many servers take only text from tools.
 
-    That is the next turn if it is a user's, because templates want the speakers to take turns; calls that belong
-    together are all answered before it.
+    That is the following turn if it is a user's, because chat templates expect alternating roles. It comes after all
+    results of parallel calls.
     """
     turns: list[Message] = []
     waiting: list[Picture] = []
@@ -279,7 +278,7 @@ def _media(
 
 
 def _name(shown: Media, tenant: CacheNamespace, *, absolute: bool) -> str:
-    """A name for what is shown and, for a clip, its clock: the same name is always the same bytes."""
+    """A name for the frames and, in a clip, their times: equal names mean equal bytes."""
     if isinstance(shown, FrameClip):
         keys = [picture.key for picture in shown.pictures]
         return tenant.clip(*keys, *shown.clock(absolute=absolute)["frames_indices"])
@@ -287,7 +286,7 @@ def _name(shown: Media, tenant: CacheNamespace, *, absolute: bool) -> str:
 
 
 def _url(shown: Media) -> str:
-    """The bytes as a data URL. vLLM reads the files of a clip one by one, whatever their kind."""
+    """A data URL. That of a clip holds its frames, comma-separated; vLLM detects the format of each."""
     if isinstance(shown, FrameClip):
         return f"data:video/jpeg;base64,{','.join(_base64(picture) for picture in shown.pictures)}"
     return f"data:{shown.file.kind};base64,{_base64(shown)}"
@@ -302,7 +301,7 @@ def _text(text: str) -> Json:
 
 
 def _called(call: ToolCall) -> Json:
-    """What the model called. Servers refuse arguments that are no JSON object: those are quoted in one."""
+    """A tool call. Servers refuse arguments that are not a JSON object, so such arguments are quoted in one."""
     try:
         readable = isinstance(json.loads(call.arguments), dict)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Find out what a server is and what it can do, by asking it: a few requests of a few tokens."""
+"""Probe a server with a few small requests for its model's capabilities and token costs."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _SHORT = Sampling(max_tokens=1)
 _LETTERS = Sampling(max_tokens=1, choices=("A", "B"))
 _OBJECT = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
 _TOOL = ToolSpec("look", "Show a second of the film.", {"type": "object", "properties": {"second": {"type": "number"}}})
-_PROPORTIONS = (1.0, 0.75, 0.5625)  # models that cut pictures into tiles take more for some
-_LATE = 99_999.9  # seconds: its words are as long as any
-_MUCH = 2**20  # tokens: a price before there is one
+_PROPORTIONS = (1.0, 0.75, 0.5625)  # models that cut images into tiles need more tokens for some
+_LATE = 99_999.9  # seconds; its label is as long as any
+_MUCH = 2**20  # tokens; until the price is measured
 
 
 class CapabilityProbe:
-    """Asks one server once. Nothing is assumed: what is not answered well is not offered."""
+    """Probes one server. A capability counts only if a request has shown it."""
 
     def __init__(
         self, server: ServerClient, exchange: CompletionsEndpoint, options: ServerOptions, tenant: CacheNamespace
@@ -47,8 +47,8 @@ class CapabilityProbe:
         self._options = options
         self._tenant = tenant
 
-    async def card(self) -> ServedModel:
-        """What the server says about the model. Raises EngineError."""
+    async def served_model(self) -> ServedModel:
+        """The model's entry of `/models`. Raises EngineError."""
         try:
             listed = parse_models(await self._server.get("/models"))
         except RequestRefused:
@@ -56,43 +56,48 @@ class CapabilityProbe:
         wanted = self._options.model
         if not listed and wanted is None:
             raise EngineError("The model server lists no models: add ?model=NAME to the engine's address.")
-        return next((card for card in listed if card.id == (wanted or card.id)), ServedModel(id=wanted or ""))
+        return next((served for served in listed if served.id == (wanted or served.id)), ServedModel(id=wanted or ""))
 
-    async def abilities(self, card: ServedModel) -> ModelCapabilities:
-        """What the model offers, and what its pictures cost. Raises EngineError."""
-        profile = self._profile(card)
-        dialect = self._options.dialect or ("vllm" if card.owned_by == "vllm" else "openai")
-        context = self._options.context or card.context or profile.context
-        start = ModelCapabilities(card, dialect, profile, TokenCosts(Price(each=_MUCH)), context=context)
-        bare, found = await self._first(start)
+    async def measure(self, served: ServedModel) -> ModelCapabilities:
+        """Measure the model's capabilities and token costs. Raises EngineError."""
+        profile = self._profile(served)
+        dialect = self._options.dialect or ("vllm" if served.owned_by == "vllm" else "openai")
+        context = self._options.context or served.context or profile.context
+        start = ModelCapabilities(served, dialect, profile, TokenCosts(Price(each=_MUCH)), context=context)
+        bare, found = await self._try_probabilities(start)
         tokens = bare.usage.prompt_tokens
-        found = await self._trusting(found)
-        found = await self._words(found)
-        found = replace(found, tariff=replace(found.tariff, image=await self._image(found, tokens)))
-        found = await self._reusing(found)
-        found = await self._stream(found)
-        found = await self._schema(found)
-        found = await self._tools(found, tokens)
-        found = await self._beam(found)
-        found = await self._video(found, tokens)
+        found = await self._try_processor_arguments(found)
+        found = await self._label_costs(found)
+        found = replace(found, token_costs=replace(found.token_costs, image=await self._image_price(found, tokens)))
+        found = await self._try_reuse(found)
+        found = await self._try_stream(found)
+        found = await self._try_schema(found)
+        found = await self._try_tools(found, tokens)
+        found = await self._try_beam(found)
+        found = await self._try_video(found, tokens)
         _LOG.info(
-            "the model %s offers %s, with frames as %s", card.id, ", ".join(sorted(found.capabilities)), found.packing
+            "the model %s has the capabilities %s; frames are sent as %s",
+            served.id,
+            ", ".join(sorted(found.capabilities)),
+            found.packing,
         )
         return found
 
-    async def _words(self, found: ModelCapabilities) -> ModelCapabilities:
-        """The price of the words that tell seconds: counted, or a token for each byte."""
+    async def _label_costs(self, found: ModelCapabilities) -> ModelCapabilities:
+        """Tokens of time labels: counted by the server, or one for each byte."""
         written = found.profile.times == "written"
-        told = (found.profile.words(_LATE), *((f", {_LATE}", TIMES_LABEL) if written else ()))
-        counted = [await self.count(found, words) for words in told]
-        prices = [len(text.encode()) if count is None else count for text, count in zip(told, counted, strict=True)]
-        return replace(found, counts=None not in counted, tariff=TokenCosts(found.tariff.image, None, *prices))
+        labels = (found.profile.words(_LATE), *((f", {_LATE}", TIMES_LABEL) if written else ()))
+        counted = [await self.count(found, words) for words in labels]
+        prices = [len(text.encode()) if count is None else count for text, count in zip(labels, counted, strict=True)]
+        return replace(
+            found, counts=None not in counted, token_costs=TokenCosts(found.token_costs.image, None, *prices)
+        )
 
     async def count(self, found: ModelCapabilities, text: str) -> int | None:
         """Tokens of a text; None if the server does not count. Raises EngineError."""
         if found.dialect != "vllm":
             return None
-        asked = {"model": found.card.id, "prompt": text, "add_special_tokens": False}
+        asked = {"model": found.served.id, "prompt": text, "add_special_tokens": False}
         try:
             answer = await self._server.ask_root("/tokenize", asked)
         except ServerStatusError:
@@ -100,9 +105,9 @@ class CapabilityProbe:
         counted = answer.get("count") if isinstance(answer, dict) else None
         return counted if isinstance(counted, int) else None
 
-    def _profile(self, card: ServedModel) -> Profile:
+    def _profile(self, served: ServedModel) -> Profile:
         profiles, options = Profiles.load(), self._options
-        name = options.profile or profiles.named([card.id, card.root])
+        name = options.profile or profiles.named([served.id, served.root])
         if name not in profiles.families:
             raise EngineError(f"There is no profile {name!r}. There are: {', '.join(profiles.families)}.")
         profile = profiles.families[name]
@@ -115,12 +120,12 @@ class CapabilityProbe:
         }
         return profile.model_copy(update=asked)
 
-    async def _first(self, start: ModelCapabilities) -> tuple[Completion, ModelCapabilities]:
-        """A question without pictures: log-probabilities, and the probability of each choice."""
+    async def _try_probabilities(self, start: ModelCapabilities) -> tuple[Completion, ModelCapabilities]:
+        """Ask a question without frames, for log-probabilities and choice probabilities."""
         request = self._request(start, (Message("user", (PROBE_QUESTION,)),), _LETTERS)
         try:
             answer = await self._exchange.ask(replace(request, weighing=True))
-        except RequestRefused:  # servers that cannot give log-probabilities say so, or ignore the wish
+        except RequestRefused:  # servers without log-probabilities refuse, or ignore the parameter
             answer = await self._exchange.ask(self._request(start, (Message("user", (PROBE_QUESTION,)),), _SHORT))
         if not (positions := answer.choices[0].positions):
             return answer, start
@@ -128,36 +133,36 @@ class CapabilityProbe:
         weighed = choice_probabilities(positions[0].top_logprobs, _LETTERS.choices)
         return answer, _with(found, "choices") if weighed else found
 
-    async def _trusting(self, found: ModelCapabilities) -> ModelCapabilities:
-        """Whether the server takes arguments for its processor, where there are any that help."""
+    async def _try_processor_arguments(self, found: ModelCapabilities) -> ModelCapabilities:
+        """Whether the server takes the profile's arguments for the image processor."""
         if found.dialect != "vllm" or not found.profile.processor:
             return found
-        trying = replace(found, trusting=True)
-        return trying if await self._accepted(self._showing(trying, _blank(found.profile.side, 1.0))) else found
+        trying = replace(found, takes_processor_arguments=True)
+        return trying if await self._accepted(self._picture_request(trying, _blank(found.profile.side, 1.0))) else found
 
-    async def _image(self, found: ModelCapabilities, bare: int) -> Price:
-        """The price of a picture, no lower than that of any that was sent."""
+    async def _image_price(self, found: ModelCapabilities, bare: int) -> Price:
+        """The price of an image, at least that of each one sent."""
         price, side = found.profile.image, found.profile.side
         for proportion in _PROPORTIONS[: 1 if price else None]:
-            answer = await self._exchange.ask(self._showing(found, _blank(side, proportion)))
-            price = raise_price(price, answer.usage.prompt_tokens - bare - found.tariff.label, side)
+            answer = await self._exchange.ask(self._picture_request(found, _blank(side, proportion)))
+            price = raise_price(price, answer.usage.prompt_tokens - bare - found.token_costs.label, side)
         assert price is not None
         return price
 
-    async def _reusing(self, found: ModelCapabilities) -> ModelCapabilities:
-        """Whether a picture may be sent once and then be named: the same number of tokens says that it was seen."""
+    async def _try_reuse(self, found: ModelCapabilities) -> ModelCapabilities:
+        """Whether an image can be sent once and then named: an equal token count shows that it was found."""
         if found.dialect != "vllm":
             return found
         named = _with(found, "reuse")
-        request = self._showing(named, _blank(found.profile.side, 0.9))
+        request = self._picture_request(named, _blank(found.profile.side, 0.9))
         first, again = await self._accepted(request), await self._accepted(request)
         if first and again and first.usage.prompt_tokens == again.usage.prompt_tokens:
             return named
         return found
 
-    async def _stream(self, found: ModelCapabilities) -> ModelCapabilities:
-        """Whether a reply can be had as it is written, with its bill."""
-        if found.profile.thinking.tags != REASONING_TAGS:  # its thoughts are known as such only at the end
+    async def _try_stream(self, found: ModelCapabilities) -> ModelCapabilities:
+        """Whether a reply can be streamed, with its usage."""
+        if found.profile.thinking.tags != REASONING_TAGS:  # reasoning can only be separated at the end
             return found
         request = self._request(found, (Message("user", (PROBE_QUESTION,)),), _SHORT)
         try:
@@ -167,54 +172,54 @@ class CapabilityProbe:
             return found
         return _with(found, "stream")
 
-    async def _schema(self, found: ModelCapabilities) -> ModelCapabilities:
-        """Whether the reply is held to a schema: nobody would answer this question with an object."""
+    async def _try_schema(self, found: ModelCapabilities) -> ModelCapabilities:
+        """Whether a schema constrains the reply: without it, the reply to this question is not an object."""
         sampling = Sampling(max_tokens=8, schema=_OBJECT)
         answer = await self._accepted(self._request(found, (Message("user", (PROBE_QUESTION,)),), sampling))
-        told = answer is not None and answer.choices[0].reply().text.lstrip().startswith("{")
-        return _with(found, "schema") if told else found
+        obeyed = answer is not None and answer.choices[0].reply().text.lstrip().startswith("{")
+        return _with(found, "schema") if obeyed else found
 
-    async def _tools(self, found: ModelCapabilities, bare: int) -> ModelCapabilities:
-        """Whether the model is told about tools: its prompt must then be longer."""
+    async def _try_tools(self, found: ModelCapabilities, bare: int) -> ModelCapabilities:
+        """Whether tools reach the model: its prompt must then be longer."""
         sampling = Sampling(max_tokens=1, tools=(_TOOL,))
         answer = await self._accepted(self._request(found, (Message("user", (PROBE_QUESTION,)),), sampling))
         return _with(found, "tools") if answer is not None and answer.usage.prompt_tokens > bare else found
 
-    async def _beam(self, found: ModelCapabilities) -> ModelCapabilities:
+    async def _try_beam(self, found: ModelCapabilities) -> ModelCapabilities:
         if found.dialect != "vllm":
             return found
         sampling = Sampling(max_tokens=1, beam=True)
         answer = await self._accepted(self._request(found, (Message("user", (PROBE_QUESTION,)),), sampling, n=2))
         return _with(found, "beam") if answer is not None and len(answer.choices) == 2 else found
 
-    async def _video(self, found: ModelCapabilities, bare: int) -> ModelCapabilities:
-        """Whether frames may be shown as a video that knows its seconds."""
+    async def _try_video(self, found: ModelCapabilities, bare: int) -> ModelCapabilities:
+        """Whether frames can be sent as a video with their times."""
         profile = found.profile
         if profile.packing != "video":
             return found
         if found.dialect == "vllm":
-            side, film = profile.side, (_blank(profile.side, 1.0), _blank(profile.side, 1.0, _LATE + 2.5))
-            trying = replace(found, packing="video", trusting=True)
-            answer = await self._accepted(self._showing(trying, *film))
+            side, frames = profile.side, (_blank(profile.side, 1.0), _blank(profile.side, 1.0, _LATE + 2.5))
+            trying = replace(found, packing="video", takes_processor_arguments=True)
+            answer = await self._accepted(self._picture_request(trying, *frames))
             if answer is not None and answer.usage.prompt_tokens > bare:
-                words = found.tariff.words(len(film))
-                price = raise_price(profile.video, answer.usage.prompt_tokens - bare - words, side, len(film))
-                return _with(replace(trying, tariff=replace(found.tariff, video=price)), "video")
+                words = found.token_costs.words(len(frames))
+                price = raise_price(profile.video, answer.usage.prompt_tokens - bare - words, side, len(frames))
+                return _with(replace(trying, token_costs=replace(found.token_costs, video=price)), "video")
         _LOG.warning(
-            "%s is best shown videos, but its server takes none with their seconds: frames are sent as pictures, which "
+            "%s works best with videos, but its server takes none with frame times: frames are sent as images, which "
             "cost more tokens. Start vLLM with --trust-request-mm-kwargs",
-            found.card.id,
+            found.served.id,
         )
         return found
 
-    def _showing(self, to: ModelCapabilities, *pictures: Picture) -> CompletionRequest:
+    def _picture_request(self, to: ModelCapabilities, *pictures: Picture) -> CompletionRequest:
         return self._request(to, (Message("user", (*pictures, PROBE_QUESTION)),), _SHORT)
 
     def _request(self, to: ModelCapabilities, prompt: Prompt, sampling: Sampling, n: int = 1) -> CompletionRequest:
         return CompletionRequest.about(prompt, to, sampling, self._tenant, n)
 
     async def _accepted(self, request: CompletionRequest) -> Completion | None:
-        """The answer; None if the server declines, or breaks."""
+        """The completion; None if the server refuses or fails."""
         try:
             return await self._exchange.ask(request)
         except ServerStatusError as problem:
@@ -227,6 +232,6 @@ def _with(found: ModelCapabilities, *capabilities: Capability) -> ModelCapabilit
 
 
 def _blank(side: int, proportion: float, second: float = _LATE) -> Picture:
-    """A black picture."""
+    """A black frame."""
     height = ceil(side * proportion)
     return Picture(Frame(second, np.zeros((height, side, 3), np.uint8)), f"blank:{side}x{height}:{second:g}")

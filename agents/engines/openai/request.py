@@ -23,16 +23,15 @@ from agents.engines.openai.response import Completion, StreamedCompletion, parse
 
 Json = dict[str, Any]
 
-_ALTERNATIVES = 20  # the most that OpenAI allows, and vLLM unless told otherwise
+_ALTERNATIVES = 20  # the limit of OpenAI, and vLLM's default
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
-    """A question to a model whose abilities are known. `tenant` is whose frames and prompts these are,
-    `media` all pictures and clips in the turns.
+    """A chat completion request to a probed model. `media` are all images and clips in the turns.
 
-    `after` replies have been drawn before; `weighing` wants only the first token's alternatives.
-    `streaming` wants the reply in chunks as it is written, and the bill at its end.
+    `after` is the number of replies drawn before, added to the seed; `weighing` asks only for the alternatives of the
+    first token; `streaming` asks for chunks, and for the usage in the last one.
     """
 
     to: ModelCapabilities
@@ -49,42 +48,42 @@ class CompletionRequest:
     def about(
         cls, prompt: Prompt, to: ModelCapabilities, sampling: Sampling, tenant: CacheNamespace, n: int = 1
     ) -> CompletionRequest:
-        """A question with these messages."""
+        """A request with this prompt."""
         naming = tenant if "reuse" in to.capabilities else None
         turns = request_messages(prompt, to.profile, to.packing, naming)
         return cls(to, turns, tuple(medium for turn in turns for medium in turn.media), sampling, tenant, n)
 
     @property
     def may_think(self) -> bool:
-        """Whether the model may think before it speaks, in words that only their end marks as a thought."""
+        """Whether the reply may begin with reasoning that has no opening tag."""
         thinking = self.to.profile.thinking
         return bool(thinking.parser) and (self.sampling.think or not thinking.off)
 
     def body(self, held: frozenset[str] = frozenset()) -> bytes:
-        """The JSON body; encodes the pictures, but for those that the server holds."""
+        """The JSON body; media in `held` are named, all others encoded."""
         vllm = self.to.dialect == "vllm"
         sampling = self.sampling
         fields: Json = {
-            "model": self.to.card.id,
+            "model": self.to.served.id,
             "messages": [turn.body(held) for turn in self.turns],
             "n": self.n,
             **({} if sampling.seed is None or sampling.beam else {"seed": sampling.seed + self.after}),
             **(self._weighing() if self.weighing else self._writing()),
-            **(self._held_to() if vllm and sampling.choices else {}),
+            **(self._guided_choice() if vllm and sampling.choices else {}),
             **(_schema_format(sampling) if sampling.schema is not None else {}),
             **(_tool_definitions(sampling) if sampling.tools else {}),
-            **(self._for_vllm() if vllm else {}),
+            **(self._vllm_fields() if vllm else {}),
             **({"stream": True, "stream_options": {"include_usage": True}} if self.streaming else {}),
         }
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
     def _weighing(self) -> Json:
-        """One token of the model's own distribution: neither flattened nor sharpened nor cut."""
+        """One token of the model's own distribution: temperature 1, nothing cut off."""
         return {"max_tokens": 1, "temperature": 1.0, "top_p": 1.0, "logprobs": True, "top_logprobs": _ALTERNATIVES}
 
     def _writing(self) -> Json:
         sampling = self.sampling
-        if sampling.beam:  # it knows neither temperature nor stops nor log-probabilities
+        if sampling.beam:  # vLLM takes neither temperature nor stops nor log-probabilities with it
             return {"max_tokens": sampling.max_tokens, "temperature": 0.0, "use_beam_search": True}
         return {
             "max_tokens": sampling.max_tokens,
@@ -92,22 +91,22 @@ class CompletionRequest:
             "top_p": sampling.top_p,
             **({"stop": list(sampling.stop)} if sampling.stop else {}),
             **({"logprobs": True} if "logprobs" in self.to.capabilities else {}),
-            # Not OpenAI's: others may refuse it, so it is sent only where it is known.
+            # Not part of OpenAI's API: other servers may refuse it.
             **({"top_k": sampling.top_k} if sampling.top_k > 0 and self.to.dialect == "vllm" else {}),
         }
 
-    def _held_to(self) -> Json:
-        """Hold the reply to the choices, in any of their spellings."""
+    def _guided_choice(self) -> Json:
+        """Constrain the reply to the choices, in any of their spellings."""
         choices = self.sampling.choices
         ways = dict.fromkeys(way for choice in choices for way in choice_spellings(choice, choices))
         return {"structured_outputs": {"choice": list(ways)}}
 
-    def _for_vllm(self) -> Json:
+    def _vllm_fields(self) -> Json:
         thinking = self.to.profile.thinking
         switch = thinking.on if self.sampling.think else thinking.off
         clips = [medium.shown for medium in self.media if isinstance(medium.shown, FrameClip)]
         clock = clips[0].clock(absolute=self.to.profile.times == "encoded") if clips else None
-        processor = self.to.profile.processor if self.to.trusting and self.media else None
+        processor = self.to.profile.processor if self.to.takes_processor_arguments and self.media else None
         return {
             **({"chat_template_kwargs": switch} if switch else {}),
             **({"media_io_kwargs": {"video": clock}} if clock else {}),
@@ -135,58 +134,57 @@ _PATH = "/chat/completions"
 
 
 class CompletionsEndpoint:
-    """Asks a server. `sent` is what it has been sent by all who ask it."""
+    """Sends completion requests. `sent` holds the names of all media that the server has received."""
 
     def __init__(self, server: ServerClient, sent: MediaCache) -> None:
         self._server = server
         self._sent = sent
 
-    async def ask(self, request: CompletionRequest, hear: OnText | None = None) -> Completion:
-        """The answer; its only reply is told to `hear` while it comes. Raises EngineError.
+    async def ask(self, request: CompletionRequest, on_text: OnText | None = None) -> Completion:
+        """Send a request; with `on_text`, stream its only reply. Raises EngineError.
 
-        What the server has lost meanwhile is sent again, once, unless a word of the reply has been told.
-
-        vLLM's two halves disagree on what they hold after a request that one of them turned away, as too long or
-        cancelled. The next one then fails with status 500 before any work is done, and vLLM forgets what it named.
+        Media that the server has dropped are sent again, once, unless text has been streamed. This includes status
+        500: the caches of vLLM's two processes differ after a request that was refused or cancelled, and the next
+        request that names a frame fails before any work is done.
         """
-        told = False
+        streamed = False
 
-        def tell(piece: str) -> None:
-            nonlocal told
-            told = True
-            assert hear is not None
-            hear(piece)
+        def stream(piece: str) -> None:
+            nonlocal streamed
+            streamed = True
+            assert on_text is not None
+            on_text(piece)
 
-        listener = None if hear is None else tell
+        listener = None if on_text is None else stream
         names = [medium.name for medium in request.media if medium.name]
         held = self._sent.contained(names)
         try:
             answer = await self._post(request, held, listener)
         except ServerStatusError as problem:
-            if told or not ((held and is_cache_miss(problem.words)) or (names and problem.status == _BROKEN)):
+            if streamed or not ((held and is_cache_miss(problem.words)) or (names and problem.status == _BROKEN)):
                 raise
             self._sent.forget(names)
-            self._server.watch.request_failed("retried")
+            self._server.observer.request_failed("retried")
             answer = await self._post(request, frozenset(), listener)
         self._sent.add(names)
         return answer
 
     async def _body(self, request: CompletionRequest, held: frozenset[str]) -> bytes:
-        """Off the event loop where frames become files and base64."""
+        """Frames are encoded outside the event loop."""
         if all(medium.name in held for medium in request.media):
             return request.body(held)
         return await asyncio.to_thread(request.body, held)
 
-    async def _post(self, request: CompletionRequest, held: frozenset[str], hear: OnText | None) -> Completion:
-        if hear is not None:
+    async def _post(self, request: CompletionRequest, held: frozenset[str], on_text: OnText | None) -> Completion:
+        if on_text is not None:
             request = replace(request, streaming=True)
         body = await self._body(request, held)
-        if hear is None:
+        if on_text is None:
             return parse_completion(await self._server.post(_PATH, body))
-        answer = StreamedCompletion(hear, silent=request.may_think)
+        answer = StreamedCompletion(on_text, silent=request.may_think)
         async with aclosing(self._server.follow(_PATH, body)) as chunks:
             async for chunk in chunks:
                 answer.add(chunk)
         if not answer.is_done:
-            raise EngineError("The model server ended its reply without saying why, or what it cost.")
+            raise EngineError("The model server ended its reply without a finish reason or its usage.")
         return parse_completion(answer.completion)

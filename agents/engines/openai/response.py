@@ -15,9 +15,10 @@ REASONING_TAGS = ("<think>", "</think>")
 
 
 def join_reasoning(thought: str | None, said: str, tags: tuple[str, str] = REASONING_TAGS) -> str:
-    """A reply with its thought in front. Servers send that apart, or leave it in the text between a model's own tags.
+    """A reply with its reasoning in front, between `REASONING_TAGS`.
 
-    Templates may end with the opening tag, which the text then lacks. A thought that is cut off is not closed.
+    Servers send the reasoning separately, or leave it in the text between the model's `tags`. Where the chat template
+    ends with the opening tag, the text lacks it. Reasoning that was cut off has no closing tag.
     """
     if thought:
         return f"{REASONING_TAGS[0]}{thought}{REASONING_TAGS[1]}{said}" if said else f"{REASONING_TAGS[0]}{thought}"
@@ -26,16 +27,16 @@ def join_reasoning(thought: str | None, said: str, tags: tuple[str, str] = REASO
     return REASONING_TAGS[0] + text if REASONING_TAGS[1] in text and REASONING_TAGS[0] not in text else text
 
 
-_PARTIAL = "\ufffd"  # what servers show for bytes that are no whole character
-_GAP = 16  # characters between two tokens that can be found, at most
+_PARTIAL = "\ufffd"  # stands for bytes that are not a whole character
+_GAP = 16  # the most characters between two tokens that are found
 
 
 def align_tokens(shown: Sequence[tuple[str, float]], text: str) -> tuple[Token, ...]:
-    """Tokens whose texts joined are the reply, from what a server shows of them, each with its log-probability.
+    """Tokens whose texts joined are the reply, from a server's token texts and log-probabilities (nats).
 
-    A token that is no whole characters is shown in as many ways as there are servers. Such a token gets whatever
-    stands before the next one that can be found. White space that servers cut off, as around a thought, is nowhere.
-    What comes after the reply, such as the mark that ends a turn, is no part of it.
+    Servers differ in how they show a token that ends inside a character: it gets the text before the next token that
+    is found. White space that the server has stripped, as around reasoning, gets no text. Tokens after the reply,
+    such as the end of turn, are dropped.
     """
     tokens: list[Token] = []
     read, waiting = 0, False
@@ -77,7 +78,7 @@ class TokenLogprob(_Part):
 
 
 class TokenPosition(TokenLogprob):
-    """A token that was written, and those that were likely in its place."""
+    """A generated token and its most likely alternatives."""
 
     top_logprobs: list[TokenLogprob] = []
 
@@ -111,13 +112,13 @@ class CompletionChoice(_Part):
 
     @property
     def positions(self) -> Sequence[TokenPosition]:
-        """Its tokens, where the server sends them."""
+        """Its tokens; empty if the server sends none."""
         return (self.logprobs and self.logprobs.content) or ()
 
     def reply(self, tags: tuple[str, str] = REASONING_TAGS) -> Reply:
-        """The sample in our terms. `tags` are around what this model thinks, where the server leaves that in its text.
+        """The sample as a `Reply`. `tags` mark this model's reasoning, where the server leaves it in the text.
 
-        A call without a name of its own gets one, because its result must say whose it is.
+        A tool call without an id gets one, because its result must refer to it.
         """
         text = join_reasoning(self.message.thought, self.message.content or "", tags)
         calls = tuple(
@@ -144,20 +145,20 @@ class _Usage(_Part):
 
 
 class Completion(_Part):
-    """All samples of one request and their bill. A server that sends no bill is an error: we do not estimate."""
+    """All samples of one request and its usage, which is required: token counts are never estimated."""
 
     choices: list[CompletionChoice] = Field(min_length=1)
     usage: _Usage
 
     @property
     def cached_tokens(self) -> int:
-        """Prompt tokens that were not read again."""
+        """Prompt tokens from the server's prefix cache."""
         details = self.usage.prompt_tokens_details
         return (details and details.cached_tokens) or 0
 
 
 def parse_completion(data: Any) -> Completion:
-    """Read a server's JSON. Raises EngineError."""
+    """Validate a chat completion. Raises EngineError."""
     try:
         return Completion.model_validate(data)
     except ValidationError as error:
@@ -165,21 +166,21 @@ def parse_completion(data: Any) -> Completion:
         raise EngineError(f"The model server sent no chat completion: {where}: {error.errors()[0]['msg']}") from None
 
 
-_UNSEEN = 0.05  # the most, as a share of what is seen, that choices missing from the list could weigh
-_UNCLEAR = 0.01  # the most, as a share of what is seen, that tokens which begin several choices may weigh
+_UNSEEN = 0.05  # the most that unlisted choices may weigh, relative to the listed ones
+_UNCLEAR = 0.01  # the most that ambiguous tokens may weigh, relative to the listed choices
 
 
 def choice_probabilities(likely: Sequence[TokenLogprob], choices: Sequence[str]) -> dict[str, float] | None:
-    """The probability of each choice, summing to 1; None if the list does not settle it.
+    """The probability of each choice, summing to 1; None if the listed tokens are not enough to tell.
 
-    A token counts for the choice that it is, or the only one that it begins, in any customary spelling. Servers list
-    only the most likely tokens: a missing choice counts as 0, which is right only if the least likely token listed,
-    an upper bound for it, is next to nothing.
+    A token counts for the only choice that begins with it, in any of its spellings. Servers list only the most likely
+    tokens: an unlisted choice counts as 0, provided that its upper bound, the least likely listed token, is
+    negligible.
     """
     weights = dict.fromkeys(choices, 0.0)
     unclear = 0.0
     for each in likely:
-        meant = _meant(each.token, choices)
+        meant = _choices_begun_by(each.token, choices)
         if len(meant) == 1:
             weights[meant[0]] += exp(each.logprob)
         elif meant:
@@ -192,8 +193,8 @@ def choice_probabilities(likely: Sequence[TokenLogprob], choices: Sequence[str])
     return {choice: weight / seen for choice, weight in weights.items()}
 
 
-def _meant(token: str, choices: Sequence[str]) -> list[str]:
-    """The choices that a reply with this first token may be going to state."""
+def _choices_begun_by(token: str, choices: Sequence[str]) -> list[str]:
+    """The choices with a spelling that begins with this token."""
     if not token.strip():
         return []
     return [choice for choice in choices if any(way.startswith(token) for way in choice_spellings(choice, choices))]
@@ -203,13 +204,13 @@ Json = dict[str, Any]
 
 
 class StreamedCompletion:
-    """The only sample of one request. Its text is told as `Reply.text` will say it, thoughts between <think> tags.
+    """A completion with one sample, assembled from chunks. `on_text` receives the text as it will be in `Reply.text`.
 
-    `silent` models may leave out the tag before their thought, so nothing is told until it is known where that ends.
+    With `silent`, the reasoning may lack its opening tag, so nothing is passed on before its end is seen.
     """
 
-    def __init__(self, hear: OnText, *, silent: bool = False) -> None:
-        self._hear = hear
+    def __init__(self, on_text: OnText, *, silent: bool = False) -> None:
+        self._on_text = on_text
         self._silent = silent
         self._message = {"content": "", "reasoning": ""}
         self._positions: list[Json] = []
@@ -218,44 +219,44 @@ class StreamedCompletion:
 
     @property
     def is_done(self) -> bool:
-        """Whether the reply has come to its end: a stream that breaks off before is no reply."""
+        """Whether the finish reason and the usage have arrived; without them the reply is incomplete."""
         return self._finish is not None and self._usage is not None
 
     @property
     def completion(self) -> Json:
-        """The completion as the server would have sent it at once."""
+        """The completion as the server would send it without streaming."""
         logprobs = {"content": self._positions} if self._positions else None
         choice = {"message": self._message, "finish_reason": self._finish, "logprobs": logprobs}
         return {"choices": [choice], "usage": self._usage}
 
     def add(self, chunk: Json) -> None:
-        """Take the next chunk in."""
+        """Add the next chunk."""
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
-            self._think(delta.get("reasoning") or delta.get("reasoning_content") or "")
-            self._say(delta.get("content") or "")
+            self._add_reasoning(delta.get("reasoning") or delta.get("reasoning_content") or "")
+            self._add_text(delta.get("content") or "")
             self._positions += (choice.get("logprobs") or {}).get("content") or ()
             self._finish = choice.get("finish_reason") or self._finish
 
-    def _think(self, words: str) -> None:
+    def _add_reasoning(self, words: str) -> None:
         if words:
-            self._hear(words if self._message["reasoning"] else REASONING_TAGS[0] + words)
+            self._on_text(words if self._message["reasoning"] else REASONING_TAGS[0] + words)
             self._message["reasoning"] += words
             self._silent = False
 
-    def _say(self, words: str) -> None:
+    def _add_text(self, words: str) -> None:
         if not words:
             return
         thought, said = self._message["reasoning"], self._message["content"]
         self._message["content"] += words
         if self._silent:
-            self._break_silence()
+            self._end_silence()
         else:
-            self._hear(REASONING_TAGS[1] + words if thought and not said else words)
+            self._on_text(REASONING_TAGS[1] + words if thought and not said else words)
 
-    def _break_silence(self) -> None:
+    def _end_silence(self) -> None:
         said = self._message["content"]
         if REASONING_TAGS[1] in said:
             self._silent = False
-            self._hear(said if REASONING_TAGS[0] in said else REASONING_TAGS[0] + said)
+            self._on_text(said if REASONING_TAGS[0] in said else REASONING_TAGS[0] + said)

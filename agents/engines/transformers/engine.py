@@ -50,11 +50,11 @@ class _Request:
     prompt: Prompt
     sampling: Sampling
     n: int
-    unwanted: Event
-    hear: Callable[[str], object]
+    cancelled: Event
+    on_text: Callable[[str], object]
 
     def check(self) -> None:
-        if self.unwanted.is_set():
+        if self.cancelled.is_set():
             raise _Cancelled
 
 
@@ -120,23 +120,23 @@ class TransformersEngine(Engine):
         """Draw n replies to one prompt. Raises EngineError."""
         if self._reader is None:
             raise EngineError(f"{self.model} was closed")
-        unwanted = Event()
-        self._requests.add(unwanted)
+        cancelled = Event()
+        self._requests.add(cancelled)
         try:
-            request = _Request(prompt, sampling, n, unwanted, _aloud(on_text if sampling.streams(n) else None))
+            request = _Request(prompt, sampling, n, cancelled, _in_event_loop(on_text if sampling.streams(n) else None))
             job = self._worker.submit(self._work, self._reader, request)
             return await asyncio.wrap_future(job)
         except _Cancelled:
             raise EngineError(f"{self.model} was closed") from None
         except asyncio.CancelledError:
-            unwanted.set()
+            cancelled.set()
             task = asyncio.current_task()
             if self._reader is None and task is not None and not task.cancelling():
                 # It is not the caller who cancelled: closing threw away what still waited.
                 raise EngineError(f"{self.model} was closed") from None
             raise
         finally:
-            self._requests.discard(unwanted)
+            self._requests.discard(cancelled)
 
     def frame_tokens(self, side: int) -> int:
         """Upper bound of prompt tokens for one frame, `side` pixels long, and its time label."""
@@ -149,8 +149,8 @@ class TransformersEngine(Engine):
     async def close(self) -> None:
         """Stop all work and give memory back."""
         self._reader = None
-        for unwanted in self._requests:
-            unwanted.set()
+        for cancelled in self._requests:
+            cancelled.set()
         await asyncio.to_thread(self._worker.shutdown, cancel_futures=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -167,12 +167,12 @@ class TransformersEngine(Engine):
             raise EngineError(f"{self.model} failed: {error}") from error
 
 
-def _aloud(hear: OnText | None) -> Callable[[str], object]:
-    """To be called in the thread that computes; it is heard in the loop that waits."""
-    if hear is None:
+def _in_event_loop(on_text: OnText | None) -> Callable[[str], object]:
+    """To be called in the thread that computes; it is reported in the loop that waits."""
+    if on_text is None:
         return lambda _: None
     loop = asyncio.get_running_loop()
-    return lambda piece: loop.call_soon_threadsafe(hear, piece)
+    return lambda piece: loop.call_soon_threadsafe(on_text, piece)
 
 
 def _generate(reader: PrefixCache, request: _Request) -> Generation:
@@ -182,7 +182,7 @@ def _generate(reader: PrefixCache, request: _Request) -> Generation:
     if sampling.choices:
         replies, written = score_choices(reader.checkpoint, prefill, sampling, n, request.check), n
     else:
-        replies, written = generate_replies(reader.checkpoint, prefill, sampling, n, request.check, request.hear)
+        replies, written = generate_replies(reader.checkpoint, prefill, sampling, n, request.check, request.on_text)
     return Generation(tuple(replies), prefill.tokens, written, prefill.cached)
 
 

@@ -176,12 +176,12 @@ def generate_replies(
     sampling: Sampling,
     n: int,
     check: Callable[[], None],
-    hear: Callable[[str], object] = lambda _: None,
+    on_text: Callable[[str], object] = lambda _: None,
 ) -> tuple[list[Reply], int]:
     """n replies and the number of tokens written, end marks included. `check` is called before every token.
 
     Log-probabilities are those of the model's own distribution in nats: temperature 1, nothing cut off.
-    A greedy reply is written once and returned n times. `hear` is told the first reply as it is written.
+    A greedy reply is written once and returned n times. `on_text` is told the first reply as it is written.
     Consumes the cache of the prefill.
     """
     rows = [_Row(checkpoint, sampling.stop) for _ in range(n if sampling.temperature > 0 else 1)]
@@ -189,23 +189,23 @@ def generate_replies(
     draw = make_sampler(sampling, checkpoint.device)
     cache, logits = prefill.cache, prefill.logits.expand(len(rows), -1)
     _keep_rows(cache, [0] * len(rows), checkpoint)
-    living = list(rows)
+    active = list(rows)
     for left in range(max(budget, 1) - 1, -1, -1):
         check()
         tokens = draw(logits)
         scores = torch.log_softmax(logits, dim=-1).gather(1, tokens[:, None])[:, 0]
-        for row, token, score in zip(living, tokens.tolist(), scores.tolist(), strict=True):
+        for row, token, score in zip(active, tokens.tolist(), scores.tolist(), strict=True):
             row.add(token, score)
-        hear(rows[0].fresh())
-        kept = [at for at, row in enumerate(living) if not row.over]
+        on_text(rows[0].unreported())
+        kept = [at for at, row in enumerate(active) if not row.over]
         if not kept or not left:
             break
-        if len(kept) < len(living):
+        if len(kept) < len(active):
             _keep_rows(cache, kept, checkpoint)
-            living, tokens = [living[at] for at in kept], tokens[kept]
+            active, tokens = [active[at] for at in kept], tokens[kept]
         logits = forward(checkpoint, tokens[:, None], cache)[:, -1]
     replies = [row.reply() for row in rows]
-    hear(replies[0].text[rows[0].heard :])
+    on_text(replies[0].text[rows[0].reported :])
     return replies * (n // len(rows)), sum(row.written for row in rows)
 
 
@@ -259,7 +259,7 @@ class _Row:
         self._text = ""
         self._held = max(map(len, stops), default=1) - 1
         self.written = 0
-        self.heard = 0
+        self.reported = 0
         self.over = False
 
     def add(self, token: int, logprob: float) -> None:
@@ -274,10 +274,10 @@ class _Row:
         if found:
             self._cut(min(found))
 
-    def fresh(self) -> str:
-        """What was not heard before, but for what may be the beginning of a stop."""
-        start, self.heard = self.heard, max(self.heard, len(self._text) - (0 if self.over else self._held))
-        return self._text[start : self.heard]
+    def unreported(self) -> str:
+        """What was not reported before, but for what may be the beginning of a stop."""
+        start, self.reported = self.reported, max(self.reported, len(self._text) - (0 if self.over else self._held))
+        return self._text[start : self.reported]
 
     def reply(self) -> Reply:
         finish: Literal["stop", "length"] = "stop" if self.over else "length"

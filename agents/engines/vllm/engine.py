@@ -40,7 +40,7 @@ class VllmEngine(OpenAIEngine):
         options: ServerOptions,
         observer: RequestObserver | None = None,
     ) -> None:
-        client = ServerClient(f"{command.root}/v1", command.key, seconds=options.timeout, watch=observer)
+        client = ServerClient(f"{command.root}/v1", command.key, seconds=options.timeout, observer=observer)
         super().__init__(client, options)
         self.supervisor = ServerSupervisor(command, limits, self._warm_up)
 
