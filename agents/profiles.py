@@ -1,4 +1,4 @@
-"""Model profiles: what must be known about a family of models to show it frames well, kept as data."""
+"""Model profiles: how each family of models is best shown frames, from `profiles.toml`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class _Part(BaseModel):
 
 
 class Price(_Part):
-    """Prompt tokens for frames of any size, an upper bound.
+    """Upper bound of prompt tokens for frames of any size.
 
-    Either every frame costs the same, `each`, or a square of `patch` pixels becomes one token, at least `least` a frame
-    because smaller ones are enlarged. `merge` frames of a video become one, and `around` tokens stand around that.
-    `factor` is what was seen to be missing.
+    Either every frame costs `each` tokens, or each square of `patch` pixels is one token, with at least `least` tokens
+    a frame because smaller frames are enlarged. `merge` frames of a video are encoded as one, with `around` tokens
+    around it. `factor` is a measured correction.
     """
 
     each: int | None = Field(default=None, ge=1)
@@ -46,21 +46,21 @@ class Price(_Part):
         return self
 
     def tokens(self, side: int, frames: int = 1) -> int:
-        """For so many frames whose longest side is so many pixels: a square one costs the most."""
+        """Tokens of so many frames whose longest side has `side` pixels; assumes squares, which cost the most."""
         return ceil(ceil(frames / self.merge) * (self._frame(side) + self.around) * self.factor)
 
     def _frame(self, side: int) -> int:
         if self.patch is None:
             return self.each or 0
-        # What is enlarged to the least is then rounded up to whole patches along both sides.
+        # A frame enlarged to the least size is then rounded up to whole patches along both sides.
         least = (ceil(sqrt(self.least)) + 1) ** 2 if self.least > 1 else 1
         return max(ceil(side / self.patch) ** 2, least)
 
 
 class Thinking(_Part):
-    """How a model's own thinking is switched by arguments of its chat template, and how it is marked in its text.
+    """How a model's reasoning is switched on and off by arguments of its chat template, and marked in its text.
 
-    Without `on` and `off` it cannot be switched. `parser` is the name of vLLM's `--reasoning-parser`.
+    Without `on` and `off` it cannot be switched. `parser` is the name for vLLM's `--reasoning-parser`.
     """
 
     on: dict[str, Any] = {}
@@ -70,11 +70,11 @@ class Thinking(_Part):
 
 
 class Profile(_Part):
-    """One family. Patterns are searched for in the model's id, in any case.
+    """One family of models. `patterns` are regular expressions, searched in the model's id without regard to case.
 
-    `image` is the price of a frame sent as a picture, measured at the server if not known; `video` that of a frame of a
-    video. `times` says how a video tells its seconds: its encoding does, or words before it. `processor` are arguments
-    of its processor that make frames cheap. `frames` is how many it was trained to see, or what it is at ease with.
+    `image` is the price of a frame sent as an image, measured at the server if None; `video` that of a frame in a
+    video. `times` says where a video's times are: in its encoding, or in a label before it. `processor` holds
+    arguments of the image processor that make frames cheaper. `frames` is the number of frames it works best with.
     """
 
     patterns: tuple[str, ...] = ()
@@ -106,11 +106,11 @@ class Profile(_Part):
     @classmethod
     def _says_seconds(cls, words: str) -> str:
         try:
-            told = words.format(seconds=1.6), words.format(seconds=2.4)
+            labels = words.format(seconds=1.6), words.format(seconds=2.4)
         except (LookupError, ValueError) as error:
             raise ValueError(f"a label may only name {{seconds}}: {error!r}") from None
-        if words and told[0] == told[1]:
-            raise ValueError("a label must show {seconds}, and tell seconds less than one apart")
+        if words and labels[0] == labels[1]:
+            raise ValueError("a label must contain {seconds}, precise enough for times less than a second apart")
         return words
 
     @model_validator(mode="after")
@@ -122,16 +122,16 @@ class Profile(_Part):
         return self
 
     def words(self, seconds: float) -> str:
-        """The words before a frame that is sent as a picture."""
+        """The time label before a frame that is sent as an image."""
         return self.label.format(seconds=seconds) if self.label else frame_label(seconds)
 
     def fits(self, name: str) -> bool:
-        """Whether a model of this name is one of the family."""
+        """Whether a model with this name belongs to the family."""
         return any(re.search(pattern, name, re.IGNORECASE) for pattern in self.patterns)
 
 
 class Profiles:
-    """All families by name, in the order in which they are tried, and a safe default for all others."""
+    """All families by name, in the order in which they are tried, and a default for all other models."""
 
     def __init__(self, families: Mapping[str, Profile]) -> None:
         if _DEFAULT not in families:
@@ -142,30 +142,30 @@ class Profiles:
 
     @classmethod
     def load(cls) -> Profiles:
-        """Those that are shipped."""
+        """Load the profiles that are shipped."""
         return cls.read(_PROFILES.read_text("utf-8"))
 
     @classmethod
     def read(cls, text: str) -> Profiles:
-        """Those of a TOML file. Raises ValueError."""
+        """Parse profiles from TOML. Raises ValueError."""
         tables = tomllib.loads(text)
         return cls({name: Profile.model_validate(_whole(name, tables)) for name in tables})
 
     def named(self, names: Sequence[str | None]) -> str:
-        """The family of a model that goes by all these names."""
+        """The family of a model with these names: id, or origin of its weights."""
         known = [name for name in names if name]
         return next((family for family, each in self.families.items() if any(map(each.fits, known))), _DEFAULT)
 
     def of(self, *names: str | None) -> Profile:
-        """The profile of a model that goes by all these names."""
+        """The profile of a model with these names."""
         return self.families[self.named(names)]
 
 
 def _whole(name: str, tables: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with what it takes over from the one that it is like."""
+    """A table with the entries of the one named by `like`."""
     table = dict(tables[name])
     if (other := table.pop("like", None)) is None:
         return table
     if other not in tables or "like" in tables[other]:
-        raise ValueError(f"profile {name!r} is like {other!r}, which is not there or like another itself")
+        raise ValueError(f"profile {name!r} is like {other!r}, which does not exist or is like another itself")
     return {**tables[other], **table}

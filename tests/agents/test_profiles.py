@@ -82,8 +82,8 @@ def test_what_is_enlarged_costs_no_more_than_the_price(shape: tuple[int, int], l
     [
         ({"side": 100, "min_side": 200}, "min_side is larger than side"),
         ({"packing": "video"}, "need a price in a video"),
-        ({"label": "<frame>"}, "must show"),
-        ({"label": "<{seconds:.0f}s>"}, "less than one apart"),
+        ({"label": "<frame>"}, "must contain"),
+        ({"label": "<{seconds:.0f}s>"}, "less than a second apart"),
         ({"label": "<{second}>"}, "may only name"),
         ({"patterns": ["("]}, "no regular expression"),
         ({"colour": "red"}, "Extra inputs"),
@@ -101,7 +101,7 @@ def test_nonsense_is_refused(fields: dict[str, object], message: str) -> None:
     [
         ("[a]\npatterns = ['a']", "no profile 'default'"),
         ("[default]\n[idle]\nside = 448", "'idle': it has no patterns"),
-        ("[default]\n[a]\nlike = 'b'\npatterns = ['a']", "like 'b', which is not there"),
+        ("[default]\n[a]\nlike = 'b'\npatterns = ['a']", "like 'b', which does not exist"),
         ("[default]\n[a]\nlike = 'default'\npatterns=['a']\n[b]\nlike = 'a'\npatterns = ['b']", "like another itself"),
     ],
 )

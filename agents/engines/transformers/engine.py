@@ -1,4 +1,4 @@
-"""An engine that runs a model of Hugging Face in this process, one request at a time."""
+"""An engine that runs a Hugging Face model in this process, one request at a time."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def _count(options: Mapping[str, str], name: str, what: str) -> int | None:
 
 
 class _Cancelled(Exception):
-    """The request is no longer wanted."""
+    """The request was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is asked, whether it is still wanted, and who hears it."""
+    """A request for the worker thread. `on_text` receives the pieces of a streamed reply."""
 
     prompt: Prompt
     sampling: Sampling
@@ -61,12 +61,11 @@ class _Request:
 class TransformersEngine(Engine):
     """Any image-text-to-text model of Hugging Face, on the CPU or a GPU.
 
-    A prompt is read once for all its samples, which are then written side by side. Requests run one at a time in a
-    thread of their own, first come first served. A cancelled request stops before its next token; a prompt that is
-    being read is read to its end. Repeated questions on the same pictures read only what differs (`remembered`
-    prompts are kept for that, 0 for none). `threads` is how many processor threads compute: one is best for a very
-    small model, and does not suffer where others compute too. Log-probabilities are in nats, of the model's own
-    distribution.
+    A prompt is prefilled once, and all its samples are generated as one batch. Requests run one at a time in a worker
+    thread, in order of arrival. A cancelled request stops before its next token, but not during prefill. The last
+    `remembered` prompts are cached, so further questions on the same frames prefill only what differs. `threads` is
+    the number of processor threads; one is best for a very small model. Log-probabilities are in nats, of the model's
+    own distribution.
     """
 
     capabilities: frozenset[Capability] = frozenset({"logprobs", "choices", "stream"})
@@ -87,7 +86,7 @@ class TransformersEngine(Engine):
         threads: int | None = None,
     ) -> None:
         self._reader: PrefixCache | None = PrefixCache(checkpoint, remembered)
-        # The number of threads belongs to the thread that computes: it is set there, and only there.
+        # torch keeps the number of threads for each calling thread, so the worker sets it.
         self._worker = ThreadPoolExecutor(1, "model", torch.set_num_threads, (threads or torch.get_num_threads(),))
         self._requests: set[Event] = set()
         self.model = name or checkpoint.name
@@ -132,7 +131,7 @@ class TransformersEngine(Engine):
             cancelled.set()
             task = asyncio.current_task()
             if self._reader is None and task is not None and not task.cancelling():
-                # It is not the caller who cancelled: closing threw away what still waited.
+                # Not cancelled by the caller: close() dropped waiting requests.
                 raise EngineError(f"{self.model} was closed") from None
             raise
         finally:
@@ -147,7 +146,7 @@ class TransformersEngine(Engine):
         return len(self._checkpoint.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     async def close(self) -> None:
-        """Stop all work and give memory back."""
+        """Stop all requests and free memory."""
         self._reader = None
         for cancelled in self._requests:
             cancelled.set()
@@ -168,7 +167,7 @@ class TransformersEngine(Engine):
 
 
 def _in_event_loop(on_text: OnText | None) -> Callable[[str], object]:
-    """To be called in the thread that computes; it is reported in the loop that waits."""
+    """A function for the worker thread that calls `on_text` in the event loop."""
     if on_text is None:
         return lambda _: None
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Generate replies and score choices: one prefill, with a prefix cache, then all samples in one batch."""
+"""Generate replies and score choices: one prefill with a prefix cache, then all samples in one batch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from agents.engines.transformers.model import Checkpoint, picture_keys
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrefilledPrompt:
-    """A prompt that has been read. `logits` predict the next token, (vocabulary,) in float32; `cache` has one row.
+    """A prefilled prompt. `logits` predict the next token: (vocabulary,) in float32; `cache` has one row.
 
-    `tokens` is the length of the prompt, of which `cached` were not read again.
+    `tokens` is the length of the prompt; `cached` of them came from the prefix cache.
     """
 
     logits: Tensor
@@ -39,10 +39,10 @@ class _CachedPrompt:
 
 
 class PrefixCache:
-    """Reads prompts, and again only from where they differ from one of the last few.
+    """Prefills prompts, reusing the longest prefix shared with one of the last few.
 
-    A prompt is continued from another one only if both show the same pictures and differ after the last of them, and
-    only if every layer of the model keeps plain keys and values of the whole prompt: then it is exact.
+    A prefix is reused only if both prompts show the same frames and differ after the last of them, and only if every
+    layer of the model keeps plain keys and values of the whole prompt. The result is then exact.
     """
 
     def __init__(self, checkpoint: Checkpoint, remembered: int = 2) -> None:
@@ -51,7 +51,7 @@ class PrefixCache:
         self._memory: list[_CachedPrompt] = []
 
     def prefill(self, prompt: Prompt) -> PrefilledPrompt:
-        """Run the prompt through the model. Raises EngineError if it is longer than the model can read."""
+        """Run the prompt through the model. Raises EngineError if it is longer than the context."""
         inputs = self.checkpoint.encode(prompt)
         ids: tuple[int, ...] = tuple(inputs["input_ids"][0].tolist())
         longest = self.checkpoint.longest
@@ -68,7 +68,7 @@ class PrefixCache:
         return PrefilledPrompt(logits[0, -1].float(), cache, len(ids), shared)
 
     def forget(self) -> None:
-        """Give the memory back."""
+        """Drop all cached prompts."""
         self._memory.clear()
 
     def _start(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Any]:
@@ -87,10 +87,10 @@ class PrefixCache:
         return output.logits, output.cache
 
     def _recall(self, ids: tuple[int, ...], keys: tuple[str, ...]) -> tuple[_CachedPrompt | None, int]:
-        """The remembered prompt that shares most with this one, and how many tokens to take from it."""
+        """The cached prompt with the longest usable prefix, and the length of that in tokens."""
         best: tuple[_CachedPrompt | None, int] = (None, 0)
         for read in self._memory:
-            # The last token is always read again: its prediction is what we want.
+            # The last token is always read again, because its logits are needed.
             shared = min(_common_length(read.ids, ids), len(ids) - 1)
             if read.keys == keys and shared > max(self._last_picture(ids, keys), best[1]):
                 best = (read, shared)
@@ -115,26 +115,26 @@ def _common_length(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 
 def _can_be_cut(cache: Any, length: int) -> bool:
-    """Whether the cache can be cut back: no sliding windows, no recurrent states, no cross-attention."""
+    """Whether the cache can be cropped: no sliding windows, recurrent states or cross-attention."""
     return isinstance(cache, DynamicCache) and all(
         type(layer) is DynamicLayer and layer.get_seq_length() == length for layer in cache.layers
     )
 
 
 def _shallow_copy(cache: Any) -> Any:
-    """A second cache on the same tensors: plain layers grow and shrink by replacing tensors, never in place."""
+    """A second cache on the same tensors; safe because plain layers replace tensors and never change them in place."""
     twin = copy(cache)
     twin.layers = [copy(layer) for layer in cache.layers]
     return twin
 
 
-_PARTIAL = "\ufffd"  # what a decoder shows for bytes that are not yet a whole character
+_PARTIAL = "\ufffd"  # stands for bytes that are not yet a whole character
 
 
 class Detokenizer:
-    """Spells a reply token by token, so that the pieces joined are the reply.
+    """Decodes a reply token by token, so that the pieces joined are the reply.
 
-    A token that ends inside a character spells nothing; the token that completes the character spells all of it.
+    A token that ends inside a character adds nothing; the token that completes the character adds all of it.
     Only a short window is decoded for each token (the method of Hugging Face's text-generation-inference).
     """
 
@@ -154,7 +154,7 @@ class Detokenizer:
         return piece
 
     def flush(self) -> str:
-        """What is still held back when the reply is over."""
+        """The text still held back at the end of the reply."""
         piece = self._pending()
         self._start = self._read = len(self._ids)
         return piece
@@ -178,10 +178,10 @@ def generate_replies(
     check: Callable[[], None],
     on_text: Callable[[str], object] = lambda _: None,
 ) -> tuple[list[Reply], int]:
-    """n replies and the number of tokens written, end marks included. `check` is called before every token.
+    """n replies and the number of generated tokens, end tokens included. `check` is called before every token.
 
     Log-probabilities are those of the model's own distribution in nats: temperature 1, nothing cut off.
-    A greedy reply is written once and returned n times. `on_text` is told the first reply as it is written.
+    A greedy reply is generated once and returned n times. `on_text` receives the pieces of the first reply.
     Consumes the cache of the prefill.
     """
     rows = [_Row(checkpoint, sampling.stop) for _ in range(n if sampling.temperature > 0 else 1)]
@@ -210,14 +210,14 @@ def generate_replies(
 
 
 def forward(checkpoint: Checkpoint, tokens: Tensor, cache: Any) -> Tensor:
-    """Logits in float32 after every one of the tokens (rows, length), which are added to the cache."""
+    """Logits, (rows, length, vocabulary) in float32, after each of the tokens (rows, length); extends the cache."""
     output = checkpoint.model(input_ids=tokens, cache=cache, use_cache=True)
     logits: Tensor = output.logits.float()
     return logits
 
 
 def make_sampler(sampling: Sampling, device: torch.device) -> TokenSampler:
-    """How one token a row is drawn from logits. The library's own generator of random numbers is not touched."""
+    """A function that draws one token per row of logits. Leaves torch's global random generator untouched."""
     if sampling.temperature <= 0:
         return lambda logits: logits.argmax(-1)
     warpers = LogitsProcessorList([TemperatureLogitsWarper(float(sampling.temperature))])
@@ -239,17 +239,17 @@ def make_sampler(sampling: Sampling, device: torch.device) -> TokenSampler:
 
 
 def repeat_cache(prefill: PrefilledPrompt, rows: int, checkpoint: Checkpoint) -> None:
-    """Give the cache of a prefill so many equal rows."""
+    """Repeat the cache of a prefill to so many equal rows."""
     _keep_rows(prefill.cache, [0] * rows, checkpoint)
 
 
 def _keep_rows(cache: Any, rows: list[int], checkpoint: Checkpoint) -> None:
-    """Every kind of cache layer can be reordered, so this repeats and drops rows of any model."""
+    """Repeat and drop rows by reordering, which every kind of cache layer supports."""
     cache.reorder_cache(torch.tensor(rows, device=checkpoint.device))
 
 
 class _Row:
-    """One reply being written."""
+    """One reply being generated."""
 
     def __init__(self, checkpoint: Checkpoint, stops: tuple[str, ...]) -> None:
         self._ends = checkpoint.ends
@@ -275,7 +275,7 @@ class _Row:
             self._cut(min(found))
 
     def unreported(self) -> str:
-        """What was not reported before, but for what may be the beginning of a stop."""
+        """New text, except the end that may be the beginning of a stop string."""
         start, self.reported = self.reported, max(self.reported, len(self._text) - (0 if self.over else self._held))
         return self._text[start : self.reported]
 
@@ -298,7 +298,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _ChoiceTokens:
-    """One spelling of a choice, in tokens. It must be followed by the end of the reply if others go on from it."""
+    """One spelling of a choice, in tokens. `closed`: an end token must follow, because it is a prefix of another."""
 
     choice: str
     ids: tuple[int, ...]
@@ -308,12 +308,11 @@ class _ChoiceTokens:
 def score_choices(
     checkpoint: Checkpoint, prefill: PrefilledPrompt, sampling: Sampling, n: int, check: Callable[[], None]
 ) -> list[Reply]:
-    """n choices, each one token long whatever its length in words. Consumes the cache of the prefill.
+    """Draw n choices; each reply counts as one token. Consumes the cache of the prefill.
 
-    The probability of a choice is that the reply begins with it in one of its spellings: the product of the
-    conditional probabilities of its tokens, at temperature 1; where one choice is the beginning of another, the
-    reply must end after it. `probabilities` are these, scaled to sum to 1; so is the log-probability (nats) of the
-    one token of each reply.
+    The probability of a choice is that the reply begins with one of its spellings: the product of the conditional
+    probabilities of its tokens, at temperature 1. Where one choice is a prefix of another, the reply must end after
+    it. `probabilities` are normalised to sum to 1, and so is the log-probability (nats) of each reply's token.
     """
     check()
     names = list(dict.fromkeys(sampling.choices))
@@ -327,7 +326,7 @@ def score_choices(
 def _weigh(
     checkpoint: Checkpoint, prefill: PrefilledPrompt, ways: Sequence[_ChoiceTokens]
 ) -> Mapping[str, list[Tensor]]:
-    """Log-probabilities of every choice's spellings."""
+    """Log-probabilities of all spellings of each choice."""
     first = torch.log_softmax(prefill.logits.double(), dim=-1)
     scores: dict[str, list[Tensor]] = defaultdict(list)
     long = [way for way in ways if len(way.ids) > 1 or way.closed]
@@ -336,7 +335,7 @@ def _weigh(
             scores[way.choice].append(first[way.ids[0]])
     if long:
         length = max(len(way.ids) for way in long)
-        # Padding stands after what counts, where a causal model cannot see it.
+        # Padding comes last, where a causal model cannot see it.
         padded = [[*way.ids, *[0] * (length - len(way.ids))] for way in long]
         repeat_cache(prefill, len(long), checkpoint)
         after = forward(checkpoint, torch.tensor(padded, device=checkpoint.device), prefill.cache)
@@ -353,7 +352,7 @@ def _score(way: _ChoiceTokens, first: Tensor, after: Tensor, ends: frozenset[int
 
 
 def _choice_tokens(tokenizer: Any, choices: Sequence[str]) -> list[_ChoiceTokens]:
-    """All spellings that are no longer in tokens than the choice as given, each sequence of tokens once."""
+    """All spellings with at most as many tokens as the choice as given, without duplicates."""
     found: dict[tuple[int, ...], str] = {}
     for choice in choices:
         own = _tokens(tokenizer, choice)

@@ -20,7 +20,7 @@ from tools.video.frame import Frame, frame_sides
 
 
 def load_processor(place: str, config: Any) -> Any:
-    """The processor of a folder or model id. Raises EngineError if it cannot hold a conversation about pictures."""
+    """The processor of a folder or model id. Raises EngineError if it lacks an image processor or a chat template."""
     processor = _image_processor(place, config) if _lacks_torchvision(config) else AutoProcessor.from_pretrained(place)
     if getattr(processor, "image_processor", None) is None:
         raise EngineError(f"the model {place} has no image processor")
@@ -36,9 +36,9 @@ def _lacks_torchvision(config: Any) -> bool:
 
 
 def _image_processor(place: str, config: Any) -> Any:
-    """A processor without its video part, which needs torchvision and which we never use: we send frames."""
+    """A processor without its video processor, which needs torchvision and is not used: frames are sent as images."""
     family = PROCESSOR_MAPPING[type(config)]
-    # All that is overridden is a check of the types of the parts, which does not let a part be missing.
+    # The overridden check does not allow a missing part.
     still: Any = type(family.__name__, (family,), {"check_argument_for_proper_class": lambda *_: None})
     settings, _ = family.get_processor_dict(place)
     tokenizer = AutoTokenizer.from_pretrained(place)
@@ -49,16 +49,16 @@ def _image_processor(place: str, config: Any) -> Any:
     )
 
 
-_USUAL_SIDE = 448  # pixels; for models that take pictures of any size
-_LEAST_SIDE = 112  # pixels; below, such models no longer see much
+_USUAL_SIDE = 448  # pixels; for models that take images of any size
+_LEAST_SIDE = 112  # pixels; below, such models recognise little
 _RATIOS = (1, 4 / 3, 3 / 2, 16 / 9, 2, 21 / 9, 3, 4)
-_LATE = 99_999.9  # seconds: a time label as long as any
+_LATE = 99_999.9  # seconds; its time label is as long as any
 
 
 class Checkpoint:
     """A video LMM ready to run. Not for use from two threads at once.
 
-    `side` is in pixels, `longest` the most tokens it can read and write together, `ends` the tokens that end a reply.
+    `side` is in pixels, `longest` is the context length in tokens, `ends` are the tokens that end a reply.
     """
 
     def __init__(self, name: str, model: Any, processor: Any, side: int | None) -> None:
@@ -73,18 +73,18 @@ class Checkpoint:
         self.side = side or _side(model.config)
         self.min_side = self.side if _fixed(model.config) else min(self.side, _LEAST_SIDE)
         self._frame_tokens = {size: self._most_tokens(size) for size in frame_sides(self.side, self.min_side)}
-        # Models with positions in space and time keep the offset of the last prompt on themselves.
+        # Models with multi-dimensional positions store the offset of the last prompt.
         self._positioned = [module for module in model.modules() if hasattr(module, "rope_deltas")]
 
     @classmethod
     def load(cls, place: str, *, device: str = "auto", dtype: str | None = None, side: int | None = None) -> Checkpoint:
-        """Load a folder or a model id of Hugging Face. Code that comes with a model is never run. Raises EngineError.
+        """Load a folder or a model id of Hugging Face, without running code that comes with it. Raises EngineError.
 
-        `dtype` is a name of torch's; by default float32 on the CPU and that of the checkpoint elsewhere.
+        `dtype` is the name of a torch dtype; by default float32 on the CPU, and the checkpoint's elsewhere.
         """
         chosen = _device(device)
         bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()  # a command's own progress is on the terminal already
+        logging.disable_progress_bar()  # commands show their own progress
         precision = dtype or ("float32" if chosen.type == "cpu" else "auto")
         try:
             config = AutoConfig.from_pretrained(place)
@@ -101,7 +101,7 @@ class Checkpoint:
     def encode(self, prompt: Prompt) -> dict[str, Tensor]:
         """The model's inputs for a prompt, as its own chat template and image processor make them. Raises EngineError.
 
-        Words that look like the model's control tokens are read as plain words.
+        Text that looks like control tokens of the model is encoded as plain text.
         """
         turns = [
             {"role": message.role, "content": [_content(part) for part in _with_labels(message.parts)]}
@@ -116,12 +116,12 @@ class Checkpoint:
                 return_tensors="pt",
                 sanitize_control_tokens=True,
             )
-        except Exception as error:  # templates and processors of forty families raise whatever they like
+        except Exception as error:  # templates and processors may raise anything
             raise EngineError(f"{self.name} cannot read this prompt: {_brief(error)}") from error
         return dict(inputs)
 
     def on_device(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs where the model is, numbers in its precision."""
+        """Inputs on the model's device, floats in its precision."""
         precision = self.model.dtype
         return {
             key: value.to(self.device, precision if value.is_floating_point() else None)
@@ -130,7 +130,7 @@ class Checkpoint:
 
     @property
     def offsets(self) -> list[Tensor | None]:
-        """What the model remembers about the positions of the prompt it read last."""
+        """Position offsets of the last prompt, stored in the model."""
         return [module.rope_deltas for module in self._positioned]
 
     @offsets.setter
@@ -139,7 +139,7 @@ class Checkpoint:
             module.rope_deltas = value
 
     def forget_offsets(self) -> None:
-        """Before a new prompt: without this a prompt without pictures would inherit the offsets of one with them."""
+        """Reset the offsets before a new prompt; one without frames would inherit those of the last one."""
         self.offsets = [None] * len(self._positioned)
 
     def frame_tokens(self, side: int) -> int:
@@ -158,7 +158,7 @@ class Checkpoint:
 
 
 def _with_labels(parts: Sequence[str | Picture]) -> list[str | Picture]:
-    """Each picture after the words for its second."""
+    """The parts with a time label before each frame."""
     shown = ((part,) if isinstance(part, str) else (frame_label(part.time), part) for part in parts)
     return [each for pair in shown for each in pair]
 
@@ -170,14 +170,14 @@ def _content(part: str | Picture) -> dict[str, Any]:
 
 
 def picture_keys(prompt: Prompt) -> tuple[str, ...]:
-    """Names of what a prompt's pictures show."""
+    """Cache keys of all frames of a prompt."""
     return tuple(picture.key for picture in pictures_of(prompt))
 
 
 def _shapes(side: int) -> set[tuple[int, int]]:
-    """From square to four times as long as wide, both ways.
+    """Widths and heights from square to 4:1, in both orientations.
 
-    Processors that cut pictures into tiles, or round to patches under a limit, spend more on some shapes.
+    Processors that use tiles, or round to patches, need more tokens for some shapes.
     """
     shorter = {max(1, round(side / ratio)) for ratio in _RATIOS}
     return {(side, short) for short in shorter} | {(short, side) for short in shorter}
@@ -202,7 +202,7 @@ def _side(config: Any) -> int:
 
 
 def _fixed(config: Any) -> Any:
-    """The size to which every picture is brought, if there is one: smaller pictures then cost the same."""
+    """The size to which every image is resized, if fixed; smaller images then cost the same."""
     return getattr(getattr(config, "vision_config", None), "image_size", None)
 
 

@@ -1,4 +1,4 @@
-"""The command line of a vLLM server, and why one exited, read from its log."""
+"""The command line of a vLLM server, and the reason for its exit, from its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agents.engines.base import EngineError
 
-_LAST = 8  # lines shown where none of them looks like an error
+_LAST = 8  # log lines shown if none of them looks like an error
 _ERRORS = 3
 _SIGKILL = 128 + 9
 
@@ -20,29 +20,29 @@ _ADVICE: Mapping[str, str] = {
         'vLLM is not installed for {python}: pip install "secondlook[vllm]", or name the interpreter of an environment '
         "that has it, with ?python=/path/to/bin/python"
     ),
-    r"No module named '?vllm\.": "this release of vLLM is not known here: 0.30 to 0.32 are",
+    r"No module named '?vllm\.": "this release of vLLM is not supported: 0.30 to 0.32 are",
     r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|libcuda\.so|0 active drivers": (
         "vLLM finds no GPU here: look at nvidia-smi, and at whether a container was given the GPU"
     ),
     r"out of memory|OutOfMemoryError|bad_alloc|Cannot allocate memory": (
-        "it does not fit into memory: take a smaller or quantized model, more GPUs (?tensor-parallel-size=2), or a "
+        "it does not fit into memory: use a smaller or quantized model, more GPUs (?tensor-parallel-size=2), or a "
         "shorter context (?max-model-len=16384)"
     ),
     r"Free memory on device|No available memory for the cache blocks|larger than the available KV cache": (
-        "there is too little free GPU memory: end what else uses the GPU, or set ?gpu-memory-utilization=0.8 or "
+        "there is too little free GPU memory: stop other programs on the GPU, or set ?gpu-memory-utilization=0.8 or "
         "?max-model-len=16384"
     ),
     r"gated repo|401 Client Error|403 Client Error|Access to model .* is restricted": (
-        "the model {model} may only be fetched by who has accepted its terms: set HF_TOKEN"
+        "the model {model} is gated: accept its terms on Hugging Face and set HF_TOKEN"
     ),
     r"Repository Not Found|not a valid model identifier|Repo id must|Invalid repository ID|404 Client Error": (
-        "there is no model {model}: write its id on Hugging Face, or the path of a folder"
+        "there is no model {model}: give its id on Hugging Face, or the path of a folder"
     ),
     r"LocalEntryNotFoundError|couldn't connect to|OfflineModeIsEnabled|outgoing traffic has been disabled": (
         "the model {model} is not on this machine and cannot be fetched: check the network and HF_HUB_OFFLINE"
     ),
-    r"unrecognized arguments|error: argument": "it does not know an option that the engine's address gives it",
-    r"Address already in use": "another program took its port; it gets another one when the service starts again",
+    r"unrecognized arguments|error: argument": "it does not know an option in the engine's URL",
+    r"Address already in use": "another program took its port; restart the service, and it gets another one",
     r"No space left on device": "the disk is full",
 }
 _MARKS = re.compile(r"^(\(\S+ pid=\d+\) )?((INFO|WARNING|ERROR|CRITICAL) [\d-]+ [\d:]+ (\[[^\]]*\] )?)?")
@@ -53,7 +53,7 @@ _CONSEQUENCE = "Engine core initialization failed"
 
 
 def explain_exit(lines: Sequence[str], status: int, *, python: str, model: str) -> str:
-    """How it ended, what to do, and the lines that matter."""
+    """Exit status, advice, and the relevant log lines."""
     bare = [_MARKS.sub("", line) for line in lines]
     advice = _advice(bare, status).format(python=python, model=model)
     words = "\n".join(f"  {line.strip()}" for line in _error_lines(bare))
@@ -67,24 +67,24 @@ def _status_in_words(status: int) -> str:
 def _advice(lines: Sequence[str], status: int) -> str:
     text = "\n".join(lines)
     found = next((advice for pattern, advice in _ADVICE.items() if re.search(pattern, text)), "")
-    return found or ("something killed it; the kernel does that when memory is short" if status == _SIGKILL else "")
+    return found or ("the kernel kills programs when memory is short" if status == _SIGKILL else "")
 
 
 def _error_lines(lines: Sequence[str]) -> list[str]:
-    """The errors, the first ones first: what fails afterwards only follows from them."""
+    """The first errors: later ones usually follow from them."""
     errors = dict.fromkeys(line for line in lines if _ERROR.match(line) and _CONSEQUENCE not in line)
     return list(errors)[:_ERRORS] or list(lines)[-_LAST:]
 
 
-_MODULE = "vllm.entrypoints.openai.api_server"  # the script `vllm` does not run in all builds
+_MODULE = "vllm.entrypoints.openai.api_server"  # the command `vllm` does not run in all builds
 _HOST = "127.0.0.1"
 _FLAGS: Mapping[str, str] = {
-    "max-model-len": "auto",  # the longest that fits into the memory
+    "max-model-len": "auto",  # the longest context that fits into memory
     "limit-mm-per-prompt": '{"image":256,"video":1}',
-    "logprobs-mode": "processed_logprobs",  # makes option probabilities exact
+    "logprobs-mode": "processed_logprobs",  # makes choice probabilities exact
     "enable-prompt-tokens-details": "true",  # reports cached tokens
-    "trust-request-mm-kwargs": "true",  # lets frames be sent as a video with their true times
-    "disable-uvicorn-access-log": "true",  # who asks is in our own log
+    "trust-request-mm-kwargs": "true",  # allows frames to be sent as a video with their times
+    "disable-uvicorn-access-log": "true",  # the service has its own access log
 }
 _RESERVED_FLAGS = frozenset({"api-key", "host", "model", "port", "served-model-name", "uds"})
 _NAME = re.compile(r"[a-z][a-z0-9.-]*", re.IGNORECASE)
@@ -92,10 +92,10 @@ _NAME = re.compile(r"[a-z][a-z0-9.-]*", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class VllmCommand:
-    """A vLLM server for one model on a free port of loopback.
+    """Command of a vLLM server for one model, on a free port of the loopback interface.
 
-    `flags` are its further options, without dashes: "true" and "false" switch, anything else is a value. They go
-    before our own. Callers need `key`, which is in the environment, because all users of the machine see arguments.
+    `flags` are further options without dashes; "true" and "false" are switches. They override the defaults. Clients
+    need `key`, which is passed in the environment because all users of the machine can see arguments.
     """
 
     model: str
@@ -107,35 +107,37 @@ class VllmCommand:
 
     def __post_init__(self) -> None:
         if not shutil.which(self.python):
-            raise EngineError(f"there is no interpreter {self.python}: ?python= names that of an environment with vLLM")
+            raise EngineError(
+                f"there is no interpreter {self.python}: ?python= must name the interpreter of an environment with vLLM"
+            )
         if self.model.startswith(("/", "./", "../", "~")) and not Path(self.model).is_dir():
-            raise EngineError(f"there is no folder {self.model} with a model")
+            raise EngineError(f"there is no model folder {self.model}")
         for flag in self.flags:
             if flag in _RESERVED_FLAGS:
-                raise EngineError(f"{flag} is not for you to choose: vLLM is started for this service alone")
+                raise EngineError(f"{flag} cannot be set: the service sets it")
             if not _NAME.fullmatch(flag):
-                raise EngineError(f"{flag!r} cannot be an option of vLLM")
+                raise EngineError(f"{flag!r} is not a valid option name of vLLM")
 
     @property
     def root(self) -> str:
-        """Where it is, without a path."""
+        """Base URL without a path."""
         return f"http://{_HOST}:{self.port}"
 
     @property
     def command(self) -> Sequence[str]:
-        """The program and its arguments; the key is not among them."""
+        """The program and its arguments, without the key."""
         place = ("--host", _HOST, "--port", str(self.port))
         names = ("--model", self.model, "--served-model-name", self.name)
         return (self.python, "-m", _MODULE, *names, *place, *_arguments({**_FLAGS, **self.flags}))
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What it needs in the environment beside what is there."""
-        # Its modules come from its own environment, not from the folder in which the service was started.
+        """Variables to add to the environment."""
+        # PYTHONSAFEPATH keeps it from importing modules from the working directory.
         return {"VLLM_API_KEY": self.key, "VLLM_NO_USAGE_STATS": "1", "PYTHONSAFEPATH": "1"}
 
     def explain(self, lines: Sequence[str], status: int) -> str:
-        """Why it ended, from the last lines that it wrote."""
+        """Why it exited, from the last lines of its log."""
         return explain_exit(lines, status, python=self.python, model=self.model)
 
 
@@ -146,7 +148,7 @@ def _arguments(flags: Mapping[str, str]) -> Iterator[str]:
         elif value == "false":
             yield f"--no-{flag}"
         else:
-            yield f"--{flag}={value}"  # in one word: a value may begin with a dash
+            yield f"--{flag}={value}"  # one argument, because a value may begin with a dash
 
 
 def _free_port() -> int:

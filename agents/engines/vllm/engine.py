@@ -1,4 +1,4 @@
-"""An engine that runs vLLM's server itself: starts it, warms it up, keeps it alive, and ends it."""
+"""An engine that starts a vLLM server, warms it up, restarts it when it dies, and stops it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from agents.profiles import Profile, Profiles
 from tools.video.frame import Frame
 
 _OWN = frozenset({"name", "python", *SupervisorLimits.model_fields})
-_ASKING = frozenset(each.name for each in fields(ServerOptions)) - {"dialect", "model"}  # these two are ours to say
+_ASKING = frozenset(each.name for each in fields(ServerOptions)) - {"dialect", "model"}  # set by this engine
 _SCHEMA = {"type": "object", "properties": {"seen": {"type": "boolean"}}, "required": ["seen"]}
 
 
 class VllmEngine(OpenAIEngine):
     """A model on a vLLM server that lives as long as this engine.
 
-    `probe` starts the server and waits until it is ready. When it dies it is started again, and until it is ready
-    `generate` raises EngineError at once and `problem` says why. All else is as with the openai engine.
+    `probe` starts the server and waits until it is ready. A server that dies is restarted; until it is ready,
+    `generate` raises EngineError at once and `problem` says why.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class VllmEngine(OpenAIEngine):
         return await self.supervisor.run_while_alive(lambda: super(VllmEngine, self).count(text))
 
     async def probe(self) -> None:
-        """Start the server, once, and wait until it is warm. Raises EngineError with the end of its log."""
+        """Start the server once and wait until it is warm. Raises EngineError with the end of its log."""
         await self.supervisor.start()
 
     async def generate(self, prompt: Prompt, sampling: Sampling, n: int, on_text: OnText | None = None) -> Generation:
@@ -113,7 +113,7 @@ def _profile(family: str | None, *names: str) -> Profile:
 
 
 def _known(profile: Profile) -> dict[str, str]:
-    """What vLLM must be told of a family of models: how it writes calls, and how its thoughts."""
+    """vLLM's parsers for the tool calls and the reasoning of a family of models."""
     calls = {"enable-auto-tool-choice": "true", "tool-call-parser": profile.tool_parser} if profile.tool_parser else {}
     return {**calls, **({"reasoning-parser": profile.thinking.parser} if profile.thinking.parser else {})}
 

@@ -1,10 +1,10 @@
-"""Keeps a program from outliving the process that wanted it, however that one died.
+"""Run a program and end it when the process that wants it dies, for whatever reason.
 
 python guard.py PARENT GRACE PROGRAM ARGUMENT…
 
-Stands between the two as a process of its own, and alone: it knows nothing of this project. It ends the program when
-it is told to (SIGTERM) or when the process PARENT is gone: politely, and after GRACE seconds by force. Whatever the
-program has started, and whatever that has started, is ended after it. Exits as the program did. Linux only.
+Runs as its own process between the two and imports nothing of this project. It ends the program on SIGTERM, or when the
+process PARENT is gone: with SIGTERM, and after GRACE seconds with SIGKILL. All descendants of the program are killed
+after it. Exits with the program's status. Linux only.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 
 _SIGNALS = (signal.SIGTERM, signal.SIGCHLD)
-_LOOK = 0.5  # seconds between two looks at whether the parent is still there
+_LOOK = 0.5  # seconds between two checks of the parent
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
-_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER: processes whose parent died become children of this one
+_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER: orphaned descendants become children of this process
 
 
 def main() -> None:
-    """Run the program until it ends or has to."""
+    """Run the program until it exits, a SIGTERM arrives, or the parent is gone."""
     parent, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     _prctl(_ADOPT_ORPHANS, 1)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _prepare() -> None:
-    """In the program's process before it begins: it must not inherit the blocked signals, nor outlive its guard."""
+    """Runs in the child before exec: it must not inherit the blocked signals, nor outlive its guard."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     _prctl(_DIE_WITH_PARENT, signal.SIGKILL)
 
@@ -55,7 +55,7 @@ def _prctl(what: int, value: int) -> None:
 
 
 def _ended(program: subprocess.Popen[bytes], grace: float) -> int:
-    """The program's exit status, after asking it to end where it has not."""
+    """End the program if it is still running; return its exit status."""
     if program.poll() is None:
         program.terminate()
     end = time.monotonic() + grace
@@ -67,7 +67,7 @@ def _ended(program: subprocess.Popen[bytes], grace: float) -> int:
 
 
 def _sweep() -> None:
-    """End what the program left behind. The children of who is killed here come here, and are next."""
+    """Kill what the program left behind. Children of a killed process become ours, and are next."""
     while True:
         for pid in _children():
             with suppress(ProcessLookupError):
@@ -81,7 +81,7 @@ def _sweep() -> None:
 def _children() -> Iterator[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
-            with suppress(OSError):  # it has ended meanwhile
+            with suppress(OSError):  # it has exited meanwhile
                 # "pid (name) state parent …"; the name may hold anything
                 if int((folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]) == os.getpid():
                     yield int(folder.name)

@@ -22,27 +22,27 @@ from agents.engines.vllm.arguments import VllmCommand
 
 
 class SupervisorLimits(BaseModel):
-    """How long it may take, and how often it may fail."""
+    """Time limits and restart limits of a model server."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    startup: float = Field(1800.0, gt=0, description="Seconds until it must be ready, fetching weights included.")
-    grace: float = Field(10.0, ge=0, description="Seconds until it is killed when it has been asked to stop.")
-    restarts: int = Field(5, ge=0, description="Restarts within a window; after one death more it is given up.")
-    window: float = Field(900.0, gt=0, description="Seconds that a restart counts.")
-    pause: float = Field(1.0, ge=0, description="Seconds before a restart, doubled for each other one that counts.")
+    startup: float = Field(1800.0, gt=0, description="Seconds until it must be ready, download of weights included.")
+    grace: float = Field(10.0, ge=0, description="Seconds from the request to stop until it is killed.")
+    restarts: int = Field(5, ge=0, description="Restarts within a window; after one more exit it stays down.")
+    window: float = Field(900.0, gt=0, description="Seconds for which a restart counts.")
+    pause: float = Field(1.0, ge=0, description="Seconds before a restart, doubled for each other one in the window.")
     longest_pause: float = Field(60.0, ge=0, description="The most seconds before a restart.")
 
 
 class RestartBackoff:
-    """When to start again what keeps ending."""
+    """Exponential backoff between restarts."""
 
     def __init__(self, limits: SupervisorLimits) -> None:
         self._limits = limits
         self._restarts: list[float] = []
 
     def pause(self, now: float) -> float | None:
-        """Seconds to wait before the next restart, which is counted; None if there have been too many."""
+        """Count a restart and return the seconds to wait before it; None if there have been too many."""
         limits = self._limits
         self._restarts = [each for each in self._restarts if each > now - limits.window]
         recent = len(self._restarts)
@@ -52,35 +52,35 @@ class RestartBackoff:
         return float(min(limits.pause * 2**recent, limits.longest_pause))
 
 
-_MAX_LINES = 400  # kept: enough for the traceback of each of its processes
-_MAX_LINE_CHARS = 2000  # characters of a line; servers print whole configurations
+_MAX_LINES = 400  # kept; enough for a traceback of each of its processes
+_MAX_LINE_CHARS = 2000  # kept of a line; servers print whole configurations
 
 
 class LogTail:
-    """Passes each line to `tell` and keeps the last ones. Nobody sees `secret`.
+    """Passes each line to `on_line` and keeps the last ones, with `secret` masked.
 
-    What a carriage return overwrites, as progress bars do, is not passed on, but is the `latest` while it stands.
+    Text that a carriage return overwrites, as in progress bars, is not a line; `latest` holds it while it stands.
     """
 
-    def __init__(self, tell: Callable[[str], None], secret: str) -> None:
+    def __init__(self, on_line: Callable[[str], None], secret: str) -> None:
         self.lines: deque[str] = deque(maxlen=_MAX_LINES)
         self.latest = ""
-        self._tell = tell
+        self._on_line = on_line
         self._secret = secret
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """More of what the program wrote."""
+        """Add output of the program."""
         *ended, rest = (self._rest + data).split(b"\n")
         for line in ended:
             self._end(line)
-        if len(rest) > 2 * _MAX_LINE_CHARS:  # a bar that has been drawn over and over, or no text at all
+        if len(rest) > 2 * _MAX_LINE_CHARS:  # a progress bar drawn many times, or no text at all
             rest = rest[-_MAX_LINE_CHARS:]
         self._rest = rest
         self.latest = self._shown(rest) or self.latest
 
     def close(self) -> None:
-        """The program writes no more."""
+        """End the last line."""
         self._end(self._rest)
         self._rest = b""
 
@@ -88,7 +88,7 @@ class LogTail:
         if shown := self._shown(line):
             self.latest = shown
             self.lines.append(shown)
-            self._tell(shown)
+            self._on_line(shown)
 
     def _shown(self, line: bytes) -> str:
         text = line.decode(errors="replace").replace(self._secret, "***")
@@ -98,16 +98,16 @@ class LogTail:
 
 T = TypeVar("T")
 
-_SETTINGS_PREFIX = "SECONDLOOK_"  # settings of the service, keys among them: none of its business
+_SETTINGS_PREFIX = "SECONDLOOK_"  # settings of the service, its keys among them, are not passed on
 _BUFFER = 65536  # bytes
-_EXIT_LAG = 2.0  # seconds by which a lost connection may be noticed before the end of the program
-_GUARD_GRACE = 10.0  # seconds beyond the grace, for the guard to sweep up
-_SWEEPS = 100  # times that we look, where it cannot
+_EXIT_LAG = 2.0  # seconds; a lost connection may be noticed this long before the exit
+_GUARD_GRACE = 10.0  # seconds beyond the grace period, for the guard to end what is left
+_SWEEPS = 100  # attempts to kill what is left, if the guard could not
 _SWEEP = 0.05  # seconds between them
 
 
 class ProcessExited(Exception):
-    """The program ended, with this status: above 128 by a signal."""
+    """The program exited with this status; above 128, by a signal."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"ended with status {status}")
@@ -115,7 +115,7 @@ class ProcessExited(Exception):
 
 
 class GuardedProcess:
-    """A program under guard, in a process group of its own. Its environment is ours, less our settings."""
+    """A program under `guard`, in its own process group. It inherits the environment without the service's settings."""
 
     def __init__(self, process: asyncio.subprocess.Process, reading: asyncio.Task[None], grace: float) -> None:
         self._process = process
@@ -126,7 +126,7 @@ class GuardedProcess:
     async def start(
         cls, command: Sequence[str], environment: Mapping[str, str], output: LogTail, *, grace: float
     ) -> GuardedProcess:
-        """Start the program; it has `grace` seconds to end when it is asked to. Raises OSError."""
+        """Start the program. When it is asked to stop, it is killed after `grace` seconds. Raises OSError."""
         ours, theirs = os.pipe()
         try:
             reading = asyncio.ensure_future(_read_output(ours, output))
@@ -146,13 +146,13 @@ class GuardedProcess:
         return cls(process, reading, grace)
 
     async def wait(self) -> int:
-        """Wait until it has ended, and all that it started, and its last words are read: its exit status."""
+        """Wait until it and all its children have exited and its output is read; return its exit status."""
         return await asyncio.shield(self._ending)
 
     async def run_while_alive(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of something that needs the program. If that ends before, the work is cancelled: Ended.
+        """Await work that needs the program. If the program exits first, cancel the work and raise ProcessExited.
 
-        So it is if the program ends just after an EngineError: that it is gone is felt before it is known.
+        An EngineError just before the exit also becomes ProcessExited: the connection is lost before the exit is seen.
         """
         task = asyncio.ensure_future(work)
         try:
@@ -168,7 +168,7 @@ class GuardedProcess:
                 await asyncio.wait({task})
 
     async def stop(self) -> None:
-        """Ask it to end, make it if it does not, and wait until nothing of it is left."""
+        """Terminate it, kill it after the grace period, and wait until all its processes are gone."""
         if not self._ending.done():
             with suppress(ProcessLookupError):
                 self._process.terminate()
@@ -179,7 +179,7 @@ class GuardedProcess:
 
     async def _attend(self, reading: asyncio.Task[None]) -> int:
         status = await self._process.wait()
-        for _ in range(_SWEEPS):  # the guard leaves nothing, unless it was killed itself
+        for _ in range(_SWEEPS):  # needed only if the guard was killed
             if not self._kill():
                 break
             await asyncio.sleep(_SWEEP)
@@ -188,7 +188,7 @@ class GuardedProcess:
         return status if status >= 0 else 128 - status
 
     def _kill(self) -> bool:
-        """Kill what is left of the process group, and say whether anything was."""
+        """Kill what is left of the process group; return whether there was anything."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -209,9 +209,9 @@ async def _read_output(pipe: int, output: LogTail) -> None:
 
 
 _LOG = logging.getLogger("secondlook.vllm")
-_POLL_SECONDS = 0.25  # seconds between two looks at whether it is healthy
-_PROGRESS_SECONDS = 15.0  # seconds between two lines about how far it is
-_LOG_LINES = 8  # lines of its log
+_POLL_SECONDS = 0.25  # seconds between two health checks
+_PROGRESS_SECONDS = 15.0  # seconds between two log lines about progress
+_LOG_LINES = 8  # in an error message
 
 _STARTING = "The model server is being started."
 _RESTARTING = "The model server has died and is being started again: try again in a while."
@@ -220,9 +220,9 @@ _STOPPED = "The model server was stopped."
 
 
 class ServerSupervisor:
-    """Keeps one program running. `warm` sends it what is slow the first time; only then is it ready.
+    """Keeps one model server running. It is ready after `warm`, which sends requests that are slow the first time.
 
-    `problem` is why it is not ready, in words for callers; None while it is.
+    `problem` says why it is not ready, in words for clients; None while it is ready.
     """
 
     def __init__(
@@ -239,13 +239,13 @@ class ServerSupervisor:
         self._keeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it and wait until it is ready, once; later calls change nothing. Raises EngineError, with its log."""
+        """Start it once and wait until it is ready. Raises EngineError with the end of its log."""
         self._first = self._first or asyncio.ensure_future(self._launch())
         child = await asyncio.shield(self._first)
         self._keeping = self._keeping or asyncio.ensure_future(self._keep(child))
 
     async def run_while_alive(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of work that needs the server. Raises EngineError at once if it is not ready, or dies."""
+        """Await work that needs the server. Raises EngineError at once if it is not ready, or when it dies."""
         if self.problem is not None or self._child is None:
             raise EngineError(self.problem or _STARTING)
         try:
@@ -254,7 +254,7 @@ class ServerSupervisor:
             raise EngineError(_RESTARTING) from None
 
     async def stop(self) -> None:
-        """Stop it, and wait until nothing of it is left."""
+        """Stop it and wait until all its processes are gone."""
         self.problem = _STOPPED
         tasks = {task for task in (self._first, self._keeping) if task is not None}
         for task in tasks:
@@ -274,13 +274,13 @@ class ServerSupervisor:
         except EngineError as error:
             _LOG.critical("%s is given up: %s", self._name, error)
         except Exception:
-            _LOG.exception("%s is given up: a bug", self._name)
+            _LOG.exception("%s is given up after an internal error", self._name)
         self.problem = _GIVEN_UP
 
     async def _again(self, pace: RestartBackoff) -> GuardedProcess:
-        """Start it again, as often as the limits allow. Raises EngineError once there is no hope."""
+        """Restart it as often as the limits allow. Raises EngineError after the last attempt."""
         while (pause := pace.pause(time.monotonic())) is not None:
-            _LOG.warning("%s is started again in %.1f s", self._name, pause)
+            _LOG.warning("%s is restarted in %.1f s", self._name, pause)
             await asyncio.sleep(pause)
             try:
                 return await self._launch()
@@ -290,7 +290,7 @@ class ServerSupervisor:
         raise EngineError(f"{limits.restarts} restarts within {limits.window:g} s did not help")
 
     async def _launch(self) -> GuardedProcess:
-        """Start it and wait until it is ready. Nothing is left of one that does not become ready."""
+        """Start it and wait until it is ready; stop it if that fails. Raises EngineError."""
         program = self.program
         self._output = LogTail(lambda line: _LOG.info("vllm: %s", line), program.key)
         _LOG.info("starting %s: %s", self._name, " ".join(program.command))
@@ -326,14 +326,14 @@ class ServerSupervisor:
         _LOG.info("%s is ready after %.0f s", self._name, time.monotonic() - began)
 
     async def _until_healthy(self, began: float) -> None:
-        told = began
+        logged = began
         async with httpx.AsyncClient(base_url=self.program.root, timeout=5.0, trust_env=False) as client:
             while not await _healthy(client):
                 await asyncio.sleep(_POLL_SECONDS)
                 now = time.monotonic()
-                if now - told >= _PROGRESS_SECONDS:
-                    told = now
-                    _LOG.info("%s is loading for %.0f s: %s", self._name, now - began, self._output.latest)
+                if now - logged >= _PROGRESS_SECONDS:
+                    logged = now
+                    _LOG.info("%s has been loading for %.0f s: %s", self._name, now - began, self._output.latest)
 
 
 async def _healthy(client: httpx.AsyncClient) -> bool:

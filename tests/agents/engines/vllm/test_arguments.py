@@ -63,13 +63,13 @@ SETTING = (
             'vLLM is not installed for /usr/bin/python3: pip install "secondlook[vllm]"',
             "No module named",
         ),
-        (OTHER_VLLM, "this release of vLLM is not known here", "No module named vllm.entrypoints"),
+        (OTHER_VLLM, "this release of vLLM is not supported", "No module named vllm.entrypoints"),
         (_TRACEBACK + NO_GPU, "vLLM finds no GPU here", "RuntimeError: Failed to infer device type"),
         (_TRACEBACK + NO_MODEL, "there is no model me/none", "OSError: me/none is not a local folder"),
         (_TRACEBACK + OFFLINE, "the model me/none is not on this machine", "OSError: We couldn't connect"),
         (_TRACEBACK + GATED, "set HF_TOKEN", "OSError: You are trying to access a gated repo"),
         (FULL, "it does not fit into memory", "torch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB."),
-        (_TRACEBACK + BUSY, "end what else uses the GPU", "ValueError: Free memory on device cuda:0"),
+        (_TRACEBACK + BUSY, "stop other programs on the GPU", "ValueError: Free memory on device cuda:0"),
         (_TRACEBACK + TOO_LONG, "?max-model-len=16384", "ValueError: To serve 1 request"),
         (FLAG, "it does not know an option", "api_server.py: error: unrecognized arguments: --frobnicate=1"),
         (_TRACEBACK + TAKEN, "another program took its port", "OSError: [Errno 98]"),
@@ -92,7 +92,7 @@ def test_an_error_that_two_processes_report_is_shown_once_and_without_its_conseq
 
 def test_who_was_killed_may_have_been_too_large() -> None:
     text = explain_exit(["loading"], 128 + 9, python="python", model="m")
-    assert text == ("it ended with signal 9: something killed it; the kernel does that when memory is short\n  loading")
+    assert text == ("it ended with signal 9: the kernel kills programs when memory is short\n  loading")
 
 
 def test_without_an_error_the_last_lines_are_shown() -> None:
@@ -178,11 +178,11 @@ def test_each_server_has_its_own_key_unless_one_is_given() -> None:
     ("url", "message"),
     [
         ("vllm:", "names no model: write vllm:FOLDER-OR-ID"),
-        ("vllm:/no/such/folder", "there is no folder /no/such/folder"),
+        ("vllm:/no/such/folder", "there is no model folder /no/such/folder"),
         ("a/b?python=/no/such/python", "there is no interpreter /no/such/python"),
-        ("a/b?api-key=sk-1", "api-key is not for you to choose"),
-        ("a/b?host=0.0.0.0", "host is not for you to choose"),
-        ("a/b?x;y=1", "'x;y' cannot be an option of vLLM"),
+        ("a/b?api-key=sk-1", "api-key cannot be set"),
+        ("a/b?host=0.0.0.0", "host cannot be set"),
+        ("a/b?x;y=1", "'x;y' is not a valid option name of vLLM"),
         ("a/b?startup=soon", "startup: Input should be a valid number.*'soon'"),
         ("a/b?restarts=-1", "restarts: Input should be greater than or equal to 0.*'-1'"),
     ],
