@@ -1,8 +1,9 @@
-"""Vectors from a server with OpenAI's embeddings."""
+"""Text embeddings from an OpenAI-compatible server."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import httpx
 import numpy as np
@@ -11,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from agents.engines.base import EngineError
 from tools.index.embedder import EmbedderUnavailable, Embeddings
 
-_SECONDS = 30.0
-_AT_ONCE = 256
-"""Texts in one request."""
+_TIMEOUT = 30.0  # seconds
+_BATCH = 256  # texts in one request
 
 
 class _Vector(BaseModel):
@@ -27,18 +27,8 @@ class _Answer(BaseModel):
     data: list[_Vector]
 
 
-def open_at(place: str, options: Mapping[str, str], api_key: str | None) -> RemoteEmbedder:
-    """An embedder at a base URL, the one before /embeddings. Nothing is sent yet. Raises EngineError."""
-    url = httpx.URL(place)
-    if url.scheme not in ("http", "https") or not url.host or url.userinfo:
-        raise EngineError(f"the embedder's address must be like openai:http://host:port/v1, not openai:{place}")
-    if options.keys() != {"model"}:
-        raise EngineError("an openai: embedder has one option, and needs it: ?model=NAME")
-    return RemoteEmbedder(place, options["model"], api_key)
-
-
-class RemoteEmbedder:
-    """A model behind `/embeddings`. Safe under threads."""
+class OpenAIEmbedder:
+    """A model behind `/embeddings`. Thread-safe."""
 
     def __init__(
         self, base: str, model: str, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None
@@ -47,13 +37,23 @@ class RemoteEmbedder:
         self._model = model
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._url = f"{base.rstrip('/')}/embeddings"
-        self._client = httpx.Client(headers=headers, timeout=_SECONDS, transport=transport, trust_env=False)
+        self._client = httpx.Client(headers=headers, timeout=_TIMEOUT, transport=transport, trust_env=False)
+
+    @classmethod
+    def open(cls, place: str, options: Mapping[str, str], *, api_key: str | None = None) -> Self:
+        """An embedder at a base URL, which ends before `/embeddings`. Nothing is sent yet. Raises EngineError."""
+        url = httpx.URL(place)
+        if url.scheme not in ("http", "https") or not url.host or url.userinfo:
+            raise EngineError(f"the embedder's address must be like openai:http://host:port/v1, not openai:{place}")
+        if options.keys() != {"model"}:
+            raise EngineError("an openai: embedder needs ?model=NAME and has no other option")
+        return cls(place, options["model"], api_key)
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """One vector a text. Raises EmbedderDown, also for an answer that is none."""
+        """One vector for each text. Blocks. Raises EmbedderUnavailable, also for an invalid response."""
         if not texts:
             return np.zeros((0, 0), np.float32)
-        parts = [self._ask(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
+        parts = [self._ask(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
         if len({part.shape[1] for part in parts}) > 1:
             raise EmbedderUnavailable(f"{self._model} gave vectors of different lengths")
         vectors = np.concatenate(parts)
@@ -61,7 +61,7 @@ class RemoteEmbedder:
         return np.asarray(np.divide(vectors, lengths, out=vectors, where=lengths > 0), np.float32)
 
     def _ask(self, texts: Sequence[str]) -> Embeddings:
-        # Servers refuse an empty text; a blank one has some vector, and no words to be found by.
+        # Servers refuse an empty text but not a blank.
         body = {"model": self._model, "input": [text or " " for text in texts]}
         try:
             response = self._client.post(self._url, json=body).raise_for_status()

@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
-from agents.embedders.openai import RemoteEmbedder
+from agents.embedders.openai import OpenAIEmbedder
 from agents.embedders.registry import open_embedder
 from agents.engines.base import EngineError
 from tools.index.embedder import EmbedderUnavailable, HashedEmbedder, tokenize
@@ -22,8 +22,8 @@ PINNED = {7: -0.24, 18: 0.24, 36: -0.24, 65: -0.24, 73: -0.71, 121: 0.24, 199: -
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-def remote(handler: Handler) -> RemoteEmbedder:
-    return RemoteEmbedder("http://host/v1", "tiny", "key", transport=httpx.MockTransport(handler))
+def remote(handler: Handler) -> OpenAIEmbedder:
+    return OpenAIEmbedder("http://host/v1", "tiny", "key", transport=httpx.MockTransport(handler))
 
 
 def answering(request: httpx.Request) -> httpx.Response:
