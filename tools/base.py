@@ -1,4 +1,4 @@
-"""A tool: arguments as fields, one verb, `apply`; and the one form in which every tool reports."""
+"""Base classes of tools: arguments as fields, `apply` to run them, and the observation that every tool returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MIN_SECONDS = 0.5  # seconds; what has no length of its own is this long where 
 
 
 class ToolError(Exception):
-    """The model called a tool in a way that cannot work. `hint` says what would."""
+    """A call that cannot work. `hint` tells the model what would."""
 
     def __init__(self, code: str, message: str, hint: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class _Frozen(BaseModel):
 
 
 class Fact(_Frozen):
-    """Words about some seconds of the video. They are data, whatever they say."""
+    """A text about some seconds of the video. It is data, never an instruction."""
 
     start: float
     end: float
@@ -47,7 +47,7 @@ class Fact(_Frozen):
 
 
 class AppliedArguments(_Frozen):
-    """What was really done after clamping: ranges in seconds, how many frames, how wide in pixels."""
+    """The arguments after clamping: ranges in seconds, number of frames, longest side in pixels."""
 
     ranges: tuple[tuple[float, float], ...] = ()
     frames: int = 0
@@ -55,7 +55,7 @@ class AppliedArguments(_Frozen):
 
 
 class ToolCost(_Frozen):
-    """What a tool took: calls to the model, frames shown to it, tokens, seconds on the clock."""
+    """The cost of a tool: calls to the model, frames shown to it, tokens, seconds on the clock."""
 
     calls: int = 0
     frames: int = 0
@@ -64,7 +64,7 @@ class ToolCost(_Frozen):
 
 
 class ToolFailure(_Frozen):
-    """Why a tool did nothing, and what to try instead."""
+    """Why a tool failed, and what to try instead."""
 
     code: str
     message: str
@@ -73,7 +73,7 @@ class ToolFailure(_Frozen):
 
 @dataclass(frozen=True, slots=True)
 class FrameRequest:
-    """Pictures that a tool wants shown: these moments, at most `side` pixels long, or one box of them."""
+    """Frames that a tool wants shown: these moments, at most `side` pixels long, or one box of them."""
 
     moments: tuple[SampleWindow, ...]
     side: int | None = None
@@ -81,9 +81,9 @@ class FrameRequest:
 
 
 class Observation(_Frozen):
-    """What a tool brought: facts, pictures to look at, what was really done, what it took, what to know about it.
+    """The result of a tool: facts, frames to show, the arguments as applied, the cost, and warnings.
 
-    `summary` is in our own words and holds nothing that comes from the video.
+    `summary` is trusted text: it holds nothing that comes from the video.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -98,7 +98,7 @@ class Observation(_Frozen):
 
     @property
     def ok(self) -> bool:
-        """Whether the tool did what it is for."""
+        """Whether the tool succeeded."""
         return self.error is None
 
     @property
@@ -142,15 +142,15 @@ class BaseTool(BaseModel):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What was asked for, without what was left out."""
+        """The arguments that were given."""
         return self.model_dump(mode="json", exclude={"name"}, exclude_defaults=True)
 
 
 class Tool(BaseTool):
     """A tool that needs no model. Sync, pure, picklable."""
 
-    def apply(self, scene: ToolContext) -> Observation:
-        """Do it. Raises ToolError for what the model must change, BadVideo."""
+    def apply(self, context: ToolContext) -> Observation:
+        """Run the tool. Raises ToolError for what the model must change, BadVideo."""
         raise NotImplementedError
 
 
@@ -175,26 +175,26 @@ def find_tools(package: str) -> dict[str, type[BaseTool]]:
 
 @dataclass(frozen=True, slots=True)
 class ClampedRange:
-    """A range that can be looked at, and codes for what had to be changed."""
+    """A range within the video, and codes for what had to be changed."""
 
     span: Span
     warnings: tuple[str, ...] = ()
 
 
-def clamp_range(scene: ToolContext, start: float | None, end: float | None) -> ClampedRange:
-    """The nearest range that can be looked at; without ends, all of it.
+def clamp_range(context: ToolContext, start: float | None, end: float | None) -> ClampedRange:
+    """The nearest range within the video; without ends, all of it.
 
     Reversed ends are swapped, frame numbers taken for seconds are converted by presentation time, what reaches beyond
     is clamped, what is shorter than the limit is widened. Raises ToolError for a range that starts after the end.
     """
-    whole, said = scene.span, []
+    whole, warnings = context.span, []
     first, last = whole.start if start is None else start, whole.end if end is None else end
     if last < first:
         first, last = last, first
-        said.append("swapped")
-    if _are_frame_numbers(scene, first, last):
-        first, last = scene.video.time_of(int(first)), scene.video.time_of(int(last))
-        said.append("frame_numbers_converted")
+        warnings.append("swapped")
+    if _are_frame_numbers(context, first, last):
+        first, last = context.video.time_of(int(first)), context.video.time_of(int(last))
+        warnings.append("frame_numbers_converted")
     if first >= whole.end:
         raise ToolError(
             "out_of_range",
@@ -203,14 +203,14 @@ def clamp_range(scene: ToolContext, start: float | None, end: float | None) -> C
         )
     clamped = Span(whole.clamp(first), max(whole.clamp(last), whole.clamp(first) + 1e-6))
     if (first, last) != (clamped.start, clamped.end) and last != first:
-        said.append("clamped")
-    span = widen(clamped, scene.limits.min_seconds, whole)
+        warnings.append("clamped")
+    span = widen(clamped, context.limits.min_seconds, whole)
     if span != clamped:
-        said.append("widened")
-    return ClampedRange(span, tuple(said))
+        warnings.append("widened")
+    return ClampedRange(span, tuple(warnings))
 
 
-def _are_frame_numbers(scene: ToolContext, first: float, last: float) -> bool:
+def _are_frame_numbers(context: ToolContext, first: float, last: float) -> bool:
     """Whether these are frame numbers: whole, beyond the video's seconds, within its frames."""
     whole = first == int(first) and last == int(last)
-    return whole and scene.span.end * 1.05 < last <= scene.video.count - 1 and first >= 0
+    return whole and context.span.end * 1.05 < last <= context.video.count - 1 and first >= 0

@@ -1,4 +1,4 @@
-"""What a tool may look at: one video, or a part of it, with what is known of it in words."""
+"""What a tool works on: a video or a part of it, its text index, and the limits of a call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from tools.video.source import VideoSource
 class ViewLimits:
     """How much one tool call may show or find.
 
-    `frames`: most frames, evenly spread at `fps` frames a second (0: always as many as allowed). `tokens`: most
-    tokens for them (0: no limit). `least`: shortest range in seconds; shorter ones are widened. `over`: whether a
-    larger wish is made smaller or refused. `hits`: lines found where the call names no number. `weak`: score below
-    which a hit is marked as weak. `part`: hits below this part of the best score are left out. `speech`: whether a
-    search tells what is said in the clips that it finds. `facts`: most lines that one call returns.
+    `frames`: most frames, evenly spread at `fps` frames a second (0: always as many as allowed). `tokens`: most tokens
+    for them (0: no limit). `min_seconds`: shortest range; shorter ones are widened. `on_excess`: whether a call that
+    asks for more is shrunk or refused. `hits`: entries found where the call names no number. `weak_score`: score below
+    which a hit is weak. `min_relative_score`: hits below this part of the best score are left out. `include_speech`:
+    whether a search adds what is said in the clips that it finds. `max_facts`: most facts that one call returns.
     """
 
     frames: int = 16
@@ -57,9 +57,10 @@ class Detector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """A video and its index. `ladder`: sides in pixels at which frames can be shown, and their tokens, largest first.
+    """A video or a part of it, and its index.
 
-    `level`: seconds of the finest clips of the index. `reader` and `detector` are extras: None where not installed.
+    `frame_sizes`: longest sides in pixels at which frames can be shown, and their tokens, largest first. `level`:
+    seconds of the finest clips of the index. `text_reader` and `detector` are extras: None where not installed.
     """
 
     video: VideoSource

@@ -31,13 +31,13 @@ class Detect(Tool):
     start: Seconds | None = Field(None, description="First second.")
     end: Seconds | None = Field(None, description="Last second.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        if scene.detector is None:
+    def apply(self, context: ToolContext) -> Observation:
+        if context.detector is None:
             raise ToolError("not_installed", "Nothing here finds things by name.", "Use view.")
-        place = clamp_range(scene, self.start, self.end)
-        count = max(1, min(scene.limits.max_facts, round(place.span.length * _FPS)))
-        frames = scene.frames(spread((place.span,), count), _SIDE)
-        seen = [(frame.time, scene.detector.find(frame, self.targets)) for frame in frames]
+        place = clamp_range(context, self.start, self.end)
+        count = max(1, min(context.limits.max_facts, round(place.span.length * _FPS)))
+        frames = context.frames(spread((place.span,), count), _SIDE)
+        seen = [(frame.time, context.detector.find(frame, self.targets)) for frame in frames]
         step = place.span.length / count
         facts = [fact for target in self.targets for fact in _intervals(target, seen, step)]
         applied = AppliedArguments(ranges=((place.span.start, place.span.end),), frames=len(frames), side=_SIDE)

@@ -28,19 +28,19 @@ class Ocr(Tool):
     start: Seconds = Field(description="First second.")
     end: Seconds = Field(description="Last second.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        if scene.text_reader is None:
+    def apply(self, context: ToolContext) -> Observation:
+        if context.text_reader is None:
             raise ToolError("not_installed", "Nothing here reads writing.", "Use view or zoom.")
-        place = clamp_range(scene, self.start, self.end)
-        count = max(1, min(scene.limits.frames, round(place.span.length * _FPS)))
+        place = clamp_range(context, self.start, self.end)
+        count = max(1, min(context.limits.frames, round(place.span.length * _FPS)))
         lines: dict[str, Fact] = {}
-        for frame in scene.frames(spread((place.span,), count), _SIDE):
-            for word in scene.text_reader.read(frame):
+        for frame in context.frames(spread((place.span,), count), _SIDE):
+            for word in context.text_reader.read(frame):
                 known = lines.get(word.text)
                 first = frame.time if known is None else known.start
                 score = round(min(max(word.score, 0.0), 1.0), 2)
                 lines[word.text] = Fact(start=first, end=frame.time, text=word.text, origin="ocr", score=score)
-        kept = tuple(lines.values())[: scene.limits.max_facts]
+        kept = tuple(lines.values())[: context.limits.max_facts]
         applied = AppliedArguments(ranges=((place.span.start, place.span.end),), frames=count, side=_SIDE)
         return Observation(summary=counted(len(kept), "line"), data=kept, applied=applied, warnings=place.warnings)
 

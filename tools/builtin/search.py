@@ -31,24 +31,24 @@ class SearchClips(Tool):
     end: Seconds | None = Field(None, description="Search up to this second.")
     level: float | None = Field(None, gt=0, description="Length of the clips, in seconds.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        if not scene.indexed:
+    def apply(self, context: ToolContext) -> Observation:
+        if not context.indexed:
             raise ToolError("no_index", "Nothing is known of this video in words.", "Look at it with another tool.")
-        place = clamp_range(scene, self.start, self.end)
-        hits, said = self._ladder(scene, place.span)
-        kept = _above_score(hits, scene.limits.min_relative_score)
-        spoken = _spoken_during(scene, kept) if scene.limits.include_speech else ()
-        return entries_observation(scene, [*kept, *spoken], (*place.warnings, *said, *_coverage(scene)))
+        place = clamp_range(context, self.start, self.end)
+        hits, warnings = self._ladder(context, place.span)
+        kept = _above_score(hits, context.limits.min_relative_score)
+        spoken = _spoken_during(context, kept) if context.limits.include_speech else ()
+        return entries_observation(context, [*kept, *spoken], (*place.warnings, *warnings, *_coverage(context)))
 
-    def _ladder(self, scene: ToolContext, span: Span) -> tuple[Sequence[IndexEntry], tuple[str, ...]]:
+    def _ladder(self, context: ToolContext, span: Span) -> tuple[Sequence[IndexEntry], tuple[str, ...]]:
         """What fits well in the range; else anywhere in time; else at any length; else what fits weakly."""
-        k, index = self.top_k or scene.limits.hits, scene.index
-        level = self.level if self.level in {line.level for line in index.lines(scene.span)} else None
-        said: tuple[str, ...] = () if self.level == level else ("no_such_level",)
-        rungs = [(span, level, said), (scene.span, level, (*said, "nothing_in_range"))]
-        rungs += [(scene.span, None, (*said, "nothing_at_level"))] if level is not None else []
+        k, index = self.top_k or context.limits.hits, context.index
+        level = self.level if self.level in {line.level for line in index.lines(context.span)} else None
+        warnings: tuple[str, ...] = () if self.level == level else ("no_such_level",)
+        rungs = [(span, level, warnings), (context.span, level, (*warnings, "nothing_in_range"))]
+        rungs += [(context.span, None, (*warnings, "nothing_at_level"))] if level is not None else []
         return first_good_hits(
-            [_search_index(index, self.query, k, told, span=s, level=x) for s, x, told in rungs], scene, k
+            [_search_index(index, self.query, k, codes, span=s, level=x) for s, x, codes in rungs], context, k
         )
 
 
@@ -62,13 +62,15 @@ class SearchSubtitles(Tool):
     start: Seconds | None = Field(None, description="Search from this second on.")
     end: Seconds | None = Field(None, description="Search up to this second.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        place, k = clamp_range(scene, self.start, self.end), self.top_k or _LINES
-        _require_subtitles(scene)
-        rungs = [(place.span, ()), (scene.span, ("nothing_in_range",))]
-        searched = [_search_index(scene.index, self.query, k, told, span=span, sources=_SPOKEN) for span, told in rungs]
-        hits, said = first_good_hits(searched, scene, k, sources=_SPOKEN)
-        return entries_observation(scene, hits, (*place.warnings, *said))
+    def apply(self, context: ToolContext) -> Observation:
+        place, k = clamp_range(context, self.start, self.end), self.top_k or _LINES
+        _require_subtitles(context)
+        rungs = [(place.span, ()), (context.span, ("nothing_in_range",))]
+        searched = [
+            _search_index(context.index, self.query, k, codes, span=span, sources=_SPOKEN) for span, codes in rungs
+        ]
+        hits, warnings = first_good_hits(searched, context, k, sources=_SPOKEN)
+        return entries_observation(context, hits, (*place.warnings, *warnings))
 
 
 class ReadSubtitles(Tool):
@@ -79,28 +81,28 @@ class ReadSubtitles(Tool):
     start: Seconds = Field(description="First second.")
     end: Seconds = Field(description="Last second.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        place = clamp_range(scene, self.start, self.end)
-        _require_subtitles(scene)
-        said = place.warnings
-        if not (lines := scene.index.subtitles(place.span)):
-            near = sorted(scene.index.subtitles(scene.span), key=lambda line: _distance(line, place.span))
-            lines, said = tuple(near[:_NEAREST]), (*said, "nobody_speaks_nearest_lines_instead")
-        return entries_observation(scene, lines, said)
+    def apply(self, context: ToolContext) -> Observation:
+        place = clamp_range(context, self.start, self.end)
+        _require_subtitles(context)
+        warnings = place.warnings
+        if not (lines := context.index.subtitles(place.span)):
+            near = sorted(context.index.subtitles(context.span), key=lambda line: _distance(line, place.span))
+            lines, warnings = tuple(near[:_NEAREST]), (*warnings, "nobody_speaks_nearest_lines_instead")
+        return entries_observation(context, lines, warnings)
 
 
-def entries_observation(scene: ToolContext, lines: Sequence[IndexEntry], said: tuple[str, ...]) -> Observation:
+def entries_observation(context: ToolContext, lines: Sequence[IndexEntry], warnings: tuple[str, ...]) -> Observation:
     """Lines in order of time as an observation; weak hits are named as such."""
-    kept = sorted(lines, key=lambda line: (line.start, line.end))[: scene.limits.max_facts]
+    kept = sorted(lines, key=lambda line: (line.start, line.end))[: context.limits.max_facts]
     facts = tuple(_fact(line) for line in kept)
-    weak = [each for each in facts if each.score is not None and each.score < scene.limits.weak_score]
+    weak = [each for each in facts if each.score is not None and each.score < context.limits.weak_score]
     if weak:
-        said = (*said, "all_hits_weak" if len(weak) == len(facts) else "some_hits_weak")
+        warnings = (*warnings, "all_hits_weak" if len(weak) == len(facts) else "some_hits_weak")
     if len(kept) < len(lines):
-        said = (*said, "cut")
+        warnings = (*warnings, "cut")
     ranges = tuple((each.start, each.end) for each in facts)
     return Observation(
-        summary=counted(len(facts), "line"), data=facts, applied=AppliedArguments(ranges=ranges), warnings=said
+        summary=counted(len(facts), "line"), data=facts, applied=AppliedArguments(ranges=ranges), warnings=warnings
     )
 
 
@@ -108,7 +110,7 @@ def _search_index(
     index: Index,
     query: str,
     k: int,
-    told: tuple[str, ...],
+    codes: tuple[str, ...],
     *,
     span: Span,
     level: float | None = None,
@@ -116,26 +118,26 @@ def _search_index(
 ) -> tuple[Sequence[Hit], tuple[str, ...]]:
     """What fits a query, and what to say of the search; by words alone while the embedder is down."""
     try:
-        return index.search(query, k, span=span, level=level, sources=sources), told
+        return index.search(query, k, span=span, level=level, sources=sources), codes
     except EmbedderUnavailable:
         by_words = index.search(query, k, span=span, level=level, sources=sources, by="words")
-        return by_words, (*told, "searched_by_words_alone")
+        return by_words, (*codes, "searched_by_words_alone")
 
 
 def first_good_hits(
     rungs: Sequence[tuple[Sequence[Hit], tuple[str, ...]]],
-    scene: ToolContext,
+    context: ToolContext,
     k: int,
     sources: tuple[EntrySource, ...] = (),
 ) -> tuple[Sequence[IndexEntry], tuple[str, ...]]:
     """The first rung with a hit that fits well, else the first with any, else an even overview; and what to say."""
-    for hits, said in rungs:
-        if any(hit.score >= scene.limits.weak_score for hit in hits):
-            return hits, said
-    for hits, said in rungs:
+    for hits, warnings in rungs:
+        if any(hit.score >= context.limits.weak_score for hit in hits):
+            return hits, warnings
+    for hits, warnings in rungs:
         if hits:
-            return hits, said
-    overview = evenly_spaced(scene.index.lines(scene.span, sources=sources), k)
+            return hits, warnings
+    overview = evenly_spaced(context.index.lines(context.span, sources=sources), k)
     return overview, ("nothing_found_overview_instead",)
 
 
@@ -152,11 +154,11 @@ def _above_score(lines: Sequence[IndexEntry], part: float) -> Sequence[IndexEntr
     return [line for line in lines if not isinstance(line, Hit) or line.score >= least]
 
 
-def _spoken_during(scene: ToolContext, found: Sequence[IndexEntry]) -> Sequence[IndexEntry]:
+def _spoken_during(context: ToolContext, found: Sequence[IndexEntry]) -> Sequence[IndexEntry]:
     """What is said within the seconds of some lines and is not among them."""
     known = {line.id for line in found}
-    said = {line.id: line for hit in found for line in scene.index.subtitles(Span(hit.start, hit.end))}
-    return [line for line in said.values() if line.id not in known]
+    spoken = {line.id: line for hit in found for line in context.index.subtitles(Span(hit.start, hit.end))}
+    return [line for line in spoken.values() if line.id not in known]
 
 
 def _fact(line: IndexEntry) -> Fact:
@@ -164,14 +166,14 @@ def _fact(line: IndexEntry) -> Fact:
     return Fact(start=line.start, end=line.end, text=line.text, origin=line.source, score=score)
 
 
-def _coverage(scene: ToolContext) -> tuple[str, ...]:
+def _coverage(context: ToolContext) -> tuple[str, ...]:
     """How much of the video has captions at all, if not all of it."""
-    part = scene.index.coverage(scene.level, scene.span)
+    part = context.index.coverage(context.level, context.span)
     return () if part >= 1 else (f"captions_cover_{part:.0%}",)
 
 
-def _require_subtitles(scene: ToolContext) -> None:
-    if not scene.index.subtitles(scene.span):
+def _require_subtitles(context: ToolContext) -> None:
+    if not context.index.subtitles(context.span):
         raise ToolError("no_subtitles", "This video has no subtitles.", "Look at it, or search its captions.")
 
 

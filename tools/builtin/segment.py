@@ -32,10 +32,10 @@ class Segment(Tool):
     end: Seconds | None = Field(None, description="Last second.")
     parts: int | None = Field(None, ge=2, le=64, description="Equal parts, instead of shots.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        place = clamp_range(scene, self.start, self.end)
-        parts = _equal_parts(place.span, self.parts) if self.parts else detect_shots(scene, place.span)
-        kept = parts[: scene.limits.max_facts]
+    def apply(self, context: ToolContext) -> Observation:
+        place = clamp_range(context, self.start, self.end)
+        parts = _equal_parts(place.span, self.parts) if self.parts else detect_shots(context, place.span)
+        kept = parts[: context.limits.max_facts]
         return Observation(
             summary=counted(len(parts), "part" if self.parts else "shot"),
             data=tuple(Fact(start=s.start, end=s.end, text=f"{i}", origin="film") for i, s in enumerate(kept, 1)),
@@ -44,13 +44,13 @@ class Segment(Tool):
         )
 
 
-def detect_shots(scene: ToolContext, span: Span) -> tuple[Span, ...]:
+def detect_shots(context: ToolContext, span: Span) -> tuple[Span, ...]:
     """The shots of a span, in order, found where the picture's colour and brightness jump (PySceneDetect).
 
     Blocks. Raises BadVideo. Cuts are as exact as the frames are dense: four a second, fewer in long spans.
     """
     count = max(2, min(_MOST, round(span.length * _FPS)))
-    return split_at_cuts(scene.frames(uniform(span, count), _SIDE), span)
+    return split_at_cuts(context.frames(uniform(span, count), _SIDE), span)
 
 
 def split_at_cuts(frames: tuple[Frame, ...], span: Span) -> tuple[Span, ...]:

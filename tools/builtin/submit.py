@@ -25,9 +25,9 @@ class Submit(Tool):
     def _words(cls, answer: object) -> object:
         return str(answer) if isinstance(answer, int | float) and not isinstance(answer, bool) else answer
 
-    def apply(self, scene: ToolContext) -> Observation:
+    def apply(self, context: ToolContext) -> Observation:
         if self.start is None and self.end is None:
             return Observation(summary="answered")
-        place = clamp_range(scene, self.start, self.end if self.end is not None else self.start)
+        place = clamp_range(context, self.start, self.end if self.end is not None else self.start)
         ranges = ((place.span.start, place.span.end),)
         return Observation(summary="answered", applied=AppliedArguments(ranges=ranges), warnings=place.warnings)

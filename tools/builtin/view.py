@@ -29,58 +29,60 @@ class View(Tool):
             raise ValueError("give start and end, or times")
         return self
 
-    def apply(self, scene: ToolContext) -> Observation:
-        moments, ranges, said = self._at_times(scene) if self.times else self._in_range(scene)
-        side, count, shrunk = _fit(scene, len(moments), self.detail)
+    def apply(self, context: ToolContext) -> Observation:
+        moments, ranges, warnings = self._at_times(context) if self.times else self._in_range(context)
+        side, count, shrunk = _fit(context, len(moments), self.detail)
         moments = moments if count == len(moments) else _thinned(moments, count)
         applied = AppliedArguments(ranges=ranges, frames=len(moments), side=side)
         where = ", ".join(f"{format_seconds(start)}-{format_seconds(end)}" for start, end in ranges)
         return Observation(
             summary=f"{counted(len(moments), 'frame')} of {where}",
             applied=applied,
-            warnings=(*said, *shrunk),
+            warnings=(*warnings, *shrunk),
             frame_request=FrameRequest(moments, side),
         )
 
     def _at_times(
-        self, scene: ToolContext
+        self, context: ToolContext
     ) -> tuple[tuple[SampleWindow, ...], tuple[tuple[float, float], ...], tuple[str, ...]]:
-        places = [clamp_range(scene, time, time) for time in self.times]
-        if len(places) > scene.limits.frames and scene.limits.on_excess == "refuse":
-            raise _too_many(len(places), scene.limits, 0.0)
-        kept = places[: scene.limits.frames]
+        places = [clamp_range(context, time, time) for time in self.times]
+        if len(places) > context.limits.frames and context.limits.on_excess == "refuse":
+            raise _too_many(len(places), context.limits, 0.0)
+        kept = places[: context.limits.frames]
         middles = [(place.span.start + place.span.end) / 2 for place in kept]
-        exact = [scene.span.clamp(t) if t <= scene.span.end else m for t, m in zip(self.times, middles, strict=False)]
-        said = {code for place in places for code in place.warnings if code != "widened"}
+        exact = [
+            context.span.clamp(t) if t <= context.span.end else m for t, m in zip(self.times, middles, strict=False)
+        ]
+        warnings = {code for place in places for code in place.warnings if code != "widened"}
         if len(kept) < len(places):
-            said.add("fewer_frames")
-        return tuple(map(SampleWindow.at, sorted(exact))), tuple((t, t) for t in sorted(exact)), tuple(sorted(said))
+            warnings.add("fewer_frames")
+        return tuple(map(SampleWindow.at, sorted(exact))), tuple((t, t) for t in sorted(exact)), tuple(sorted(warnings))
 
     def _in_range(
-        self, scene: ToolContext
+        self, context: ToolContext
     ) -> tuple[tuple[SampleWindow, ...], tuple[tuple[float, float], ...], tuple[str, ...]]:
-        place, limits = clamp_range(scene, self.start, self.end), scene.limits
+        place, limits = clamp_range(context, self.start, self.end), context.limits
         fps = self.fps or limits.fps
         wanted = self.frames or (round(place.span.length * fps) if fps else limits.frames)
-        held = scene.video.count_within(place.span)
+        held = context.video.count_within(place.span)
         if limits.on_excess == "refuse" and (((self.frames or self.fps) and wanted > limits.frames) or wanted > held):
             raise _too_many(wanted, limits, fps) if wanted > limits.frames else _too_short(held)
         count = max(1, min(wanted, limits.frames, held))
-        said = (*place.warnings, *(("fewer_frames",) if count < wanted else ()))
-        return spread((place.span,), count), ((place.span.start, place.span.end),), said
+        warnings = (*place.warnings, *(("fewer_frames",) if count < wanted else ()))
+        return spread((place.span,), count), ((place.span.start, place.span.end),), warnings
 
 
-def _fit(scene: ToolContext, count: int, detail: float) -> tuple[int, int, tuple[str, ...]]:
+def _fit(context: ToolContext, count: int, detail: float) -> tuple[int, int, tuple[str, ...]]:
     """Side in pixels and number of frames within the tokens of a view: smaller first, then fewer, at least one."""
-    largest = scene.frame_sizes[0][0]
-    sizes = [each for each in scene.frame_sizes if each[0] <= largest * detail] or [scene.frame_sizes[-1]]
+    largest = context.frame_sizes[0][0]
+    sizes = [each for each in context.frame_sizes if each[0] <= largest * detail] or [context.frame_sizes[-1]]
     side, cost = sizes[0]
-    if not scene.limits.tokens or count * cost <= scene.limits.tokens:
+    if not context.limits.tokens or count * cost <= context.limits.tokens:
         return side, count, ()
-    side, cost = next((each for each in sizes if count * each[1] <= scene.limits.tokens), sizes[-1])
-    fewer = max(1, min(count, scene.limits.tokens // cost))
-    said = ("smaller_frames",) if side < sizes[0][0] else ()
-    return side, fewer, (*said, *(("fewer_frames",) if fewer < count else ()))
+    side, cost = next((each for each in sizes if count * each[1] <= context.limits.tokens), sizes[-1])
+    fewer = max(1, min(count, context.limits.tokens // cost))
+    warnings = ("smaller_frames",) if side < sizes[0][0] else ()
+    return side, fewer, (*warnings, *(("fewer_frames",) if fewer < count else ()))
 
 
 def _thinned(moments: tuple[SampleWindow, ...], count: int) -> tuple[SampleWindow, ...]:

@@ -59,16 +59,16 @@ class Zoom(Tool):
         alone = isinstance(rest, str) and not (isinstance(parse_seconds(time), float) and _is_whole(rest))
         return {**given, "time": None, "box": f"{time} {rest}".strip()} if alone else given
 
-    def apply(self, scene: ToolContext) -> Observation:
-        box, said = _settled(self.box)
+    def apply(self, context: ToolContext) -> Observation:
+        box, warnings = _settled(self.box)
         moved: tuple[str, ...] = ()
         if self.time is None:
-            moments, where = spread((scene.span,), scene.limits.frames), (scene.span.start, scene.span.end)
+            moments, where = spread((context.span,), context.limits.frames), (context.span.start, context.span.end)
             summary = (
                 f"part of {counted(len(moments), 'frame')} of {format_seconds(where[0])}-{format_seconds(where[1])}"
             )
         else:
-            time, moved = self._at(self.time, scene)
+            time, moved = self._at(self.time, context)
             moments, where, summary = (
                 (SampleWindow.at(time),),
                 (time, time),
@@ -76,14 +76,14 @@ class Zoom(Tool):
             )
         return Observation(
             summary=summary,
-            applied=AppliedArguments(ranges=(where,), frames=len(moments), side=scene.frame_sizes[0][0]),
-            warnings=(*moved, *said),
+            applied=AppliedArguments(ranges=(where,), frames=len(moments), side=context.frame_sizes[0][0]),
+            warnings=(*moved, *warnings),
             frame_request=FrameRequest(moments, box=box),
         )
 
-    def _at(self, time: float, scene: ToolContext) -> tuple[float, tuple[str, ...]]:
-        place = clamp_range(scene, time, time)
-        settled = scene.span.clamp(time) if time <= scene.span.end else place.span.start
+    def _at(self, time: float, context: ToolContext) -> tuple[float, tuple[str, ...]]:
+        place = clamp_range(context, time, time)
+        settled = context.span.clamp(time) if time <= context.span.end else place.span.start
         return settled, tuple(code for code in place.warnings if code != "widened")
 
 
@@ -94,20 +94,20 @@ def _is_whole(box: str) -> bool:
 
 def _settled(box: Box) -> tuple[Box, tuple[str, ...]]:
     """The nearest box that exists, with some room around it; ends in thousandths or hundredths are understood."""
-    said: list[str] = []
+    warnings: list[str] = []
     largest = max(box)
     if min(box) < 0 or largest > 1000:
         raise ToolError("bad_box", "A box has four numbers from 0 to 1.", "Give left, top, right, bottom.")
     if largest > 1:
         scale = 100 if largest <= 100 else 1000
         box = (box[0] / scale, box[1] / scale, box[2] / scale, box[3] / scale)
-        said.append("box_rescaled")
+        warnings.append("box_rescaled")
     left, right = sorted((box[0], box[2]))
     top, bottom = sorted((box[1], box[3]))
     if (left, top, right, bottom) != box:
-        said.append("swapped")
+        warnings.append("swapped")
     (left, right), (top, bottom) = _padded(left, right), _padded(top, bottom)
-    return (left, top, right, bottom), tuple(said)
+    return (left, top, right, bottom), tuple(warnings)
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

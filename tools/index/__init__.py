@@ -1,1 +1,1 @@
-"""What is known in words of one video, found by what is asked for."""
+"""Text indexes of videos: captions and subtitles with their seconds, searched by words and by meaning."""

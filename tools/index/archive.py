@@ -1,4 +1,4 @@
-"""All indexes of a service: a folder for each tenant, in it one for each video and configuration."""
+"""All indexes of a service: one folder per tenant, with one folder per video and configuration."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ class MultiIndex:
         level: float | None = None,
         sources: tuple[EntrySource, ...] = (),
     ) -> list[tuple[Path, Hit]]:
-        """The k best lines of these folders, best first. Raises IndexDown."""
+        """The k best lines of these folders, best first. Raises IndexUnavailable."""
         with self._lock:
             self._refresh(folders)
             mask = self._view.table.mask(span, level, sources)
@@ -76,12 +76,12 @@ class MultiIndex:
             known = []
         if len(known) == len(folders) and monotonic() - self._read_at < _FRESH_SECONDS:
             return
-        if any(member.turned() for member in self._members):
+        if any(member.has_removals() for member in self._members):
             self._clear()  # lines were removed
             known = []
         self._members += [_Member(place, folder) for place, folder in enumerate(folders) if place >= len(known)]
         for member in self._members:
-            self._view.add(member.news(self._view.last))
+            self._view.add(member.new_rows(self._view.last))
         self._read_at = monotonic()
 
 
@@ -93,10 +93,10 @@ class _Member:
         self._place = place
         self._rows: EntryStore | None = None
         self._changes = -1
-        self._era = 0
+        self._generation = 0
         self._last = 0
 
-    def news(self, last: int) -> list[EntryRow]:
+    def new_rows(self, last: int) -> list[EntryRow]:
         """Lines that were not known, numbered on from the last number, each id after the place of the folder."""
         try:
             rows = self._unknown()
@@ -109,12 +109,12 @@ class _Member:
             for number, row in enumerate(rows, last + 1)
         ]
 
-    def turned(self) -> bool:
-        """Whether lines were removed since the last news."""
+    def has_removals(self) -> bool:
+        """Whether entries were removed since the last call of `new_rows`."""
         return (
             self._rows is not None
             and change_count(self.folder) != self._changes
-            and self._rows.generation() != self._era
+            and self._rows.generation() != self._generation
         )
 
     def _unknown(self) -> list[EntryRow]:
@@ -122,7 +122,7 @@ class _Member:
         now = change_count(self.folder)
         if 0 <= now == self._changes:
             return []
-        self._changes, self._era = now, self._rows.generation()
+        self._changes, self._generation = now, self._rows.generation()
         return self._rows.after(self._last, self._last)
 
 
@@ -152,7 +152,7 @@ class IndexArchive:
     """Indexes in a folder, made and opened when they are first used. Safe under threads and processes.
 
     `memory`: bytes of indexes kept open, by estimate; the least recently used is closed first. `most`: lines of one.
-    `room`: bytes on the disk with which a tenant gets no new index. Raises IndexDown.
+    `room`: bytes on the disk with which a tenant gets no new index. Raises IndexUnavailable.
     """
 
     def __init__(
@@ -177,14 +177,14 @@ class IndexArchive:
         folder = self._folder_of(tenant, video, builder)
         with self._lock:
             if folder not in self._open:
-                card = IndexMetadata(index_id(folder), tenant, video, label, duration, builder, time.time())
+                metadata = IndexMetadata(index_id(folder), tenant, video, label, duration, builder, time.time())
                 self._open[folder] = Index(
                     duration,
                     embedder=self.embedder,
                     folder=folder,
                     presence=self._presence,
                     most=self._most,
-                    begin=lambda: self._begin(folder, card),
+                    begin=lambda: self._begin(folder, metadata),
                 )
             self._open.move_to_end(folder)
             self._close_some()
@@ -194,14 +194,16 @@ class IndexArchive:
         """The id that a tenant's index of a video by a builder has or would have."""
         return index_id(self._folder_of(tenant, video, builder))
 
-    def summary(self, card: IndexMetadata) -> IndexSummary:
+    def summary(self, metadata: IndexMetadata) -> IndexSummary:
         """What is in an index, without opening it."""
-        folder = self._folder_of(card.tenant, card.video, card.config)
+        folder = self._folder_of(metadata.tenant, metadata.video, metadata.config)
         try:
             rows = EntryStore(folder / ENTRIES_FILE)
             return IndexSummary(rows.count_by_source(), rows.failures(), rows.cost())
         except IndexDamaged:
-            self.open(card.tenant, card.video, card.duration, card.config, card.label).facts()  # begins anew
+            self.open(
+                metadata.tenant, metadata.video, metadata.duration, metadata.config, metadata.label
+            ).facts()  # begins anew
             return IndexSummary({}, {}, {})
 
     def list_indexes(self, tenant: str) -> list[IndexMetadata]:
@@ -240,53 +242,59 @@ class IndexArchive:
     ) -> list[tuple[IndexMetadata, Hit]]:
         """The k best hits in all of a tenant's videos that this embedder made vectors for, each in its newest index.
 
-        See Index.search. Raises EmbedderDown.
+        See Index.search. Raises EmbedderUnavailable.
         """
         vector = self.embedder.embed([query])[0] if by == "both" else None
-        newest = {card.video: folder for folder, card in self._listing(tenant).items() if self._comparable(card)}
+        newest = {
+            metadata.video: folder for folder, metadata in self._listing(tenant).items() if self._comparable(metadata)
+        }
         with self._lock:
             union = self._unions.setdefault(tenant, MultiIndex())
             self._unions.move_to_end(tenant)
             self._close_some()
         folders = list(newest.values())
         found = union.search(folders, query, vector, k, span=span, level=level, sources=sources)
-        cards = self._listing(tenant)
-        return [(cards[folder], hit) for folder, hit in found if folder in cards]
+        metadata = self._listing(tenant)
+        return [(metadata[folder], hit) for folder, hit in found if folder in metadata]
 
     def delete_unused(self, seconds: float) -> list[IndexMetadata]:
-        """Remove the indexes that nobody has opened for so long, and what was left half made; the cards of those."""
+        """Remove the indexes that nobody has opened for so long, and unfinished ones. Returns their metadata."""
         gone = []
         for file in self._folder.glob(f"*/{METADATA_GLOB}"):
-            card = read_metadata(file)
-            if card is not None and time.time() - modified_at(file) > seconds and self.delete(card.tenant, card.id):
-                gone.append(card)
+            metadata = read_metadata(file)
+            if (
+                metadata is not None
+                and time.time() - modified_at(file) > seconds
+                and self.delete(metadata.tenant, metadata.id)
+            ):
+                gone.append(metadata)
         for part in self._folder.glob("*/part-*"):
             if time.time() - modified_at(part) > _PARTIAL_SECONDS:
                 shutil.rmtree(part, ignore_errors=True)
         return gone
 
     def all(self) -> list[IndexMetadata]:
-        """Everybody's indexes."""
-        return [card for file in self._folder.glob(f"*/{METADATA_GLOB}") if (card := read_metadata(file))]
+        """The indexes of all tenants."""
+        return [metadata for file in self._folder.glob(f"*/{METADATA_GLOB}") if (metadata := read_metadata(file))]
 
     def close(self) -> None:
-        """Save what is open, and be gone for other processes."""
+        """Save the open indexes and release this process's liveness lock."""
         with self._lock:
             while self._open:
                 self._open.popitem()[1].save()
             self._presence.close()
 
-    def _begin(self, folder: Path, card: IndexMetadata) -> None:
+    def _begin(self, folder: Path, metadata: IndexMetadata) -> None:
         """Make the folder of an index, if there is none and there is room; note that it is used."""
         if not (folder / METADATA_FILE).exists():
-            if self.bytes(card.tenant) >= self._room:
+            if self.bytes(metadata.tenant) >= self._room:
                 raise IndexFull(f"The indexes of this tenant take {self._room} bytes or more. Delete some of them.")
-            write_metadata(folder, card)
+            write_metadata(folder, metadata)
         with suppress(OSError):
             os.utime(folder / METADATA_FILE)
 
-    def _comparable(self, card: IndexMetadata) -> bool:
-        return card.config.embedder == self.embedder.name
+    def _comparable(self, metadata: IndexMetadata) -> bool:
+        return metadata.config.embedder == self.embedder.name
 
     def _listing(self, tenant: str) -> dict[Path, IndexMetadata]:
         """A tenant's indexes by folder, the oldest first."""
@@ -297,9 +305,9 @@ class IndexArchive:
             return {}
         then, listing = self._listed.get(place, (0, {}))
         if then != changed:
-            found = [(card, file.parent) for file in place.glob(METADATA_GLOB) if (card := read_metadata(file))]
+            found = [(metadata, file.parent) for file in place.glob(METADATA_GLOB) if (metadata := read_metadata(file))]
             found.sort(key=lambda each: (each[0].created, each[0].id))
-            listing = {folder: card for card, folder in found}
+            listing = {folder: metadata for metadata, folder in found}
             if time.time_ns() - changed > _MTIME_RESOLUTION:
                 self._listed[place] = changed, listing
         return listing
@@ -324,4 +332,4 @@ class IndexArchive:
         return self._place(tenant) / f"{video}-{builder.digest}"
 
     def _named(self, tenant: str, id_: str) -> Path | None:
-        return next((folder for folder, card in self._listing(tenant).items() if card.id == id_), None)
+        return next((folder for folder, metadata in self._listing(tenant).items() if metadata.id == id_), None)

@@ -15,7 +15,7 @@ Embeddings = NDArray[np.float32]
 
 
 class EmbedderUnavailable(Exception):
-    """Vectors cannot be made now. Texts can still be found by their words."""
+    """The embedder cannot be reached. Search by words still works."""
 
 
 class Embedder(Protocol):
@@ -26,7 +26,7 @@ class Embedder(Protocol):
         """What makes the vectors, so that those of different makers are never compared."""
 
     def embed(self, texts: Sequence[str]) -> Embeddings:
-        """One vector a text. Blocks. Raises EmbedderDown."""
+        """One vector a text. Blocks. Raises EmbedderUnavailable."""
 
 
 def tokenize(text: str) -> tuple[str, ...]:

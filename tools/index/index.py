@@ -23,13 +23,13 @@ _CHANGE_COUNTER = struct.Struct(">24xI")
 
 
 class IndexStore:
-    """The rows of a folder, or of none, and a view of them. Not safe under threads. Raises IndexDown."""
+    """The rows of a folder, or of none, and a view of them. Not safe under threads. Raises IndexUnavailable."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._changes = -1
         self.rows, self.view = _load(folder)
-        self._era = self.rows.generation()
+        self._generation = self.rows.generation()
         self.claims = Leases(folder / LEASES_FILE if folder else None)
         self._saved = self.view.last if self.view.vectors is not None and self._is_saved() else 0
 
@@ -37,9 +37,9 @@ class IndexStore:
         """Take in what was written since, by whomever."""
         now = change_count(self._folder) if self._folder else -1
         if now < 0 or now != self._changes:
-            era = self.rows.generation()
-            if era != self._era:
-                self.view, self._era, self._saved = SearchIndex(), era, 0
+            generation = self.rows.generation()
+            if generation != self._generation:
+                self.view, self._generation, self._saved = SearchIndex(), generation, 0
             self.view.add(self.rows.after(self.view.last, self.view.last))
             self._changes = now
 
@@ -112,7 +112,7 @@ _SPOKEN: tuple[EntrySource, ...] = ("subtitle",)
 SearchBy = Literal["both", "words"]
 """By what lines are found: by the nearness of vectors and by words, or by words alone."""
 SubtitleReader = Callable[[], Sequence[IndexEntry]]
-"""Reads what is said in a video. Raises BadVideo, Stopped."""
+"""Reads what is said in a video. Raises BadVideo, DecodingStopped."""
 MAX_ENTRY_CHARACTERS = 2000
 """Characters of a line; what is longer is cut."""
 MAX_ENTRIES = 200_000
@@ -124,11 +124,11 @@ class IndexFull(Exception):
 
 
 class Index:
-    """What is known in words of one video. Safe under threads and processes; blocks for milliseconds.
+    """The text index of one video. Safe under threads and processes; blocks for milliseconds.
 
     Without a folder it is in memory and ends with this object. In a folder, others may write into it at the same
     time: each search sees what has been written so far. It is opened when first used, after `begin` has been called.
-    At most `most` lines. Every method raises IndexDown.
+    At most `most` lines. Every method raises IndexUnavailable.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Index:
 
         Only lines that overlap `span`, are captions of clips of `level` seconds, and come from one of `sources`,
         where these are given. `distinct`: of lines that follow on each other and say the same, only the best.
-        By words alone, the embedder is not needed; else raises EmbedderDown.
+        By words alone, the embedder is not needed; else raises EmbedderUnavailable.
         """
         vector = self.embedder.embed([query])[0] if by == "both" else None
         with self._lock:
@@ -213,7 +213,7 @@ class Index:
         """Keep some lines, all or none. A line whose id is known replaces the former one.
 
         `cost`: what they took, added to the bill of this index. When this returns, they last. Raises IndexFull,
-        EmbedderDown.
+        EmbedderUnavailable.
         """
         if not lines:
             return
@@ -228,7 +228,7 @@ class Index:
             self._opened()
 
     def replace_subtitles(self, lines: Sequence[IndexEntry]) -> None:
-        """Keep these lines in place of all subtitles. Raises IndexFull, EmbedderDown."""
+        """Keep these lines in place of all subtitles. Raises IndexFull, EmbedderUnavailable."""
         with self._lock:
             store = self._opened()
             others = len(store.view.table) - len(self.subtitles())
@@ -245,7 +245,7 @@ class Index:
         self._hear = hear
 
     def lease(self, clip: VideoClip) -> bool:
-        """Whether the caller is to write this clip now: it is not there, and nobody else is at it."""
+        """Lease a clip that has no caption; False if it has one or another caller holds the lease."""
         lives = self._presence.is_alive if self._presence else _always_alive
         with self._lock:
             if not self._opened().claims.acquire(clip.id, self._name, lives):
@@ -256,37 +256,37 @@ class Index:
         return False
 
     def release(self, clip: VideoClip) -> None:
-        """The caller is no longer at this clip."""
+        """Give up the lease on a clip."""
         with self._lock:
             self._opened().claims.release(clip.id, self._name)
 
     def fail(self, clip: VideoClip, reason: str) -> None:
-        """Note that nothing can be written about a clip, and why."""
+        """Record why a clip cannot be captioned."""
         with self._lock:
             self._opened().rows.fail(clip.id, reason)
 
     def failures(self) -> dict[str, str]:
-        """Ids of clips that nothing could be written about, and why."""
+        """Why clips could not be captioned, by clip id."""
         with self._lock:
             return self._opened().rows.failures()
 
     def clear_failures(self) -> None:
-        """Forget all failures, to try again."""
+        """Forget all failures, so that the clips are tried again."""
         with self._lock:
             self._opened().rows.clear_failures()
 
     def cost(self) -> dict[str, float]:
-        """What was spent on the lines, by the names given to `add`."""
+        """Cost of the entries so far, by the names given to `add`."""
         with self._lock:
             return self._opened().rows.cost()
 
     def facts(self) -> dict[str, str]:
-        """What was noted about the whole."""
+        """Facts recorded about the whole index."""
         with self._lock:
             return self._opened().rows.facts()
 
     def note(self, **facts: str) -> None:
-        """Note something about the whole."""
+        """Record facts about the whole index."""
         with self._lock:
             self._opened().rows.note(**facts)
 
@@ -297,7 +297,7 @@ class Index:
                 self._store.save()
 
     def detach(self) -> None:
-        """The folder is about to be removed: go on in memory, with nothing."""
+        """Go on empty and in memory, because the folder is about to be removed."""
         with self._lock:
             self._folder, self._store = None, IndexStore()
 

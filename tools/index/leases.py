@@ -14,7 +14,7 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS claim (clip TEXT PRIMARY KEY, owner TEXT N
 
 
 class Leases:
-    """Claims in a file, or in memory without one. Safe under threads and processes. Raises IndexDown."""
+    """Leases in a file, or in memory without one. Safe under threads and processes. Raises IndexUnavailable."""
 
     def __init__(self, path: Path | None = None) -> None:
         try:
@@ -25,7 +25,7 @@ class Leases:
             self._database = SqliteDatabase(path, _SCHEMA, lasting=False)
 
     def acquire(self, clip: str, owner: str, lives: Callable[[str], bool]) -> bool:
-        """Whether a clip is `owner`'s now: nobody else has it who still lives; nor has the owner already."""
+        """Lease a clip to `owner`; False while it is leased, unless the process that holds the lease has died."""
         with self._database.transaction() as connection:
             holder = connection.execute("SELECT owner FROM claim WHERE clip = ?", (clip,)).fetchone()
             if holder and lives(holder[0]):
@@ -34,7 +34,7 @@ class Leases:
         return True
 
     def release(self, clip: str, owner: str) -> None:
-        """A clip is no longer `owner`'s."""
+        """End the lease of `owner` on a clip."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM claim WHERE clip = ? AND owner = ?", (clip, owner))
 
@@ -53,7 +53,7 @@ class ProcessLiveness:
 
     @property
     def name(self) -> str:
-        """Given once, and to nobody else. Raises IndexDown."""
+        """Given once, and to nobody else. Raises IndexUnavailable."""
         with self._naming:
             if self._held is None:
                 try:
@@ -79,7 +79,7 @@ class ProcessLiveness:
         return False
 
     def close(self) -> None:
-        """Be dead."""
+        """Release this process's liveness lock."""
         with self._naming:
             if self._held is not None:
                 name, lock = self._held

@@ -1,4 +1,4 @@
-"""What an index was made with and for. A folder with a metadata file in it is an index, any other is none."""
+"""What an index was made with and for. A folder is an index if it has a metadata file."""
 
 import hashlib
 import json
@@ -44,7 +44,7 @@ def _digest(builder: IndexConfig) -> str:
 
 METADATA_FILE = "card.json"
 METADATA_GLOB = f"[0-9a-f]*/{METADATA_FILE}"
-"""Where cards are under the folder of a tenant."""
+"""Where metadata files are under the folder of a tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ def index_id(folder: Path) -> str:
     return f"idx_{hashlib.sha256(f'{folder.parent.name}/{folder.name}'.encode()).hexdigest()[:32]}"
 
 
-def write_metadata(folder: Path, card: IndexMetadata) -> None:
-    """A folder with a card in it, at once or not at all."""
+def write_metadata(folder: Path, metadata: IndexMetadata) -> None:
+    """Create the folder of an index with its metadata, atomically."""
     part = folder.with_name(f"part-{uuid4().hex}")
     try:
         part.mkdir(parents=True)
-        said = asdict(card)
+        said = asdict(metadata)
         said["builder"] = said.pop("config")  # its name on disk since 0.1
         (part / METADATA_FILE).write_text(json.dumps(said))
         part.rename(folder)
@@ -85,7 +85,7 @@ def write_metadata(folder: Path, card: IndexMetadata) -> None:
 
 
 def read_metadata(file: Path) -> IndexMetadata | None:
-    """What a card says; None if it cannot be read or was written by another version."""
+    """The metadata in a file; None if it cannot be read or was written by another version."""
     try:
         said = json.loads(file.read_text())
         config = IndexConfig(**said.pop("builder"))

@@ -166,7 +166,7 @@ class VectorIndex:
 
     @classmethod
     def read(cls, path: Path, digest: str) -> "VectorIndex":
-        """What `write` wrote. Raises WrongVectors if there is no file with this sha256."""
+        """What `write` wrote. Raises VectorFileMismatch if there is no file with this sha256."""
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()

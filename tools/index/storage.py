@@ -28,7 +28,7 @@ class IndexDamaged(IndexUnavailable):
 
 
 class SqliteDatabase:
-    """Tables made by a schema. Raises IndexDown from all it does. `lasting`: whether a power cut may take it."""
+    """Tables made by a schema. Raises IndexUnavailable from all it does. `lasting`: whether a power cut may take it."""
 
     def __init__(self, path: Path | None, schema: str, *, lasting: bool = True) -> None:
         self._path = path
@@ -102,7 +102,7 @@ class EntryRow(NamedTuple):
 
 
 class EntryStore:
-    """One database. Without a path it is in memory. Safe under threads and processes. Raises IndexDown."""
+    """One database. Without a path it is in memory. Safe under threads and processes. Raises IndexUnavailable."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._database = SqliteDatabase(path, _SCHEMA)
@@ -130,29 +130,31 @@ class EntryStore:
             )
 
     def replace(self, source: EntrySource, lines: Sequence[IndexEntry], vectors: Embeddings) -> None:
-        """Keep lines in place of all that came from the same source. Begins a new era."""
+        """Keep lines in place of all that came from the same source. Begins a new generation."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM line WHERE source = ?", (source,))
             connection.executemany(_WRITE, _values(lines, vectors))
-            connection.execute("INSERT OR REPLACE INTO fact VALUES ('era', ?)", (str(self._era(connection) + 1),))
+            connection.execute(
+                "INSERT OR REPLACE INTO fact VALUES ('era', ?)", (str(self._generation(connection) + 1),)
+            )
 
     def generation(self) -> int:
-        """How often lines were removed: what was read in another era is not what is there."""
+        """How often entries were removed; entries that were read in another generation may be gone."""
         with self._database.connected() as connection:
-            return self._era(connection)
+            return self._generation(connection)
 
     def fail(self, clip: str, reason: str) -> None:
-        """Note that nothing can be written about a clip, and why."""
+        """Record why a clip cannot be captioned."""
         with self._database.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO failure VALUES (?, ?)", (clip, reason))
 
     def failures(self) -> dict[str, str]:
-        """The clips that nothing could be written about, and why."""
+        """Why clips could not be captioned, by clip id."""
         with self._database.connected() as connection:
             return dict(connection.execute("SELECT clip, reason FROM failure"))
 
     def clear_failures(self) -> None:
-        """Forget all failures, to try again."""
+        """Forget all failures, so that the clips are tried again."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM failure")
 
@@ -163,21 +165,21 @@ class EntryStore:
             return {(source, level): count for source, level, count in found}
 
     def cost(self) -> dict[str, float]:
-        """What was spent on this index."""
+        """Cost of this index so far, by name."""
         with self._database.connected() as connection:
             return dict(connection.execute("SELECT name, amount FROM cost"))
 
     def facts(self) -> dict[str, str]:
-        """What is noted about the whole."""
+        """Facts recorded about the whole index."""
         with self._database.connected() as connection:
             return dict(connection.execute("SELECT name, value FROM fact"))
 
     def note(self, **facts: str) -> None:
-        """Note something about the whole."""
+        """Record facts about the whole index."""
         with self._database.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", list(facts.items()))
 
-    def _era(self, connection: Connection) -> int:
+    def _generation(self, connection: Connection) -> int:
         found = connection.execute("SELECT value FROM fact WHERE name = 'era'").fetchone()
         return int(found[0]) if found else 0
 

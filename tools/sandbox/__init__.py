@@ -1,5 +1,5 @@
 """Decoding in confined processes: a hostile video costs a worker, not the service.
 
-One process with everything imported (`server`) forks a worker for each task; `fence` says what a worker may do;
-`Sandbox` is the decoder that the rest of the house sees.
+One process with everything imported (`server`) forks a worker for each task; `restrictions` confine it.
+`client.Sandbox` is the decoder that the service uses.
 """

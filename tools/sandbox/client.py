@@ -1,4 +1,4 @@
-"""A decoder whose work is done by confined processes, one for each task."""
+"""A decoder that has confined worker processes do the work, one for each task."""
 
 import hashlib
 import logging
@@ -108,7 +108,7 @@ class WorkerLauncher:
 
     @property
     def lives(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def start_worker(self, video_fd: int) -> "WorkerHandle":
@@ -137,7 +137,7 @@ class WorkerLauncher:
 
 
 class WorkerHandle:
-    """A worker from here. Leaving the context ends it."""
+    """A worker, as the service sees it. Leaving the context ends it."""
 
     def __init__(self, stream: socket.socket, leash: socket.socket) -> None:
         self.stream = stream
@@ -182,9 +182,9 @@ _FAILURE_PREFIX = b'{"failed"'
 class Sandbox:
     """Decodes in at most `workers` processes at once, each with `memory` bytes for one task; safe under threads.
 
-    `open_seconds` bounds the opening of a video (and a second more for every 20 MB), by the clock; a look is
-    bounded by its video's limits. Failures of all kinds become BadVideo. Starts by itself with the first task.
-    `struck` counts workers that were lost: crashed, out of time or out of memory.
+    `open_seconds` bounds the opening of a video (and a second more for every 20 MB), by the clock; each call of
+    `decode` is bounded by the limits of its video. All failures become BadVideo. Starts by itself with the first task.
+    `workers_lost` counts workers that were lost: crashed, out of time or out of memory.
     """
 
     def __init__(
@@ -236,26 +236,26 @@ class Sandbox:
         return self.run(ProbeTask(self._library, limits, path, video_id, mark), path, video_id, seconds, stop)
 
     def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
-        """See `Library.read`."""
+        """See `DecoderLibrary.decode`."""
         task = DecodeTask(self._library, video, tuple(wanted), side)
         return self.run(task, video.path, video.id, video.limits.max_decode_seconds + _GRACE_SECONDS, stop)
 
     def read_subtitles(
         self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
-        """See `Decoder.hear`."""
+        """See `Decoder.read_subtitles`."""
         content = video.id if beside is None else hashlib.sha256(beside.encode("utf-8", "replace")).hexdigest()
         seconds = self._open_seconds + video.metadata.bytes / _BYTES_PER_SECOND
         return self.run(SubtitlesTask(video, beside), video.path, content, seconds, stop)
 
     def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
-        """See `Decoder.check`."""
+        """See `Decoder.check_images`."""
         self._draw(ImagesTask(pictures, None, limits), None)
 
     def decode_images(
         self, pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
     ) -> dict[int, NDArray[np.uint8]]:
-        """See `Decoder.draw`."""
+        """See `Decoder.decode_images`."""
         return self._draw(ImagesTask(pictures, side, limits), stop)
 
     def _draw(self, task: ImagesTask, stop: Event | None) -> dict[int, NDArray[np.uint8]]:
@@ -267,7 +267,7 @@ class Sandbox:
         return self.run(task, Path(os.devnull), content.hexdigest(), seconds, stop)
 
     def run(self, task: WorkerTask[R], path: Path, video_id: str, seconds: float, stop: Event | None = None) -> R:
-        """Have a worker do a task with a file whose content has the id `video_id`. Raises BadVideo, Stopped."""
+        """Have a worker do a task with a file whose content has the id `video_id`. Raises BadVideo, DecodingStopped."""
         self._quarantine.check(video_id)
         order = TaskRequest(task, ResourceLimits(self._memory + task.max_reply_bytes, seconds))
         with self._place(stop), _open_descriptor(path) as file:
@@ -330,7 +330,7 @@ class Sandbox:
 
 
 def _exchange(worker: WorkerHandle, order: TaskRequest, stop: Event | None) -> WorkerMessage:
-    """Raises Broken with how the worker ended, Late, Stopped; OSError if its maker ended."""
+    """Raises ChannelError with how the worker ended, DeadlineExceeded, DecodingStopped; OSError if the server ended."""
     line = Channel(worker.stream, order.allowance.seconds, stop)
     try:
         line.send(WorkerMessage(pickle.dumps(order)))

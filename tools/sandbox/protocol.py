@@ -15,7 +15,7 @@ from tools.video.limits import DecodingStopped
 Bytes = NDArray[np.uint8]
 
 TICK_SECONDS = 0.05
-"""How often somebody who waits looks whether to go on."""
+"""Seconds between two checks of `stop` while waiting."""
 
 _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<Q")
@@ -30,17 +30,17 @@ class WorkerMessage(NamedTuple):
 
     @property
     def head(self) -> bytes:
-        """What tells the other side how much will come."""
+        """The header: the lengths of what follows."""
         sizes = b"".join(_LENGTH.pack(buffer.nbytes) for buffer in self.buffers)
         return _HEAD.pack(len(self.text), len(self.buffers)) + sizes + self.text
 
 
 class ChannelError(Exception):
-    """The other side ended in the middle, or says what cannot be."""
+    """The other process ended in the middle of a message, or sent an invalid one."""
 
 
 class DeadlineExceeded(Exception):
-    """The time is up."""
+    """The deadline has passed."""
 
 
 class Channel:
@@ -53,14 +53,14 @@ class Channel:
         end.settimeout(None if seconds is None else TICK_SECONDS)
 
     def send(self, message: WorkerMessage) -> None:
-        """Send a message. Raises Broken, Late, Stopped."""
+        """Send a message. Raises ChannelError, DeadlineExceeded, DecodingStopped."""
         for part in (memoryview(message.head), *(buffer.data for buffer in message.buffers)):
             rest = part
             while rest:
                 rest = rest[self._patiently(self._end.send, rest) :]
 
     def receive(self, most: int) -> WorkerMessage:
-        """Receive a message of at most `most` bytes. Raises Broken, Late, Stopped."""
+        """Receive a message of at most `most` bytes. Raises ChannelError, DeadlineExceeded, DecodingStopped."""
         text, count = _HEAD.unpack(self._take(_HEAD.size).data)
         if count > _MOST_BUFFERS:
             raise ChannelError("too many buffers")

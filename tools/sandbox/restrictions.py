@@ -1,4 +1,4 @@
-"""What a worker may still do: use limited memory and time, and read one open file (rlimits, Landlock, seccomp)."""
+"""Confine a worker: it may use limited memory and time, and read one open file (rlimits, Landlock, seccomp)."""
 
 import contextlib
 import ctypes
@@ -248,7 +248,7 @@ def leave_namespaces() -> tuple[str, ...]:
 
 
 def find_gaps(allowance: ResourceLimits, parent: int) -> tuple[str, ...]:
-    """Try what the fence around this process should hold back; the names of what it does not."""
+    """Try what the restrictions should prevent; returns the names of what they do not."""
     deeds: dict[str, Callable[[], object]] = {
         "the network": _try_network,
         "other files": _try_open,

@@ -82,9 +82,9 @@ _HIGHEST = 1 << 20
 class WorkerServer:
     """Forks workers for the service at the other end of `control`."""
 
-    def __init__(self, control: socket.socket, fence: Restrictions) -> None:
+    def __init__(self, control: socket.socket, restrictions: Restrictions) -> None:
         self._control = control
-        self._fence = fence
+        self._restrictions = restrictions
         self._leashes: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._ended, self._wake = socket.socketpair()
@@ -94,12 +94,12 @@ class WorkerServer:
         self._selector.register(self._ended, selectors.EVENT_READ)
 
     def report(self, means: tuple[str, ...]) -> None:
-        """Tell the service what the fence holds back, by having a worker try it."""
+        """Have a worker try what the restrictions prevent, and report it to the service."""
         here, there = socket.socketpair()
         child = os.fork()
         if child == 0:
             video = os.open(sys.executable, os.O_RDONLY)
-            there.send(try_restrictions(self._fence, TRIAL, video).model_dump_json().encode())
+            there.send(try_restrictions(self._restrictions, TRIAL, video).model_dump_json().encode())
             os._exit(0)
         there.close()
         with here:
@@ -110,7 +110,7 @@ class WorkerServer:
         Channel(self._control).send(WorkerMessage(whole.model_dump_json().encode()))
 
     def serve(self) -> None:
-        """Until the service ends."""
+        """Serve requests for workers until the service ends."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         while True:
@@ -154,7 +154,7 @@ class WorkerServer:
             for first, end in ((3, low), (low + 1, high), (high + 1, _HIGHEST)):
                 os.closerange(first, end)
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, stream) as line:
-                run_task(line, video, self._fence)
+                run_task(line, video, self._restrictions)
         finally:
             os._exit(0)
 

@@ -1,4 +1,4 @@
-"""What a worker can be asked to do, how it runs a task, and how its reply is validated: a worker is never trusted."""
+"""The tasks of a worker, and how the service validates the replies: a worker is never trusted."""
 
 import json
 import os
@@ -34,20 +34,20 @@ _BYTES_PER_PACKET = 26
 
 
 class WorkerTask(Protocol[R_co]):
-    """A picklable piece of work with one file. `most`: bytes that an honest answer may have."""
+    """A picklable piece of work with one file. `max_reply_bytes`: the most that a valid reply may have."""
 
     @property
     def max_reply_bytes(self) -> int: ...
 
     def run(self, file: Path) -> WorkerMessage:
-        """In the worker. Raises BadVideo."""
+        """Do the work, in the worker. Raises BadVideo."""
 
     def parse_reply(self, message: WorkerMessage) -> R_co:
-        """In the service: the answer, checked. Raises ValueError (pydantic's included) for nonsense."""
+        """Validate the reply, in the service. Raises ValueError (pydantic's included) for nonsense."""
 
 
 class _ProbeReply(BaseModel):
-    """A video on its way out of a worker; its times travel beside it."""
+    """The reply to `ProbeTask`; the times travel beside it."""
 
     model_config = ConfigDict(allow_inf_nan=False, strict=True)
 
@@ -84,17 +84,17 @@ class ProbeTask:
 
     @property
     def max_reply_bytes(self) -> int:
-        """See Task."""
+        """See `WorkerTask`."""
         return _TEXT + _BYTES_PER_PACKET * (self.limits.max_frames + 1)
 
     def run(self, file: Path) -> WorkerMessage:
-        """See Task."""
+        """See `WorkerTask`."""
         video = probe_video(file, self.id, self.limits)
         decoders.load_decoder(self.library).check_readable(video)
-        times, pose = video.timeline, video.orientation
+        times, orientation = video.timeline, video.orientation
         facts = {
             **asdict(video.metadata),
-            **asdict(pose),
+            **asdict(orientation),
             "tick": times.tick.as_integer_ratio(),
             "restamped": times.restamped,
             "unreadable_after": video.truncated_at,
@@ -105,7 +105,7 @@ class ProbeTask:
         return WorkerMessage(json.dumps(facts).encode(), [column.view(np.uint8) for column in columns])
 
     def parse_reply(self, message: WorkerMessage) -> ProbedVideo:
-        """See Task."""
+        """See `WorkerTask`."""
         facts = _ProbeReply.model_validate_json(message.text)
         pts, raw, dts, key, shown = message.buffers
         times = _timeline(pts, raw if facts.restamped else None, dts, key, shown, Fraction(*facts.tick))
@@ -133,7 +133,7 @@ class DecodeTask:
 
     @property
     def max_reply_bytes(self) -> int:
-        """See Task."""
+        """See `WorkerTask`."""
         return _TEXT + len(self.wanted) * (self.picture + _TEXT_PER_FRAME)
 
     @property
@@ -142,7 +142,7 @@ class DecodeTask:
         return 3 * self.side * min(self.side, max(self.video.metadata.width, self.video.metadata.height))
 
     def run(self, file: Path) -> WorkerMessage:
-        """See Task."""
+        """See `WorkerTask`."""
         reading = decoders.load_decoder(self.library).decode(replace(self.video, path=file), self.wanted, self.side)
         frames = list(reading.frames.items())
         said = _DecodeReply(
@@ -153,7 +153,7 @@ class DecodeTask:
         return WorkerMessage(said.model_dump_json().encode(), [frame.image.reshape(-1) for _, frame in frames])
 
     def parse_reply(self, message: WorkerMessage) -> DecodedFrames:
-        """See Task."""
+        """See `WorkerTask`."""
         said = _DecodeReply.model_validate_json(message.text)
         wanted = set(self.wanted)
         frames: dict[int, Frame] = {}
@@ -173,22 +173,22 @@ class SubtitlesTask:
 
     @property
     def max_reply_bytes(self) -> int:
-        """See Task."""
+        """See `WorkerTask`."""
         return _TEXT + MAX_CUES * (4 * MAX_CHARACTERS + _TEXT_PER_FRAME)
 
     def run(self, file: Path) -> WorkerMessage:
-        """See Task."""
+        """See `WorkerTask`."""
         video = replace(self.video, path=file)
         cues = read_subtitles(video) if self.beside is None else parse_subtitles(self.beside, video.metadata.duration)
         return WorkerMessage(_SubtitlesReply(cues=list(cues)).model_dump_json().encode())
 
     def parse_reply(self, message: WorkerMessage) -> tuple[Cue, ...]:
-        """See Task."""
+        """See `WorkerTask`."""
         return tuple(Cue(*each) for each in _SubtitlesReply.model_validate_json(message.text).cues)
 
 
 class _SubtitlesReply(BaseModel):
-    """Subtitles on their way out of a worker."""
+    """The reply to `SubtitlesTask`."""
 
     model_config = ConfigDict(allow_inf_nan=False, strict=True)
 
@@ -228,11 +228,11 @@ class ImagesTask:
 
     @property
     def max_reply_bytes(self) -> int:
-        """See Task."""
+        """See `WorkerTask`."""
         return _TEXT + len(self.pictures) * (3 * (self.side or 0) ** 2 + _TEXT_PER_PICTURE)
 
     def run(self, _: Path) -> WorkerMessage:
-        """See Task."""
+        """See `WorkerTask`."""
         if self.side is None:
             still_images.check_images(self.pictures, self.limits)
         images = {} if self.side is None else still_images.decode_images(self.pictures, self.side, self.limits)
@@ -240,7 +240,7 @@ class ImagesTask:
         return WorkerMessage(said.model_dump_json().encode(), [image.reshape(-1) for image in images.values()])
 
     def parse_reply(self, message: WorkerMessage) -> dict[int, NDArray[np.uint8]]:
-        """See Task."""
+        """See `WorkerTask`."""
         said, side = _ImagesReply.model_validate_json(message.text), self.side or 0
         images = {}
         for (number, height, width), pixels in zip(said.images, message.buffers, strict=True):
@@ -265,7 +265,7 @@ _LONGEST = 1000
 
 
 class TaskRequest(NamedTuple):
-    """What the service sends a worker, pickled: it comes from above, so it can be trusted."""
+    """What the service sends a worker, pickled: the worker can trust the service."""
 
     task: WorkerTask[object]
     allowance: ResourceLimits
@@ -278,11 +278,11 @@ class TaskFailure(BaseModel):
     words: str = ""
 
 
-def run_task(stream: socket.socket, video: int, fence: Restrictions) -> None:
-    """Serve one order."""
+def run_task(stream: socket.socket, video: int, restrictions: Restrictions) -> None:
+    """Run one task in a worker and send the reply."""
     line = Channel(stream)
     order: TaskRequest = pickle.loads(line.receive(_FROM_THE_SERVICE).text)
-    fence.apply(order.allowance, video)
+    restrictions.apply(order.allowance, video)
     line.send(_answer(order, Path(f"/dev/fd/{video}")))
 
 
@@ -299,14 +299,14 @@ def _answer(order: TaskRequest, file: Path) -> WorkerMessage:
 
 
 class SandboxReport(BaseModel):
-    """What confines workers on this machine, and what is all the same not held back."""
+    """What confines workers on this machine, and what is still possible all the same."""
 
     means: tuple[str, ...]
     open: tuple[str, ...]
 
 
-def try_restrictions(fence: Restrictions, allowance: ResourceLimits, video: int) -> SandboxReport:
-    """Put the fence up around this very process and see what it holds."""
+def try_restrictions(restrictions: Restrictions, allowance: ResourceLimits, video: int) -> SandboxReport:
+    """Apply the restrictions to this process and report what still works."""
     parent = os.getppid()
-    means = fence.apply(allowance, video)
+    means = restrictions.apply(allowance, video)
     return SandboxReport(means=means, open=find_gaps(allowance, parent))

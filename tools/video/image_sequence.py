@@ -1,4 +1,4 @@
-"""Given pictures, looked at like a video: for clients that have cut a video into frames themselves."""
+"""Given images as a video: for clients that have taken the frames of a video themselves."""
 
 import hashlib
 import math
@@ -80,12 +80,12 @@ class ImageSequence:
         """How many pictures begin within a span, at least one."""
         return max(1, bisect_left(self.times, span.end) - bisect_left(self.times, span.start))
 
-    def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:  # noqa: ARG002 - a look is cheap
+    def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:  # noqa: ARG002 - nothing is cached
         """None: nothing is kept ready."""
         return None
 
     def get_frames(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
-        """Frames for these moments; see `Footage.look`.
+        """Frames for these moments; see `VideoSource.get_frames`.
 
         Where moments lie in the middle of equal parts of the whole, and there are at least as many as pictures, no
         picture is left out, however uneven their seconds.

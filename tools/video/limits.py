@@ -1,14 +1,14 @@
-"""What a video may cost before we refuse it, and the one error that says so."""
+"""Limits on the videos that are accepted, and the error for those that are not."""
 
 from dataclasses import dataclass
 
 
 class BadVideo(Exception):
-    """The file cannot be looked at. The message is plain words for the caller who sent it."""
+    """The video cannot be read or is beyond a limit. The message is for the client that sent it."""
 
 
 class DecodingStopped(Exception):
-    """Nobody waits for these pictures any more."""
+    """Decoding was cancelled, because nobody waits for the frames any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class VideoLimits:
     """Bounds on one video, checked before any of its pictures is decoded (the last two while decoding).
 
     bytes, seconds, pixels (width x height of one stored picture), frames (in the whole video), work:
-    pixels decoded for one look, and seconds by the clock for one look, so that a video made to be slow ends a
-    look instead of holding it. A video of one single group of pictures has to be decoded from its first second
-    for every look.
+    pixels decoded for one call, and seconds by the clock for one call, so that a video made to be slow ends a
+    call instead of holding it. A video of one single group of pictures has to be decoded from its first second
+    for every call.
     """
 
     max_bytes: int = 4 * 1024**3

@@ -15,7 +15,7 @@ _PLANS = 32
 
 @dataclass(frozen=True, slots=True)
 class SampleWindow:
-    """A second we would like to see, and how early or late a picture may be instead.
+    """A second to sample, and how early or late the frame may be instead.
 
     All in seconds since the first picture. early == time == late asks for the picture showing at
     exactly that second; a wider window lets the decoder take the picture that costs least.

@@ -1,4 +1,4 @@
-"""Whatever can be looked at: a video in a file, or pictures that were given one by one."""
+"""What frames can be taken from: a video file, or images given one by one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class FrameBatch:
 
 
 class VideoSource(Protocol):
-    """Give it moments, get frames. `id` names the content, `span` is all there is, in seconds."""
+    """A source of frames by sample windows. `id` names the content, `span` is all there is, in seconds."""
 
     @property
     def id(self) -> str:
@@ -39,10 +39,11 @@ class VideoSource(Protocol):
         """How many pictures begin within a span, at least one."""
 
     def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
-        """What `look` would find, if all of it is at hand; else None. Does not block."""
+        """What `get_frames` would return if all of it is at hand; else None. Does not block."""
 
     def get_frames(self, moments: Sequence[SampleWindow], side: int, stop: Event | None = None) -> FrameBatch:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 
-        Raises ValueError for a side below 1, BadVideo if nothing can be seen, and Stopped soon after `stop` is set.
+        Raises ValueError for a side below 1, BadVideo if nothing can be decoded, and DecodingStopped soon after `stop`
+        is set.
         """

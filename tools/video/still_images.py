@@ -39,7 +39,7 @@ def decode_image(data: bytes, side: int, limits: VideoLimits) -> NDArray[np.uint
 
 
 def check_images(pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
-    """`check` pictures known by their numbers, from 0. Raises BadVideo, naming the picture."""
+    """`check_image` for pictures known by their numbers, from 0. Raises BadVideo, naming the picture."""
     for number, data in pictures.items():
         try:
             check_image(data, limits)
@@ -50,9 +50,9 @@ def check_images(pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
 def decode_images(
     pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
 ) -> dict[int, NDArray[np.uint8]]:
-    """`decode` pictures known by their numbers, from 0, longest side at most `side` pixels.
+    """`decode_image` for pictures known by their numbers, from 0, longest side at most `side` pixels.
 
-    Raises BadVideo, naming the picture, and Stopped.
+    Raises BadVideo, naming the picture, and DecodingStopped.
     """
     images = {}
     for number, data in pictures.items():

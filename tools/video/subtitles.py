@@ -1,4 +1,4 @@
-"""What is said in a video: subtitles in the file itself, or in an .srt or .vtt file beside it, as FFmpeg reads them."""
+"""Subtitles: in the video file itself, or in an .srt or .vtt file beside it, as FFmpeg reads them."""
 
 import io
 import math
@@ -37,7 +37,7 @@ _WHOLE_SECONDS = re.compile(r"(\d:\d\d:\d\d)(?![\d,.])(?=[^\n]*-->|\s*$)", re.MU
 
 
 class Cue(NamedTuple):
-    """Something said, from one second to another since the video's first picture."""
+    """One subtitle, with its first and last second since the first picture of the video."""
 
     start: float
     end: float
@@ -45,19 +45,19 @@ class Cue(NamedTuple):
 
 
 class BadSubtitles(BadVideo):
-    """These are no subtitles we can read. The message is plain words for the caller who sent them."""
+    """The subtitles cannot be read. The message is for the client that sent them."""
 
 
 def read_subtitles(video: ProbedVideo) -> tuple[Cue, ...]:
     """The first text track of a video that says anything; empty if there is none. Raises BadVideo."""
     offset = video.timeline.start * float(video.timeline.tick)
-    with open_container(video.path, video.limits) as reel:
-        for stream in reel.container.streams.subtitles:
+    with open_container(video.path, video.limits) as opened:
+        for stream in opened.container.streams.subtitles:
             if stream.codec_context is not None and stream.codec_context.codec.canonical_name in _TEXT_CODECS:
-                _select_stream(reel.container, stream)
-                if cues := _tidy(_cues(reel.container, stream, offset), video.metadata.duration):
+                _select_stream(opened.container, stream)
+                if cues := _tidy(_cues(opened.container, stream, offset), video.metadata.duration):
                     return cues
-                reel.seek(0)
+                opened.seek(0)
     return ()
 
 

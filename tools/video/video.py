@@ -1,4 +1,4 @@
-"""A video one can look at: give it moments, get frames."""
+"""An opened video: frames by sample windows, and subtitles."""
 
 import logging
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class Video:
 
         `decoder` is a library used in this process, by name, or something that decodes elsewhere. Raises
         BadVideo in plain words for what is not a readable video or beyond the limits, ValueError for an
-        unknown library, and Stopped if `stop` was set and could be heeded.
+        unknown library, and DecodingStopped if `stop` was set and could be heeded.
         """
         where = InProcessDecoder(decoder) if isinstance(decoder, str) else decoder
         return cls(where.probe(Path(path).absolute(), limits, stop), where, cache)
@@ -84,9 +84,10 @@ class Video:
         return max(1, self.probed.timeline.count(span))
 
     def subtitles(self, given: str | None = None, stop: Event | None = None) -> tuple[Cue, ...]:
-        """What is said: in the text of an .srt or .vtt file, else in one beside the video, else in the video itself.
+        """The subtitles: of the text of an .srt or .vtt file, else of one beside the video, else of the video itself.
 
-        Blocks, for as long as it takes to read the file once. Raises BadSubtitles for those given, BadVideo, Stopped.
+        Blocks for as long as it takes to read the file once. Raises BadSubtitles for a given text, BadVideo,
+        DecodingStopped.
         """
         if given is not None:
             return self.decoder.read_subtitles(self.probed, given, stop)
@@ -102,7 +103,7 @@ class Video:
         """Frames for these moments, longest side at most `side` pixels, never enlarged.
 
         Seconds before the start or after the end give the first or the last picture. Raises ValueError
-        for a side below 1, BadVideo if the file changed or none of the moments can be seen, and Stopped soon
+        for a side below 1, BadVideo if the file changed or none of the moments can be seen, and DecodingStopped soon
         after `stop` is set.
         """
         if side < 1:
@@ -112,7 +113,7 @@ class Video:
         return self._look(moments, positions, self._read(_each(positions), side, stop))
 
     def get_cached_frames(self, moments: Sequence[SampleWindow], side: int) -> FrameBatch | None:
-        """What `look` would find, if all of it is in the cache; else None. Reads nothing but the file's stamp.
+        """What `get_frames` would return if all of it is in the cache; else None. Reads nothing but the file's stamp.
 
         Raises BadVideo if the file changed.
         """

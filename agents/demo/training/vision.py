@@ -49,7 +49,7 @@ _SIZES = [len(SHAPES), len(COLOURS), _CELLS, _CELLS, 10, len(DIGITS) + 1]
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """A picture and what can be told from it; `UNTOLD` where nothing can.
+    """A picture and what can be told from it; `NO_LABEL` where nothing can.
 
     `sign` is the cell of a sign or 9 for none, `digit` what it says or 10 where that cannot be read.
     """
@@ -196,7 +196,7 @@ class Alignment(nn.Module):
 
 
 def _label_or_none(label: Tensor, words: Tensor) -> Tensor:
-    """The label, or UNTOLD where there is no word for it: no sign, nothing to read."""
+    """The label, or NO_LABEL where there is no word for it: no sign, nothing to read."""
     return label.masked_fill((label < 0) | (label >= len(words)), NO_LABEL)
 
 

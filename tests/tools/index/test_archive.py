@@ -39,7 +39,7 @@ def archive(tmp_path: Path) -> IndexArchive:
 
 def found(archive: IndexArchive, tenant: str, query: str, **wish: object) -> list[tuple[str, str]]:
     hits = archive.search(tenant, query, **wish)  # type: ignore[arg-type]
-    return [(card.video[0], hit.id) for card, hit in hits]
+    return [(metadata.video[0], hit.id) for metadata, hit in hits]
 
 
 def test_the_same_index_is_opened_once(archive: IndexArchive) -> None:
@@ -51,9 +51,11 @@ def test_tenants_see_their_own_alone(archive: IndexArchive) -> None:
     assert sorted(found(archive, "ann", "red", k=2)) == [("a", "c:10:0"), ("b", "c:10:1")]
     assert found(archive, "bob", "red") == [("a", "c:10:0")]
     assert found(archive, "eve", "red") == []
-    assert [card.video for card in archive.list_indexes("bob")] == [STAR]
+    assert [metadata.video for metadata in archive.list_indexes("bob")] == [STAR]
     assert archive.bytes("eve") == 0 < archive.bytes("bob") < archive.bytes("ann")
-    assert {card.id for card in archive.list_indexes("ann")}.isdisjoint(card.id for card in archive.list_indexes("bob"))
+    assert {metadata.id for metadata in archive.list_indexes("ann")}.isdisjoint(
+        metadata.id for metadata in archive.list_indexes("bob")
+    )
 
 
 def test_names_of_tenants_lead_nowhere_else(tmp_path: Path) -> None:
@@ -114,10 +116,10 @@ def test_what_is_added_is_found_within_a_second(archive: IndexArchive) -> None:
 def test_a_deleted_index_is_gone_at_once(archive: IndexArchive) -> None:
     index = archive.open("ann", STAR, 60.0, BUILDER)
     assert found(archive, "ann", "star")
-    card = next(card for card in archive.list_indexes("ann") if card.video == STAR)
-    assert not archive.delete("bob", card.id)
-    assert archive.delete("ann", card.id)
-    assert not archive.delete("ann", card.id)
+    metadata = next(metadata for metadata in archive.list_indexes("ann") if metadata.video == STAR)
+    assert not archive.delete("bob", metadata.id)
+    assert archive.delete("ann", metadata.id)
+    assert not archive.delete("ann", metadata.id)
     assert "a" not in {video for video, _ in found(archive, "ann", "star")}
     assert [each.video for each in archive.list_indexes("ann")] == [DOG]
     assert index.lines() == ()
@@ -158,7 +160,7 @@ def test_what_is_in_an_index_is_told_without_opening_it(archive: IndexArchive, t
     index.fail(split_into_clips(60.0, 10.0)[5], "nothing to see")
     archive.close()
     again = IndexArchive(tmp_path / "indexes", EMBEDDER)
-    tally = again.summary(next(card for card in again.list_indexes("ann") if card.video == STAR))
+    tally = again.summary(next(metadata for metadata in again.list_indexes("ann") if metadata.video == STAR))
     assert tally.lines == {("caption", 10.0): 2, ("subtitle", 0.0): 1}
     assert tally.failures == {"c:10:5": "nothing to see"}
     assert tally.cost == {"calls": 2}
@@ -176,7 +178,7 @@ def test_a_tenant_has_so_much_room(tmp_path: Path) -> None:
     archive.open("bob", STAR, 60.0, BUILDER).add([caption(0, "x")])
     assert archive.delete("ann", archive.id_of("ann", STAR, BUILDER))
     second.add([caption(0, "x")])
-    assert [card.video for card in archive.list_indexes("ann")] == [DOG]
+    assert [metadata.video for metadata in archive.list_indexes("ann")] == [DOG]
 
 
 def test_opening_without_using_leaves_nothing(tmp_path: Path) -> None:
@@ -192,17 +194,17 @@ def test_what_nobody_opens_is_swept_away(archive: IndexArchive, tmp_path: Path) 
     long_ago = time.time() - 1000
     for file in tmp_path.rglob(f"{DOG}*/card.json"):
         os.utime(file, (long_ago, long_ago))
-    assert [card.video for card in archive.delete_unused(900.0)] == [DOG]
-    assert [card.video for card in archive.list_indexes("ann")] == [STAR]
+    assert [metadata.video for metadata in archive.delete_unused(900.0)] == [DOG]
+    assert [metadata.video for metadata in archive.list_indexes("ann")] == [STAR]
     assert archive.delete_unused(900.0) == []
 
 
 def test_a_card_that_cannot_be_read_is_no_index(archive: IndexArchive, tmp_path: Path) -> None:
     archive.close()
-    cards = sorted(tmp_path.rglob("card.json"))
-    cards[0].write_text("{")
-    cards[1].write_text(json.dumps({"id": "x", "builder": {"unknown": 1}}))
-    cards[2].write_text("[]")
+    metadata = sorted(tmp_path.rglob("card.json"))
+    metadata[0].write_text("{")
+    metadata[1].write_text(json.dumps({"id": "x", "builder": {"unknown": 1}}))
+    metadata[2].write_text("[]")
     again = IndexArchive(tmp_path / "indexes", EMBEDDER)
     assert again.list_indexes("ann") == again.list_indexes("bob") == []
 

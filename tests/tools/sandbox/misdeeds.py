@@ -147,5 +147,5 @@ class Lie(Misdeed):
     """Answers what cannot be read."""
 
     def parse_reply(self, message: WorkerMessage) -> str:
-        """Refuse it, as a real task's `read` does with nonsense."""
+        """Refuse it, as a real task does with nonsense."""
         raise ValueError(message.text)

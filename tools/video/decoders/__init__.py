@@ -38,7 +38,7 @@ class DecoderLibrary(Protocol):
     def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
         """Frames at packet positions of the video's timeline, upright, longest side at most `side` pixels.
 
-        What cannot be decoded is left out, never replaced by another picture. Raises BadVideo, and Stopped
+        What cannot be decoded is left out, never replaced by another picture. Raises BadVideo, and DecodingStopped
         soon after `stop` is set.
         """
 
@@ -51,15 +51,15 @@ class Decoder(Protocol):
         """The library it uses."""
 
     def probe(self, path: Path, limits: VideoLimits, stop: Event | None = None) -> ProbedVideo:
-        """Everything that has to be known to find pictures in a file. Raises BadVideo, Stopped."""
+        """Everything that has to be known to find pictures in a file. Raises BadVideo, DecodingStopped."""
 
     def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
-        """See `Library.read`."""
+        """See `DecoderLibrary.decode`."""
 
     def read_subtitles(
         self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
-        """A video's subtitles, or those of a text in their format. Raises BadVideo, Stopped."""
+        """A video's subtitles, or those of a text in their format. Raises BadVideo, DecodingStopped."""
 
     def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
         """Raise BadVideo if one of these encoded stills, known by their numbers from 0, is none or too large."""
@@ -69,7 +69,7 @@ class Decoder(Protocol):
     ) -> dict[int, NDArray[np.uint8]]:
         """Encoded stills by number as (height, width, 3) RGB, longest side at most `side` pixels.
 
-        Raises BadVideo, naming the picture, and Stopped.
+        Raises BadVideo, naming the picture, and DecodingStopped.
         """
 
 
@@ -90,25 +90,25 @@ class InProcessDecoder:
         return video
 
     def decode(self, video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
-        """See `Library.read`."""
+        """See `DecoderLibrary.decode`."""
         return load_decoder(self.name).decode(video, wanted, side, stop)
 
     def read_subtitles(
         self, video: ProbedVideo, beside: str | None = None, stop: Event | None = None
     ) -> tuple[Cue, ...]:
-        """See `Decoder.hear`. Is not stopped once it has begun."""
+        """See `Decoder.read_subtitles`. Is not stopped once it has begun."""
         if stop is not None and stop.is_set():
             raise DecodingStopped
         return read_subtitles(video) if beside is None else parse_subtitles(beside, video.metadata.duration)
 
     def check_images(self, pictures: Mapping[int, bytes], limits: VideoLimits) -> None:
-        """See `Decoder.check`."""
+        """See `Decoder.check_images`."""
         still_images.check_images(pictures, limits)
 
     def decode_images(
         self, pictures: Mapping[int, bytes], side: int, limits: VideoLimits, stop: Event | None = None
     ) -> dict[int, NDArray[np.uint8]]:
-        """See `Decoder.draw`."""
+        """See `Decoder.decode_images`."""
         return still_images.decode_images(pictures, side, limits, stop)
 
 

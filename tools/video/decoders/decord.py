@@ -48,7 +48,7 @@ def check_readable(video: ProbedVideo) -> None:
 
 
 def decode(video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
-    """See `Library.read`. Raises BadVideo if decord fails on the way."""
+    """See `DecoderLibrary.decode`. Raises BadVideo if decord fails on the way."""
     deadline = monotonic() + video.limits.max_decode_seconds
     size = _stored_size(video, side)
     turns = _decord_turns(video)

@@ -25,9 +25,9 @@ def check_readable(video: ProbedVideo) -> None:
 
 
 def decode(video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | None = None) -> DecodedFrames:
-    """See `Library.read`. Raises BadVideo if the file can no longer be opened."""
-    with open_container(video.path, video.limits) as reel:
-        reader = _Reader(video, reel, side, stop)
+    """See `DecoderLibrary.decode`. Raises BadVideo if the file can no longer be opened."""
+    with open_container(video.path, video.limits) as opened:
+        reader = _Reader(video, opened, side, stop)
         try:
             for walk in video.timeline.decode_ranges(wanted):
                 reader.decode_range(walk)
@@ -42,11 +42,11 @@ def decode(video: ProbedVideo, wanted: Sequence[int], side: int, stop: Event | N
 class _Reader:
     """Walks through one opened video and keeps the wanted pictures."""
 
-    def __init__(self, video: ProbedVideo, reel: VideoContainer, side: int, stop: Event | None) -> None:
+    def __init__(self, video: ProbedVideo, opened: VideoContainer, side: int, stop: Event | None) -> None:
         self.frames: dict[int, Frame] = {}
         self.damaged: set[int] = set()
         self._video = video
-        self._reel = reel
+        self._opened = opened
         self._side = side
         self._scaler = VideoReformatter()
         self._stop = stop
@@ -56,14 +56,14 @@ class _Reader:
     def decode_range(self, walk: DecodeRange) -> None:
         """Decode to the last target, leaving out pictures that nothing on the way refers to."""
         pts = {int(self._video.timeline.pts[target]): target for target in walk.targets}
-        errors = self._reel.errors
-        for position, packet in self._reel.packets_from(self._video.timeline, walk.start):
-            self._keep(self._reel.decode(packet, position in walk.targets), pts, errors)
+        errors = self._opened.errors
+        for position, packet in self._opened.packets_from(self._video.timeline, walk.start):
+            self._keep(self._opened.decode(packet, position in walk.targets), pts, errors)
             self._spend()
             if position >= walk.targets[-1]:
                 break
         # Everything the last target refers to lies before it in the file, so draining brings it out.
-        self._keep(self._reel.decode(None), pts, errors)
+        self._keep(self._opened.decode(None), pts, errors)
 
     def decode_all(self, walk: DecodeRange) -> None:
         """Second try for pictures that did not come out: from farther back, everything decoded.
@@ -72,7 +72,7 @@ class _Reader:
         is then the last picture before it, unless damage ate the true one.
         """
         pts = self._video.timeline.pts
-        errors = self._reel.errors
+        errors = self._opened.errors
         pending = sorted(walk.targets, key=lambda target: int(pts[target]), reverse=True)
         previous: VideoFrame | None = None
         for frame in self._through(walk):
@@ -89,15 +89,15 @@ class _Reader:
         keys = self._video.timeline.keys
         beyond = keys[keys > walk.targets[-1]]
         end = int(beyond[0]) if len(beyond) else len(self._video.timeline.pts)
-        for position, packet in self._reel.packets_from(self._video.timeline, walk.start):
+        for position, packet in self._opened.packets_from(self._video.timeline, walk.start):
             if position >= end:
                 break
             self._spend()
-            yield from (frame for frame in self._reel.decode(packet) if frame.pts is not None)
-        yield from (frame for frame in self._reel.decode(None) if frame.pts is not None)
+            yield from (frame for frame in self._opened.decode(packet) if frame.pts is not None)
+        yield from (frame for frame in self._opened.decode(None) if frame.pts is not None)
 
     def _settle(self, target: int, frame: VideoFrame | None, errors: int) -> None:
-        whole = self._reel.errors == errors
+        whole = self._opened.errors == errors
         if frame is not None and (whole or frame.pts == self._video.timeline.pts[target]):
             self._add(target, frame, errors)
 
@@ -108,17 +108,17 @@ class _Reader:
                 self._add(target, frame, errors)
 
     def _add(self, target: int, frame: VideoFrame, errors: int) -> None:
-        pose = self._video.orientation
-        width, height = pose.stored_size(frame.width, frame.height, self._side)
+        orientation = self._video.orientation
+        width, height = orientation.stored_size(frame.width, frame.height, self._side)
         image = self._scaler.reformat(frame, width, height, "rgb24", interpolation=Interpolation.AREA, threads=1)
         timeline = self._video.timeline
         time = (int(frame.pts or 0) - timeline.start) * float(timeline.tick)
-        self.frames[target] = Frame(time, pose.upright(np.asarray(image.to_ndarray(), np.uint8)))
-        if frame.is_corrupt or self._reel.errors > errors:
+        self.frames[target] = Frame(time, orientation.upright(np.asarray(image.to_ndarray(), np.uint8)))
+        if frame.is_corrupt or self._opened.errors > errors:
             self.damaged.add(target)
 
     def _spend(self) -> None:
-        context = self._reel.stream.codec_context
+        context = self._opened.stream.codec_context
         self._work -= max(1, context.width * context.height)
         if self._stop is not None and self._stop.is_set():
             raise DecodingStopped
