@@ -1,5 +1,5 @@
 """`python -m app` is the command `secondlook`."""
 
-from app.cli.cli import main
+from app.cli.main import main
 
 main()

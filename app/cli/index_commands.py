@@ -42,7 +42,7 @@ def index(
     engine: Annotated[str | None, typer.Option("--engine", "--model", metavar="URL", help="What captions.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Caption a video from end to end, for search and for questions about long films.
+    """Caption a video from end to end, for search and for questions about long videos.
 
     What is there already is not done again; after Ctrl-C, the same command goes on.
     """

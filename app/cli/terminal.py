@@ -108,8 +108,22 @@ def show_answer(console: Console, response: AnswerResponse) -> None:
     console.print(table)
 
 
+_WHEN_TO_USE = (
+    ("you do not know yet", "auto", "one direct answer; votes only where that is unsure"),
+    ("latency matters most", "direct", "one call"),
+    ("what matters is short, the video is not", "until_confident", "looks at more frames until the answer is probable"),
+    ("counting, several steps, knowledge", "chain_of_thought", "reasons before it answers"),
+    ("a wrong answer is expensive", "self_consistency", "votes over different frames; stops when decided"),
+    ("half an hour or more", "planner", "searches an index (`secondlook index`), then looks"),
+)
+
+
 def show_cards(console: Console, cards: Sequence[StrategyCard]) -> None:
-    """Print all strategies, one line each."""
+    """Print which strategy to use when, then all of them, one line each."""
+    advice = Table("when", "use", "why", box=SIMPLE, title="Which strategy?", title_justify="left")
+    for row in _WHEN_TO_USE:
+        advice.add_row(*row)
+    console.print(advice)
     table = Table("name", "what it does", "paper", box=SIMPLE)
     for card in cards:
         fidelity = f" ({card.fidelity})" if card.fidelity else ""

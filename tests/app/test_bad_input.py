@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agents.engines.scripted import ScriptedEngine
-from app.cli.cli import cli
+from app.cli.main import cli
 from app.errors import ErrorDetail, UnsupportedMediaType
 from app.settings import Settings
 from tests.app.conftest import COLOURS, body, over_asgi

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from agents.engines.openai.engine import OpenAIEngine
 from agents.engines.registry import open_engine
 from agents.engines.vllm.engine import VllmEngine
-from app.cli.cli import cli
+from app.cli.main import cli
 from app.settings import Settings
 from tests.docker.probe import exit_code
 from tests.docker.recipe import ROOT, stages, value, words

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from app.cli.cli import cli
+from app.cli.main import cli
 from app.main import create_app
 from app.settings import Settings
 from tests.docker.probe import exit_code

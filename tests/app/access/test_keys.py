@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from agents.engines.scripted import ScriptedEngine
 from app.access.caller import ALL_SCOPES, Quota
 from app.access.keys import KeyStore
-from app.cli.cli import cli
+from app.cli.main import cli
 from app.db.session import Database, DatabaseUnavailable
 from app.errors import NotFound, Unauthorized
 from app.main import create_app

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from typer.testing import CliRunner, Result
 from agents.engines.scripted import ScriptedEngine
 from agents.presets import Catalogue, strategy_tables
 from app.answers.schemas import AnswerResponse
-from app.cli.cli import cli
+from app.cli.main import cli
 from app.settings import Settings
 from tests.app.conftest import COLOURS, body, over_asgi
 from tests.service import serving
@@ -170,3 +171,18 @@ def test_the_service_starts_answers_and_stops_in_bounded_time(tmp_path: Path, vi
             service.stop()
         assert 0.5 < time.monotonic() - began < 30
     assert list(tmp_path.glob("data/incoming/*")) == []
+
+
+def test_help_shows_examples_and_every_form_of_engine() -> None:
+    text = CliRunner().invoke(cli, ["--help"], env={"COLUMNS": "120"}).output
+    assert 'secondlook ask video.mp4 "Which shape appears first?"' in text
+    assert all(scheme in text for scheme in ("demo:", "vllm:", "openai:", "transformers:", "scripted:"))
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(cli, ["--version"]).output == f"secondlook {version('secondlook')}\n"
+
+
+def test_strategies_begins_with_what_to_use_when() -> None:
+    text = CliRunner().invoke(cli, ["strategies"], env={"COLUMNS": "120"}).output
+    assert text.index("you do not know yet") < text.index("best_of_n")

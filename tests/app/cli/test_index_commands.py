@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli.cli import cli
+from app.cli.main import cli
 from app.indexes.schemas import HitList, IndexObject
 from app.settings import Settings
 from tests.app.conftest import over_asgi

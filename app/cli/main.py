@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,28 +34,54 @@ from app.settings import Settings
 from app.telemetry.logs import log_config
 from app.videos import VideoLoader, decoder_running, make_decoder
 
-cli = typer.Typer(
-    name="secondlook",
-    help="Ask a question about a video, and say how much looking and thinking you can afford.",
-    no_args_is_help=True,
-    add_completion=False,
-)
-cli.add_typer(keys, name="keys")
-cli.command()(index)
-cli.command()(search)
+_HELP = """Ask a question about a video, and say how much looking and thinking you can afford.
+
+[bold]Examples[/]
+
+  secondlook demo
+  secondlook ask video.mp4 "Which shape appears first?"
+  secondlook serve --engine vllm:Qwen/Qwen3-VL-8B-Instruct
+  secondlook index lecture.mp4
+
+[bold]Engines[/] (--engine, or SECONDLOOK_ENGINE)
+
+  demo:                                       the demo model (default)
+  vllm:Qwen/Qwen3-VL-8B-Instruct              vLLM, started and kept alive
+  openai:http://127.0.0.1:8001/v1?model=NAME  any server with an OpenAI API
+  transformers:FOLDER-OR-ID?device=cuda       Hugging Face, in process
+  scripted:TEXT                               no model: always this reply
+"""
+_ASK, _SERVE, _LONG, _ACCESS = "Ask", "Serve", "Long videos", "Access"
+cli = typer.Typer(name="secondlook", help=_HELP, rich_markup_mode="rich", no_args_is_help=True, add_completion=False)
 EngineOption = Annotated[
-    str | None, typer.Option("--engine", "--model", metavar="URL", help="demo:, openai:…, or an id for vLLM.")
+    str | None,
+    typer.Option("--engine", "--model", metavar="URL", help="demo:, vllm:ID, openai:URL, …; see `secondlook --help`."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, as the service sends it.")]
-_EXAMPLE = '{"video": "file_…", "question": "What happens first?"}'
+_EXAMPLE = '{"video": "file_…", "question": "Which shape appears first?"}'
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line."""
     cli()
 
 
-@cli.command()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"secondlook {version('secondlook')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself; its help text is `_HELP`."""
+
+
+@cli.command(rich_help_panel=_SERVE)
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
@@ -69,13 +96,13 @@ def serve(
     say = Console(stderr=True, soft_wrap=True, highlight=False)
     say.print(f"[bold]Second Look[/] answers at {at} with {settings.engine}")
     key = ' -H "Authorization: Bearer $KEY"' if has_keys else ""
-    say.print(f"  send a video    curl{key} -F file=@film.mp4 {at}/v1/files", markup=False)
+    say.print(f"  send a video    curl{key} -F file=@video.mp4 {at}/v1/files", markup=False)
     say.print(f"  ask about it    curl{key} --json '{_EXAMPLE}' {at}/v1/answers", markup=False)
     say.print(f"  read and try    {at}/docs")
     Server(service, log_config=log_config(settings.log_format), access_log=False).run()
 
 
-@cli.command()
+@cli.command(rich_help_panel=_ASK)
 def ask(
     video: Annotated[Path, typer.Argument(help="A video file.")],
     question: Annotated[str, typer.Argument(help="A question about it.")],
@@ -117,13 +144,13 @@ def ask(
         show_answer(Console(), response)
 
 
-@cli.command()
+@cli.command(rich_help_panel=_ASK)
 def strategies(
     name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
     as_json: JsonOption = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of README.")] = False,
 ) -> None:
-    """List the ways to answer a question, or show one with its parameters."""
+    """Say which strategy to use when and list them all, or show one with its parameters."""
     with exit_on_error(as_json):
         catalogue = Catalogue.load()
         if name is not None:
@@ -139,17 +166,22 @@ def strategies(
         show_card(Console(), found[0])
 
 
-@cli.command()
+@cli.command(rich_help_panel=_ASK)
 def demo(
-    seed: Annotated[int, typer.Option(help="Which film: any number.")] = DEMO_SEED,
+    seed: Annotated[int, typer.Option(help="Which video: any number.")] = DEMO_SEED,
     questions: Annotated[int, typer.Option(min=1, max=50, help="How many questions.")] = 5,
-    keep: Annotated[Path | None, typer.Option(help="Where to keep the film.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Where to keep the video.")] = None,
     engine: EngineOption = None,
 ) -> None:
-    """Make a film, ask questions about it in several ways, and compare the answers with the truth."""
+    """Make a video, ask questions about it in several ways, and compare the answers with the truth."""
     with exit_on_error(as_json=False):
         settings = _settings(engine=engine)
         asyncio.run(run_demo(settings, seed, questions, keep, Console()))
+
+
+cli.command(rich_help_panel=_LONG)(index)
+cli.command(rich_help_panel=_LONG)(search)
+cli.add_typer(keys, name="keys", rich_help_panel=_ACCESS)
 
 
 def _check_exposure(settings: Settings) -> bool:
