@@ -25,21 +25,21 @@ class IndexSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    embedder: str = Field("hashed:", description="What makes vectors: hashed:, openai:…?model=…, sentences:…")
+    embedder: str = Field("hashed:", description="What embeds captions: hashed:, openai:…?model=…, sentences:…")
     embedder_key: SecretStr | None = Field(None, description="API key that the embedder asks for.")
-    clip_seconds: float = Field(10.0, gt=0, le=600, description="Length of the shortest clips.")
-    fps: float = Field(1.0, gt=0, le=30, description="Frames a second that these are captioned from.")
-    clip_frames: int = Field(16, ge=1, description="Most frames of a clip.")
+    clip_seconds: float = Field(10.0, gt=0, le=600, description="Length of the shortest clips, in seconds.")
+    fps: float = Field(1.0, gt=0, le=30, description="Frames a second that such a clip is captioned from.")
+    clip_frames: int = Field(16, ge=1, description="Most frames that a clip is captioned from.")
     clip_tokens: int = Field(128, ge=8, description="Longest caption.")
-    at_once: int = Field(4, ge=1, description="Clips of a film captioned at once.")
-    kept: int = Field(4096, ge=0, description="Descriptions kept that single questions asked for.")
-    days: float = Field(30.0, gt=0, description="How long an index is kept that nobody opens.")
-    memory_bytes: int = Field(_GIB, ge=1, description="Indexes kept open, by estimate.")
+    at_once: int = Field(4, ge=1, description="Clips of a video captioned at once.")
+    kept: int = Field(4096, ge=0, description="Captions cached that single questions asked for.")
+    days: float = Field(30.0, gt=0, description="Days after which an unused index is deleted.")
+    memory_bytes: int = Field(_GIB, ge=1, description="Memory for open indexes, estimated.")
 
-    max_builds: int = Field(1, ge=1, description="Films indexed whole at once; the next one waits.")
-    max_waiting: int = Field(16, ge=0, description="Films that wait for it; the next one is told to come again.")
-    max_lines: int = Field(200_000, ge=1, description="Captions and subtitles of one film.")
-    max_clips: int = Field(10_000, ge=1, description="Clips of one film that are captioned.")
+    max_builds: int = Field(1, ge=1, description="Videos indexed at once.")
+    max_waiting: int = Field(16, ge=0, description="Videos that may wait for that; the next one gets 429.")
+    max_lines: int = Field(200_000, ge=1, description="Captions and subtitles of one video.")
+    max_clips: int = Field(10_000, ge=1, description="Clips of one video that are captioned.")
     max_bytes: int = Field(4 * _GIB, ge=1, description="Indexes of one tenant; with so much, none is begun.")
     max_hits: int = Field(100, ge=1, description="Most hits of one search.")
     max_frames: int = Field(100_000, ge=1, description="Frames shown to the model for one whole index.")
@@ -69,83 +69,99 @@ class Settings(BaseSettings):
     engine_key: SecretStr | None = Field(None, description="API key that the engine asks for.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    api_key: SecretStr | None = Field(None, min_length=20, description="A key that clients may use, made by you.")
+    api_key: SecretStr | None = Field(
+        None, min_length=20, description="An API key for clients, chosen by you: at least 20 characters."
+    )
     key_seconds: float = Field(
-        1.0, ge=0, description="How long what was read of a key is trusted; one revoked is good so long."
+        1.0, ge=0, description="Seconds that a key is cached; a revoked key may work for so long."
     )
     open_metrics: bool = Field(False, description="Whether /metrics needs no key.")
-    log_format: Literal["text", "json"] = Field("text", description="The log as lines to read, or as JSON objects.")
+    log_format: Literal["text", "json"] = Field("text", description="Log as text lines or as JSON objects.")
     otel: bool = Field(False, description="Whether to send OpenTelemetry spans, as the variables OTEL_… say.")
-    quota: Quota = Field(Quota(), description="What a key may take unless it was made with another quota.")
-    data_dir: Path = Field(Path("data"), description="Where uploaded videos are kept.")
-    records: str | None = Field(None, description="Database, as URL of SQLAlchemy; none: SQLite in data_dir.")
-    blobs: str | None = Field(None, description="Where files are kept, as URL of fsspec; none: in data_dir.")
-    video_dir: Path | None = Field(None, description='Directory that {"path": …} may read.')
-    decoder: Literal["pyav", "decord"] = Field("pyav", description="What decodes the videos.")
-    sandbox: Literal["on", "off", "required"] = Field(
-        "on", description="Decode in confined processes; required: do not start where they are not wholly confined."
+    quota: Quota = Field(Quota(), description="Quota of keys that were made without one of their own.")
+    data_dir: Path = Field(
+        Path("data"), description="Folder for files, records and indexes; relative to where the service is started."
     )
-    decode_workers: int = Field(2, ge=1, description="Most such processes at once.")
-    decode_bytes: int = Field(3 * GIB // 2, ge=1, description="Memory that one of them may take.")
-    reader: str | None = Field(None, description="What reads writing, module:function; none: RapidOCR if installed.")
-    detector: str | None = Field(None, description="What finds things by name, module:function; none: nothing does.")
-    strategy: str = Field("auto", description="Strategy of a request that names none.")
-    open_strategy: str = Field("direct", description="The same for open questions, whose answers cannot be counted.")
+    records: str | None = Field(None, description="SQLAlchemy URL of the database; empty: SQLite in the data folder.")
+    blobs: str | None = Field(None, description="fsspec URL for files; empty: the data folder.")
+    video_dir: Path | None = Field(None, description='Directory that {"path": …} may read.')
+    decoder: Literal["pyav", "decord"] = Field("pyav", description="Library that decodes videos.")
+    sandbox: Literal["on", "off", "required"] = Field(
+        "on", description="Decode in confined processes; required: refuse to start if they cannot be fully confined."
+    )
+    decode_workers: int = Field(2, ge=1, description="Decoding processes at once.")
+    decode_bytes: int = Field(3 * GIB // 2, ge=1, description="Memory that one of them may use.")
+    reader: str | None = Field(
+        None, description="Text reader of the tool `ocr`, module:function; empty: RapidOCR if installed."
+    )
+    detector: str | None = Field(
+        None, description="Object detector of the tool `detect`, module:function; empty: none."
+    )
+    strategy: str = Field("auto", description="Strategy of requests that name none.")
+    open_strategy: str = Field("direct", description="Strategy of open questions that name none.")
     answer_tokens: int = Field(512, ge=1, description="Longest open answer of a request that sets no max_tokens.")
-    instance: str = Field("secondlook", description="Name of this process among those that share its records.")
+    instance: str = Field("secondlook", description="Name of this process; unique among those that share records.")
 
-    index: IndexSettings = Field(IndexSettings(), description="How films are indexed, and how much of it.")
+    index: IndexSettings = Field(IndexSettings(), description="How videos are indexed, and how much of it.")
 
-    max_runs: int = Field(4, ge=1, description="Questions answered at once; the next one waits.")
-    max_waiting: int = Field(64, ge=0, description="Questions that wait; the next one is told to come again.")
-    max_wait_seconds: float = Field(60.0, ge=0, description="How long a question waits for its turn.")
+    max_runs: int = Field(4, ge=1, description="Runs at once.")
+    max_waiting: int = Field(64, ge=0, description="Runs that may wait; the next one gets 429.")
+    max_wait_seconds: float = Field(60.0, ge=0, description="Longest wait of a run for its turn.")
     max_body_bytes: int = Field(1024**2, ge=1, description="Largest JSON request without media.")
     max_question_bytes: int = Field(64 * 1024**2, ge=1, description="Largest question with the media in it.")
     max_pictures: int = Field(256, ge=1, description="Most pictures given one by one.")
-    max_choices: int = Field(16, ge=1, description="Most choices of a chat completion.")
+    max_choices: int = Field(16, ge=1, description="Largest `n` of a chat completion.")
     max_schema_bytes: int = Field(64 * 1024, ge=1, description="Largest JSON schema for an answer.")
     max_upload_bytes: int = Field(2 * GIB, ge=1, description="Largest video that can be uploaded.")
-    blob_cache_bytes: int = Field(20 * GIB, ge=0, description="Files kept here that had to be fetched from there.")
+    blob_cache_bytes: int = Field(20 * GIB, ge=0, description="Local copies of files that lie in a bucket.")
     fetch: bool = Field(True, description="Whether videos are fetched from URLs.")
-    fetch_domains: tuple[str, ...] = Field((), description="Hosts to fetch from, *.host for all below; none: all.")
-    fetch_ports: tuple[int, ...] = Field((80, 443), description="Ports to fetch from.")
-    fetch_private: tuple[str, ...] = Field((), description="host:port pairs that need not be on the public internet.")
+    fetch_domains: tuple[str, ...] = Field(
+        (), description='Hosts to fetch from, as JSON: ["*.example.org"]; empty: all public hosts.'
+    )
+    fetch_ports: tuple[int, ...] = Field((80, 443), description="Ports to fetch from, as JSON.")
+    fetch_private: tuple[str, ...] = Field((), description="host:port pairs, as JSON, that may be private addresses.")
     fetch_redirects: int = Field(3, ge=0, le=3, description="Redirects that are followed.")
     fetch_seconds: float = Field(120.0, gt=0, description="Longest time that fetching a video may take.")
-    fetch_idle_seconds: float = Field(10.0, gt=0, description="How long the server of a video may be silent.")
-    fetch_fresh_seconds: float = Field(60.0, ge=0, description="How long a copy is used without asking its server.")
-    fetch_kept_seconds: float = Field(3600.0, ge=0, description="How long a copy is kept that nobody uses.")
+    fetch_idle_seconds: float = Field(10.0, gt=0, description="Silence after which fetching a video is given up.")
+    fetch_fresh_seconds: float = Field(
+        60.0, ge=0, description="Age up to which a copy is used without asking its server again."
+    )
+    fetch_kept_seconds: float = Field(3600.0, ge=0, description="Seconds that an unused copy is kept.")
     fetch_cache_bytes: int = Field(4 * GIB, ge=0, description="Fetched videos kept on the disk.")
     max_fetches: int = Field(16, ge=1, description="Videos that are fetched at once.")
     max_data_bytes: int = Field(48 * 1024**2, ge=1, description="Largest video in a data: URL.")
     min_free_bytes: int = Field(GIB // 4, ge=0, description="Room left on the disk; uploads end before it is used.")
-    idle_seconds: float = Field(60.0, gt=0, description="How long an upload may be silent.")
-    sweep_seconds: float = Field(60.0, gt=0, description="How often files are looked for whose time is over.")
-    known_videos: int = Field(32, ge=0, description="Videos whose facts are kept, to not read them again.")
-    cache_bytes: int = Field(GIB // 2, ge=0, description="Decoded frames kept in memory.")
-    ping_seconds: float = Field(10.0, gt=0, description="Quiet time after which a stream sends a comment.")
-    retry_seconds: float = Field(5.0, gt=0, description="Pause before an engine that is down is tried again.")
+    idle_seconds: float = Field(60.0, gt=0, description="Silence after which an upload is given up.")
+    sweep_seconds: float = Field(60.0, gt=0, description="Interval of clean-up.")
+    known_videos: int = Field(32, ge=0, description="Videos whose properties are cached.")
+    cache_bytes: int = Field(GIB // 2, ge=0, description="Cache of decoded frames in memory.")
+    ping_seconds: float = Field(
+        10.0, gt=0, description="Silence after which a stream sends a comment to keep its connection open."
+    )
+    retry_seconds: float = Field(5.0, gt=0, description="Pause before a model server that is down is tried again.")
     retry_grace_seconds: float = Field(
-        10.0, ge=0, description="How long a run whose client timed out awaits its retry."
+        10.0, ge=0, description="Seconds that a run goes on after its client timed out, in case it retries."
     )
     run_days: float = Field(30.0, ge=0, description="How long finished runs are kept.")
-    kept_bytes: int = Field(1024**2, ge=0, description="Largest request, compressed, kept to run it again.")
-    persist_seconds: float = Field(0.2, ge=0, description="Longest time until an event of a run is in the records.")
-    drain_seconds: float = Field(10.0, ge=0, description="How long answers may go on after a stop signal.")
-    notice_seconds: float = Field(0.0, ge=0, description="How long it listens after that signal though nothing runs.")
+    kept_bytes: int = Field(1024**2, ge=0, description="Largest request, compressed, that is kept to run it again.")
+    persist_seconds: float = Field(0.2, ge=0, description="Delay until the events of a run are stored.")
+    drain_seconds: float = Field(10.0, ge=0, description="Seconds that running answers get after a stop signal.")
+    notice_seconds: float = Field(
+        0.0, ge=0, description="Seconds to keep listening while idle after a stop signal, for load balancers."
+    )
 
-    max_frames: int = Field(4096, ge=1, description="Cap of a request's budget: frames shown to the model.")
-    max_tokens: int = Field(2_000_000, ge=1, description="Cap of a request's budget: tokens.")
-    max_calls: int = Field(256, ge=1, description="Cap of a request's budget: calls to the model.")
-    max_seconds: float = Field(600.0, gt=0, description="Cap of a request's budget: seconds.")
+    max_frames: int = Field(4096, ge=1, description="Upper bound of a request's budget: frames shown to the model.")
+    max_tokens: int = Field(2_000_000, ge=1, description="Upper bound of a request's budget: tokens.")
+    max_calls: int = Field(256, ge=1, description="Upper bound of a request's budget: calls to the model.")
+    max_seconds: float = Field(600.0, gt=0, description="Upper bound of a request's budget: seconds.")
 
     max_video_bytes: int = Field(4 * GIB, ge=1, description="Largest video file that is opened.")
-    max_video_seconds: float = Field(6 * 3600.0, gt=0, description="Longest film.")
-    max_video_pixels: int = Field(8192 * 4320, ge=1, description="Largest picture, width times height.")
-    max_video_frames: int = Field(2_000_000, ge=1, description="Most frames in a film.")
-    max_video_work: int = Field(200_000_000_000, ge=1, description="Pixels decoded for one look.")
-    max_look_seconds: float = Field(60.0, gt=0, description="Seconds that one look may decode.")
-    max_open_seconds: float = Field(10.0, gt=0, description="Seconds to open a film, and one for every 20 MB.")
+    max_video_seconds: float = Field(6 * 3600.0, gt=0, description="Longest video.")
+    max_video_pixels: int = Field(8192 * 4320, ge=1, description="Largest frame, width times height.")
+    max_video_frames: int = Field(2_000_000, ge=1, description="Most frames of a video.")
+    max_video_work: int = Field(200_000_000_000, ge=1, description="Pixels decoded for one request of frames.")
+    max_look_seconds: float = Field(60.0, gt=0, description="Seconds for decoding one request of frames.")
+    max_open_seconds: float = Field(10.0, gt=0, description="Seconds for opening a video, plus one for every 20 MB.")
 
     @property
     def records_url(self) -> str:
@@ -159,7 +175,7 @@ class Settings(BaseSettings):
 
     @property
     def limits(self) -> VideoLimits:
-        """The most that a film may cost."""
+        """Upper bounds of what one video may cost."""
         return VideoLimits(
             max_bytes=self.max_video_bytes,
             max_seconds=self.max_video_seconds,
