@@ -14,28 +14,28 @@ import pytest
 from agents.engines.scripted import ScriptedEngine
 from app.settings import Settings
 from tests.agents.engines.fake_vllm import Diary, interpreter
-from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
+from tests.agents.engines.stub import Answer, Json, Stub, StubServers, models, talkative
 from tests.app.conftest import body, over_asgi
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def servers() -> Iterator[StubServers]:
     """A real server on a real port."""
-    with House().open() as opened:
+    with StubServers().open() as opened:
         yield opened
 
 
 async def test_the_service_is_ready_once_its_model_server_is(
-    settings: Settings, video_path: Path, house: House, caplog: pytest.LogCaptureFixture
+    settings: Settings, video_path: Path, servers: StubServers, caplog: pytest.LogCaptureFixture
 ) -> None:
     up = False
 
     def answer(request: Json) -> Answer:
         return talkative(request) if up else Answer({"error": {"message": "loading weights"}}, status=500)
 
-    stub = house.take_in(Stub(answer, models("vllm")))
+    stub = servers.add(Stub(answer, models("vllm")))
     waiting = settings.model_copy(update={"engine": f"openai:{stub.url}", "retry_seconds": 0.05})
     async with over_asgi(waiting) as client, asyncio.timeout(60):
         while (response := await client.get("/ready")).json()["error"]["code"] != "engine_unavailable":

@@ -42,7 +42,7 @@ from agents.engines.base import Prompt, Sampling
 from agents.engines.registry import open_engine
 from agents.engines.scripted import ScriptedEngine, ScriptLine
 from app.settings import Settings
-from tests.agents.engines.stub import Answer, House, Json, Stub, is_probe, models, parts_of, talkative
+from tests.agents.engines.stub import Answer, Json, Stub, StubServers, is_probe, models, parts_of, talkative
 from tests.app.conftest import over_socket
 from tools.video.sampling import SampleWindow
 from tools.video.video import Video
@@ -191,8 +191,8 @@ async def frame_to_vllm(recorder: Recorder, path: Path) -> Calls:
             recorded.append(recorder.stop())
         return talkative(body)
 
-    with House().open() as house:
-        stub = house.take_in(Stub(answer, models("vllm")))
+    with StubServers().open() as servers:
+        stub = servers.add(Stub(answer, models("vllm")))
         engine = open_engine(f"openai:{stub.url}")
         try:
             await engine.probe()

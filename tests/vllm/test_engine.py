@@ -68,11 +68,11 @@ async def test_finds_out_what_the_server_is_and_can(engine: Engine) -> None:
 async def test_a_reply_is_told_as_it_is_written_and_is_the_same(engine: Engine, video: Video, words: str) -> None:
     prompt, sampling, pieces = compose_prompt(shown(video), words), Sampling(max_tokens=64), list[str]()
     silent = await engine.generate(prompt, sampling, 1)
-    told = await engine.generate(prompt, sampling, 1, pieces.append)
-    assert "".join(pieces) == told.replies[0].text == silent.replies[0].text
+    streamed = await engine.generate(prompt, sampling, 1, pieces.append)
+    assert "".join(pieces) == streamed.replies[0].text == silent.replies[0].text
     assert len(pieces) > 3
-    assert len(told.replies[0].tokens) == len(silent.replies[0].tokens) > 3
-    assert (told.prompt_tokens, told.completion_tokens) == (silent.prompt_tokens, silent.completion_tokens)
+    assert len(streamed.replies[0].tokens) == len(silent.replies[0].tokens) > 3
+    assert (streamed.prompt_tokens, streamed.completion_tokens) == (silent.prompt_tokens, silent.completion_tokens)
 
 
 async def test_json_keeps_to_its_schema(engine: Engine, video: Video, words: str) -> None:

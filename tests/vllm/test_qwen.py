@@ -91,8 +91,8 @@ async def test_a_tool_is_called_and_its_result_read(engine: Engine) -> None:
     (call,) = reply.calls
     assert reply.finish == "calls" and call.id
     assert {"name": call.name, "arguments": json.loads(call.arguments)} == CALL
-    told = Message("tool", ("A red star.", *shown(2.5, seed=3)), call=call)
-    answer = await engine.generate((*prompt, Message("assistant", (), calls=reply.calls), told), SHORT, 1)
+    result = Message("tool", ("A red star.", *shown(2.5, seed=3)), call=call)
+    answer = await engine.generate((*prompt, Message("assistant", (), calls=reply.calls), result), SHORT, 1)
     assert answer.prompt_tokens > 0 and not answer.replies[0].calls
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from agents.engines.transformers.engine import TransformersEngine
 from agents.engines.transformers.model import Checkpoint
-from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
+from tests.agents.engines.stub import Answer, Json, Stub, StubServers, models, talkative
 from tests.agents.engines.tiny import save_tiny_llava, save_tiny_qwen
 from tests.agents.threads import one_thread as one_thread
 
@@ -39,17 +39,17 @@ def engine(checkpoint: Checkpoint) -> TransformersEngine:
 
 
 @pytest.fixture(scope="session")
-def house() -> Iterator[House]:
+def servers() -> Iterator[StubServers]:
     """A server for all stubs."""
-    with House().open() as opened:
+    with StubServers().open() as opened:
         yield opened
 
 
 @pytest.fixture
-def serve(house: House) -> Serve:
+def serve(servers: StubServers) -> Serve:
     """A new stub: serve(answer, owner="vllm")."""
 
     def start(answer: Callable[[Json], Answer] = talkative, owner: str = "vllm") -> Stub:
-        return house.take_in(Stub(answer, models(owner)))
+        return servers.add(Stub(answer, models(owner)))
 
     return start

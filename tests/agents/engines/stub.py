@@ -115,8 +115,8 @@ async def _content(receive: Receive) -> bytes:
     return content
 
 
-class House:
-    """Many stubs under one roof, because starting a server takes longer than most tests."""
+class StubServers:
+    """Many stubs on one port, because starting a server takes longer than most tests."""
 
     def __init__(self) -> None:
         self._stubs: dict[str, Stub] = {}
@@ -127,7 +127,7 @@ class House:
         if scope["type"] == "http":
             await self._stubs[scope["path"].split("/")[1]].respond(scope, receive, send)
 
-    def take_in(self, stub: Stub) -> Stub:
+    def add(self, stub: Stub) -> Stub:
         """Give a stub its address."""
         number = str(len(self._stubs))
         self._stubs[number] = stub
@@ -135,7 +135,7 @@ class House:
         return stub
 
     @contextmanager
-    def open(self, port: int = 0) -> Iterator[House]:
+    def open(self, port: int = 0) -> Iterator[StubServers]:
         """Serve on a port, or a free one, for as long as the context lasts."""
         server = uvicorn.Server(uvicorn.Config(self, port=port, log_level="error", ws="none", lifespan="off"))
         thread = threading.Thread(target=server.run)
@@ -193,7 +193,7 @@ def positions(text: str, likely: Mapping[str, float] | None = None) -> list[Json
 
 
 def streamed(answer: Answer) -> Answer:
-    """The same answer in chunks, a word each, and its bill in the last one; errors and texts stay as they are."""
+    """The same answer in chunks, a word each, and its usage in the last one; errors and texts stay as they are."""
     if answer.status != 200 or isinstance(answer.body, str):
         return answer
     (choice,) = answer.body["choices"]
@@ -236,3 +236,39 @@ def parts_of(body: Json) -> list[Json]:
     """All content parts of a request's messages."""
     contents = [message["content"] for message in body["messages"]]
     return [part for content in contents if isinstance(content, list) for part in content]
+
+
+@dataclass
+class CachingServer:
+    """Answers as `talkative`, and caches media under their names, as vLLM does; refuses an unknown name without bytes.
+
+    For each request but those of probes, `brought` has the names sent with bytes, `named` those sent without.
+    """
+
+    kept: set[str] = field(default_factory=set)
+    brought: list[list[str]] = field(default_factory=list)
+    named: list[list[str]] = field(default_factory=list)
+    refused: int = 0
+    pause: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, body: Json) -> Answer:
+        with self._lock:
+            media = [part for part in parts_of(body) if part["type"] != "text"]
+            brought = [part["uuid"] for part in media if _url(part) is not None and "uuid" in part]
+            named = [part["uuid"] for part in media if _url(part) is None]
+            if not is_probe(body):
+                self.brought.append(brought)
+                self.named.append(named)
+            if missing := [name for name in named if name not in self.kept]:
+                self.refused += 1
+                message = f"Cache miss for image at index {named.index(missing[0])} but data is not provided."
+                return Answer({"error": {"message": message, "type": "BadRequestError", "code": 400}}, 400)
+            self.kept.update(brought)
+        answer = talkative(body)
+        return answer if is_probe(body) else Answer(answer.body, pause=self.pause)
+
+
+def _url(part: Json) -> str | None:
+    found: str | None = part[part["type"]]["url"]
+    return found

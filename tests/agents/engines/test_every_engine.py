@@ -54,7 +54,7 @@ def play(opened: Open, act: Act) -> None:
     asyncio.run(whole())
 
 
-def test_it_draws_as_many_replies_as_asked_and_bills_them(opened: Open) -> None:
+def test_it_draws_as_many_replies_as_asked_and_counts_their_tokens(opened: Open) -> None:
     async def act(engine: Engine) -> None:
         for n in (1, 5):
             generation = await engine.generate(PROMPT, Sampling(temperature=1.0, max_tokens=8, seed=1), n)
@@ -65,21 +65,21 @@ def test_it_draws_as_many_replies_as_asked_and_bills_them(opened: Open) -> None:
     play(opened, act)
 
 
-def test_a_reply_is_told_as_it_is_written_and_is_the_same(opened: Open) -> None:
+def test_a_reply_can_be_streamed_and_is_the_same(opened: Open) -> None:
     async def act(engine: Engine) -> None:
         sampling = Sampling(temperature=1.0, max_tokens=12, seed=1)
         silent, pieces = await engine.generate(PROMPT, sampling, 1), list[str]()
-        told = await engine.generate(PROMPT, sampling, 1, pieces.append)
+        streamed = await engine.generate(PROMPT, sampling, 1, pieces.append)
         assert "stream" in engine.capabilities
-        assert [each.text for each in told.replies] == [each.text for each in silent.replies]
-        assert (told.prompt_tokens, told.completion_tokens) == (silent.prompt_tokens, silent.completion_tokens)
-        assert "".join(pieces) == told.replies[0].text
+        assert [each.text for each in streamed.replies] == [each.text for each in silent.replies]
+        assert (streamed.prompt_tokens, streamed.completion_tokens) == (silent.prompt_tokens, silent.completion_tokens)
+        assert "".join(pieces) == streamed.replies[0].text
         assert len(pieces) > 1
 
     play(opened, act)
 
 
-def test_several_replies_are_not_told(opened: Open) -> None:
+def test_several_replies_are_not_streamed(opened: Open) -> None:
     async def act(engine: Engine) -> None:
         pieces: list[str] = []
         found = await engine.generate(PROMPT, Sampling(temperature=1.0, max_tokens=4, seed=1), 2, pieces.append)

@@ -27,7 +27,7 @@ _OLD = sum(_ROUNDS[:-1])  # frames that are shown again
 
 
 @dataclass
-class Tale:
+class RoundResults:
     """What happened with one order of frames, question by question."""
 
     right: list[bool] = field(default_factory=list)
@@ -46,39 +46,39 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
     all questions at the usual temperature.
     """
     fresh = list({video: (video, question) for video, question in questions}.values())
-    hot: dict[Order, Tale] = {}
-    usual: dict[Order, Tale] = {}
+    hot: dict[Order, RoundResults] = {}
+    usual: dict[Order, RoundResults] = {}
     for order in ORDERS:  # each with a service of its own, so that the server knows none of its frames
         gateway = Gateway(f"openai:{server.root}/v1", questions[0][0].parent, folder)
         gateway.start()
         try:
             await asyncio.to_thread(gateway.wait)
             async with gateway.client() as client:
-                hot[order] = await _tale(server, client, fresh, order=order, temperature=2.0)
-                usual[order] = await _tale(server, client, questions, order=order)
+                hot[order] = await _measure_order(server, client, fresh, order=order, temperature=2.0)
+                usual[order] = await _measure_order(server, client, questions, order=order)
         finally:
             gateway.stop()
     return [*_reuse(hot["time"]), *_costs(hot), *_answers(usual)]
 
 
-async def _tale(
+async def _measure_order(
     server: Server, client: httpx.AsyncClient, questions: Sequence[tuple[Path, DemoQuestion]], **parameters: Any
-) -> Tale:
-    tale = Tale()
+) -> RoundResults:
+    found = RoundResults()
     strategy = {"name": "sparse_to_dense", "start": _ROUNDS[0], "limit": _ROUNDS[-1], "max_tokens": 64, **parameters}
     for video, question in questions:
         began = perf_counter()
         with measured(server) as spent:
             answer = await ask(client, asking(video, question, strategy))
-        tale.seconds.append(perf_counter() - began)
-        tale.spent.append(spent)
-        tale.rounds.append(answer["report"]["rounds"])
-        tale.right.append(answer["answer"] == question.answer)
-    return tale
+        found.seconds.append(perf_counter() - began)
+        found.spent.append(spent)
+        found.rounds.append(answer["report"]["rounds"])
+        found.right.append(answer["answer"] == question.answer)
+    return found
 
 
-def _reuse(tale: Tale) -> list[Claim]:
-    runs = [tale.spent[place] for place in tale.whole]
+def _reuse(found: RoundResults) -> list[Claim]:
+    runs = [found.spent[place] for place in found.whole]
     return [
         Claim("questions whose samples disagreed three times", len(runs), "", 1),
         Claim("frames sent for 8 + 16 + 32 shown, most", max(s.pictures - s.known for s in runs), "", 32, "most"),
@@ -87,15 +87,15 @@ def _reuse(tale: Tale) -> list[Claim]:
     ]
 
 
-def _costs(tales: dict[Order, Tale]) -> list[Claim]:
+def _costs(results: dict[Order, RoundResults]) -> list[Claim]:
     claims = []
-    for order, tale in tales.items():
-        runs = tale.whole
-        tokens = mean(tale.spent[place].prefilled for place in runs)
+    for order, found in results.items():
+        runs = found.whole
+        tokens = mean(found.spent[place].prefilled for place in runs)
         claims.append(Claim(f"prefilled, new frames {_WORDS[order]}", tokens, " tokens"))
-        claims.append(Claim(f"wall time, new frames {_WORDS[order]}", mean(tale.seconds[p] for p in runs), " s"))
+        claims.append(Claim(f"wall time, new frames {_WORDS[order]}", mean(found.seconds[p] for p in runs), " s"))
     return claims
 
 
-def _answers(tales: dict[Order, Tale]) -> list[Claim]:
-    return [Claim(f"right, new frames {_WORDS[order]}", mean(tale.right)) for order, tale in tales.items()]
+def _answers(results: dict[Order, RoundResults]) -> list[Claim]:
+    return [Claim(f"right, new frames {_WORDS[order]}", mean(found.right)) for order, found in results.items()]

@@ -20,7 +20,7 @@ _EQUAL = 0.02  # accuracy that `auto` may lose and still be called equal
 
 
 @dataclass
-class Bill:
+class Spending:
     """One strategy, question by question."""
 
     right: list[bool] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Bill:
 
 async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, DemoQuestion]]) -> list[Claim]:
     """Every question in both ways, in turn, each with a service of its own that knows no frames of the other."""
-    bills = {name: Bill() for name in STRATEGIES}
+    spending = {name: Spending() for name in STRATEGIES}
     gateways = {name: Gateway(f"openai:{server.root}/v1", questions[0][0].parent, folder) for name in STRATEGIES}
     try:
         for gateway in gateways.values():
@@ -38,26 +38,26 @@ async def measure(server: Server, folder: Path, questions: Sequence[tuple[Path, 
             await asyncio.to_thread(gateway.wait)
         for video, question in questions:
             for name, gateway in gateways.items():
-                await _pay(bills[name], gateway, video, question, name)
+                await _ask(spending[name], gateway, video, question, name)
     finally:
         for gateway in gateways.values():
             gateway.stop()
-    auto, vote = (bills[name] for name in STRATEGIES)
+    auto, vote = (spending[name] for name in STRATEGIES)
     return [
-        *(Claim(f"{name} is right", mean(bill.right)) for name, bill in bills.items()),
+        *(Claim(f"{name} is right", mean(spent.right)) for name, spent in spending.items()),
         Claim("accuracy of auto above self_consistency's", mean(auto.right) - mean(vote.right), "", -_EQUAL),
-        *(Claim(f"{name} spends", mean(bill.tokens), " tokens") for name, bill in bills.items()),
+        *(Claim(f"{name} spends", mean(spent.tokens), " tokens") for name, spent in spending.items()),
         Claim("fewer tokens", mean(vote.tokens) / mean(auto.tokens), "×", 1),
-        *(Claim(f"{name} takes", mean(bill.seconds), " s") for name, bill in bills.items()),
+        *(Claim(f"{name} takes", mean(spent.seconds), " s") for name, spent in spending.items()),
         Claim("less wall time", mean(vote.seconds) / mean(auto.seconds), "×", 1),
     ]
 
 
-async def _pay(bill: Bill, gateway: Gateway, video_path: Path, question: DemoQuestion, name: str) -> None:
+async def _ask(spent: Spending, gateway: Gateway, video_path: Path, question: DemoQuestion, name: str) -> None:
     async with gateway.client() as client:
         began = perf_counter()
         answer = await ask(client, asking(video_path, question, name))
-        bill.seconds.append(perf_counter() - began)
+        spent.seconds.append(perf_counter() - began)
     report = answer["report"]
-    bill.tokens.append(report["prompt_tokens"] + report["completion_tokens"])
-    bill.right.append(answer["answer"] == question.answer)
+    spent.tokens.append(report["prompt_tokens"] + report["completion_tokens"])
+    spent.right.append(answer["answer"] == question.answer)

@@ -15,7 +15,7 @@ from agents.prompts.questions import ask as worded
 from tests.bench.engine.claim import Claim
 from tests.bench.engine.gateway import Gateway, ask
 from tests.bench.engine.rivals import votes
-from tests.bench.engine.theatre import Theatre, showing
+from tests.bench.engine.video_server import VideoServer, serving
 from tests.vllm.server import Server
 from tests.vllm.spent import Spent, measured
 
@@ -39,7 +39,7 @@ _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class VoteResult:
     """What one question took. `moved`: bytes of videos and requests sent. `decodes`: how often the video is decoded."""
 
     seconds: float
@@ -58,10 +58,10 @@ async def measure(server: Server, video_path: Path, warmer: Path, folder: Path) 
     gateway.start()
     try:
         await asyncio.to_thread(gateway.wait)
-        with showing(video_path.parent) as theatre:
+        with serving(video_path.parent) as videos:
             async with gateway.client() as client:
                 for path, question in ((warmer, QUESTIONS[0]), *((video_path, question) for question in QUESTIONS)):
-                    rivals.append(await _theirs(server, theatre, path, question))
+                    rivals.append(await _theirs(server, videos, path, question))
                     own.append(await _ours(server, client, path, question))
     finally:
         gateway.stop()
@@ -69,20 +69,20 @@ async def measure(server: Server, video_path: Path, warmer: Path, folder: Path) 
     return [*_compared("first question", theirs[0], ours[0], goals=True), *_compared("next one", theirs[1], ours[1])]
 
 
-async def _theirs(server: Server, theatre: Theatre, video_path: Path, question: dict[str, Any]) -> Run:
-    address = f"{theatre.root}/{video_path.name}"
+async def _theirs(server: Server, videos: VideoServer, video_path: Path, question: dict[str, Any]) -> VoteResult:
+    address = f"{videos.root}/{video_path.name}"
     content: list[dict[str, Any]] = [
         {"type": "video_url", "video_url": {"url": address}},
         {"type": "text", "text": _words(question)},
     ]
-    before = theatre.fetched
+    before = videos.fetched
     with measured(server) as spent:
         (vote,) = await asyncio.to_thread(votes, [job(server, content)])
-    fetched = theatre.fetched - before
-    return Run(vote.seconds, fetched * video_path.stat().st_size + spent.bytes_received, fetched, spent)
+    fetched = videos.fetched - before
+    return VoteResult(vote.seconds, fetched * video_path.stat().st_size + spent.bytes_received, fetched, spent)
 
 
-async def _ours(server: Server, client: httpx.AsyncClient, video_path: Path, question: dict[str, Any]) -> Run:
+async def _ours(server: Server, client: httpx.AsyncClient, video_path: Path, question: dict[str, Any]) -> VoteResult:
     """The video is uploaded with the first question about it."""
     began, uploaded = perf_counter(), 0
     with measured(server) as spent:
@@ -96,7 +96,7 @@ async def _ours(server: Server, client: httpx.AsyncClient, video_path: Path, que
         seconds = perf_counter() - began
     trace = (await client.get(f"/v1/runs/{answer['id']}")).json()["events"]
     looks = sum(each["event"]["event"] == "looked" for each in trace)
-    return Run(seconds, uploaded + spent.bytes_received, looks, spent)
+    return VoteResult(seconds, uploaded + spent.bytes_received, looks, spent)
 
 
 def _newest(response: httpx.Response) -> str:
@@ -118,7 +118,7 @@ def job(server: Server, content: list[dict[str, Any]]) -> dict[str, Any]:
     return {**asked, "samples": SAMPLES, "max_tokens": MAX_TOKENS}
 
 
-def _compared(which: str, theirs: Run, ours: Run, *, goals: bool = False) -> list[Claim]:
+def _compared(which: str, theirs: VoteResult, ours: VoteResult, *, goals: bool = False) -> list[Claim]:
     """The ratios, and what they are made of."""
     return [
         Claim(f"{which}: its_hub", theirs.seconds, " s"),

@@ -65,8 +65,8 @@ def test_tools_are_sent_and_their_calls_are_read(serve: Serve) -> None:
 
 def refusing(field: str) -> Any:
     def answer(body: Json) -> Answer:
-        told = f'"auto" {field} requires --enable-auto-tool-choice and --tool-call-parser to be set'
-        return Answer({"error": {"message": told}}, 400) if field in body else talkative(body)
+        message = f'"auto" {field} requires --enable-auto-tool-choice and --tool-call-parser to be set'
+        return Answer({"error": {"message": message}}, 400) if field in body else talkative(body)
 
     return answer
 

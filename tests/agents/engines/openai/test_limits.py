@@ -22,7 +22,7 @@ VLLM = (
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("message", "found"),
     [
         (VLLM, PromptExcess(2048, 2049)),
         ("Input length (9000) exceeds model's maximum context length (8192).", PromptExcess(8192, 9000)),
@@ -43,8 +43,8 @@ VLLM = (
         ("max_tokens must be at least 1, got 0.", None),
     ],
 )
-def test_a_refusal_tells_how_much_is_too_much(told: str, found: PromptExcess | None) -> None:
-    assert parse_excess(told) == found
+def test_a_refusal_tells_how_much_is_too_much(message: str, found: PromptExcess | None) -> None:
+    assert parse_excess(message) == found
 
 
 def test_a_refusal_tells_what_the_server_has_lost() -> None:
@@ -53,8 +53,8 @@ def test_a_refusal_tells_what_the_server_has_lost() -> None:
     assert not is_cache_miss(VLLM)
 
 
-def ask_for_too_much(stub: Stub, told: str, prompt: Prompt, **options: str) -> OpenAIEngine:
-    after_probe(stub, Answer({"error": {"message": told}}, 400))
+def ask_for_too_much(stub: Stub, message: str, prompt: Prompt, **options: str) -> OpenAIEngine:
+    after_probe(stub, Answer({"error": {"message": message}}, 400))
 
     async def act() -> OpenAIEngine:
         engine = engine_of(stub, **options)
@@ -148,8 +148,8 @@ def test_a_server_that_forbids_counting_is_still_asked_the_rest(serve: Serve) ->
 
 
 def test_how_many_pictures_are_too_many_is_learned_from_a_refusal(serve: Serve) -> None:
-    told = "At most 4 image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit."
-    engine = ask_for_too_much(serve(), told, strip(8, "?"))
+    message = "At most 4 image(s) may be provided in one prompt. Set `--limit-mm-per-prompt` to increase this limit."
+    engine = ask_for_too_much(serve(), message, strip(8, "?"))
     assert engine.max_pictures == 4 and engine.context is None
     fitted = asyncio.run(fit_prompt(engine, strip(8, "?"), Sampling()))
     assert len(pictures_of(fitted.prompt)) == 4

@@ -57,8 +57,8 @@ def test_frames_become_one_video_with_their_true_seconds(serve: Serve) -> None:
 def test_where_the_model_knows_a_mean_rate_alone_the_seconds_are_written(serve: Serve) -> None:
     stub = named(serve, "Qwen/Qwen2.5-VL-7B-Instruct")
     once(engine_of(stub), compose_prompt([at(100.0), at(101.5, 1), at(103.0, 2)], "What?"), Sampling())
-    told, video, _ = stub.asked[-1]["messages"][0]["content"]
-    assert told["text"] == "Frames at the seconds 100.0, 101.5, 103.0:\n" and video["type"] == "video_url"
+    label, video, _ = stub.asked[-1]["messages"][0]["content"]
+    assert label["text"] == "Frames at the seconds 100.0, 101.5, 103.0:\n" and video["type"] == "video_url"
     clock = stub.asked[-1]["media_io_kwargs"]["video"]
     assert clock["frames_indices"][0] == 0
     mean_rate = len(clock["frames_indices"]) / clock["total_num_frames"] * clock["fps"]
@@ -121,7 +121,7 @@ def test_a_server_that_takes_no_clock_is_sent_pictures_and_the_operator_is_told(
     once(engine, strip(2, "?"), Sampling())
     assert "video" not in engine.capabilities
     assert [part["type"] for part in parts_of(stub.asked[-1])] == ["text", "image_url", "text", "image_url", "text"]
-    assert any("--trust-request-mm-kwargs" in told for told in caplog.messages)
+    assert any("--trust-request-mm-kwargs" in each for each in caplog.messages)
     trusting = engine_of(named(serve, QWEN))
     assert "video" in probed(trusting).capabilities
     assert trusting.picture_tokens(strip(8, "?")) < engine.picture_tokens(strip(8, "?"))
@@ -163,7 +163,7 @@ def test_a_video_is_reserved_what_it_costs(serve: Serve, frames: int) -> None:
 
 
 def test_a_price_that_is_too_low_is_raised_to_what_was_measured(serve: Serve) -> None:
-    def dear(body: Json) -> Answer:
+    def expensive(body: Json) -> Answer:
         media = [part for part in parts_of(body) if part["type"] != "text"]
         frames = sum(2 if part["type"] == "video_url" else 1 for part in media)
         answer = talkative(body)
@@ -171,7 +171,7 @@ def test_a_price_that_is_too_low_is_raised_to_what_was_measured(serve: Serve) ->
         answer.body["usage"]["prompt_tokens"] = 20 + 1000 * frames + 30 * len(body.get("tools", ()))
         return answer
 
-    engine = priced(named(serve, QWEN, dear))
+    engine = priced(named(serve, QWEN, expensive))
     side = engine.side
     assert 1000 <= engine.frame_tokens(side) <= 1002
     assert engine.picture_tokens(compose_prompt([at(1.0, 0, side, side), at(2.0, 1, side, side)], "?")) >= 2000

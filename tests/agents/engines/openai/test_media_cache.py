@@ -13,9 +13,8 @@ from agents.engines.openai.engine import OpenAIEngine
 from agents.engines.openai.media import CacheSecret, MediaCache
 from tests.agents.engines.asking import engine_of
 from tests.agents.engines.conftest import Serve
-from tests.agents.engines.keeper import Keeper
 from tests.agents.engines.strip import picture, strip, words
-from tests.agents.engines.stub import Answer, Json, Stub, is_probe, talkative
+from tests.agents.engines.stub import Answer, CachingServer, Json, Stub, is_probe, talkative
 
 Act = Callable[[OpenAIEngine], Awaitable[None]]
 
@@ -37,8 +36,8 @@ async def ask(engine: OpenAIEngine, prompt: Prompt) -> str:
 
 
 def test_bytes_are_sent_the_first_time_and_names_after(serve: Serve) -> None:
-    keeper = Keeper()
-    stub = serve(keeper)
+    caching = CachingServer()
+    stub = serve(caching)
 
     async def act(engine: OpenAIEngine) -> None:
         await ask(engine, strip(3, "One?"))
@@ -47,33 +46,33 @@ def test_bytes_are_sent_the_first_time_and_names_after(serve: Serve) -> None:
 
     play(stub, act)
     first, second, third = stub.asked
-    assert [len(each) for each in keeper.brought] == [3, 0, 2] and [len(each) for each in keeper.named] == [0, 3, 1]
+    assert [len(each) for each in caching.brought] == [3, 0, 2] and [len(each) for each in caching.named] == [0, 3, 1]
     assert len(str(second)) < len(str(first)) / 5
-    assert keeper.refused == 0 and keeper.named[2] == [keeper.brought[0][1]]
+    assert caching.refused == 0 and caching.named[2] == [caching.brought[0][1]]
     assert [part["type"] for part in third["messages"][0]["content"]] == ["text", "image_url"] * 3 + ["text"]
 
 
 def test_what_was_lost_is_sent_again_once(serve: Serve) -> None:
-    keeper = Keeper()
+    caching = CachingServer()
 
     async def act(engine: OpenAIEngine) -> None:
         await ask(engine, strip(3, "?"))
-        keeper.kept.clear()  # the server was restarted, or needed the room
+        caching.kept.clear()  # the server was restarted, or needed the room
         assert await ask(engine, strip(4, "?")) == "same"
         await ask(engine, strip(4, "?"))
 
-    play(serve(keeper), act)
-    assert [len(each) for each in keeper.brought] == [3, 1, 4, 0]
-    assert keeper.refused == 1
+    play(serve(caching), act)
+    assert [len(each) for each in caching.brought] == [3, 1, 4, 0]
+    assert caching.refused == 1
 
 
 def test_a_server_that_is_at_odds_with_itself_is_sent_everything_once_more(serve: Serve) -> None:
     """vLLM says no more than this when the half that reads has not got what the half that listens has."""
-    keeper = Keeper()
+    caching = CachingServer()
     broken: list[Answer] = []
 
     def answer(body: Json) -> Answer:
-        found = keeper(body)
+        found = caching(body)
         return broken.pop() if broken and not is_probe(body) else found
 
     stub = serve(answer)
@@ -90,7 +89,7 @@ def test_a_server_that_is_at_odds_with_itself_is_sent_everything_once_more(serve
             await ask(engine, words("?"))
 
     play(stub, act)
-    assert [len(each) for each in keeper.brought] == [2, 1, 3, 0, 3, 0]
+    assert [len(each) for each in caching.brought] == [2, 1, 3, 0, 3, 0]
 
 
 def test_a_server_that_forgets_at_once_is_not_asked_for_ever(serve: Serve) -> None:
@@ -110,44 +109,44 @@ def test_a_server_that_forgets_at_once_is_not_asked_for_ever(serve: Serve) -> No
 
 
 def test_two_that_bring_the_same_frames_at_once_are_both_answered(serve: Serve) -> None:
-    keeper = Keeper(pause=0.2)
-    stub = serve(keeper)
+    caching = CachingServer(pause=0.2)
+    stub = serve(caching)
 
     async def act(engine: OpenAIEngine) -> None:
         assert await asyncio.gather(*(ask(engine, strip(3, f"{name}?")) for name in "abcd")) == ["same"] * 4
         await ask(engine, strip(3, "?"))
 
     play(stub, act)
-    assert [len(each) for each in keeper.brought] == [3, 3, 3, 3, 0]
-    assert keeper.refused == 0
+    assert [len(each) for each in caching.brought] == [3, 3, 3, 3, 0]
+    assert caching.refused == 0
 
 
 def test_tenants_find_neither_each_others_frames_nor_prompts(serve: Serve) -> None:
-    keeper = Keeper()
-    stub = serve(keeper)
+    caching = CachingServer()
+    stub = serve(caching)
 
     async def act(engine: OpenAIEngine) -> None:
         for who in (engine.for_tenant("a"), engine.for_tenant("b"), engine.for_tenant("a"), engine):
             await ask(who, strip(2, "?"))
 
     play(stub, act)
-    assert [len(each) for each in keeper.brought] == [2, 2, 0, 2]
-    assert len({name for names in keeper.brought for name in names}) == 6
+    assert [len(each) for each in caching.brought] == [2, 2, 0, 2]
+    assert len({name for names in caching.brought for name in names}) == 6
     salts = [body.get("cache_salt", "") for body in stub.asked]
     assert salts[0] == salts[2] != salts[1] and salts[3] == ""
     assert all(10 < len(salt) <= 128 and salt.isalnum() for salt in salts[:3])  # what vLLM takes
 
 
 def test_names_tell_size_and_content_and_nothing_else(serve: Serve) -> None:
-    keeper = Keeper()
+    caching = CachingServer()
 
     async def act(engine: OpenAIEngine) -> None:
         await ask(engine, compose_prompt([picture(1)], "?"))
         await ask(engine, compose_prompt([picture(1).resized(28)], "?"))
         await ask(engine, compose_prompt([picture(2)], "?"))
 
-    play(serve(keeper), act)
-    names = [name for names in keeper.brought for name in names]
+    play(serve(caching), act)
+    names = [name for names in caching.brought for name in names]
     assert len(set(names)) == 3 and all(len(name) == 64 and set(name) <= set("0123456789abcdef") for name in names)
 
 

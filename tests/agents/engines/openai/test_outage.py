@@ -13,22 +13,21 @@ from agents.engines.base import EngineError, Sampling
 from agents.engines.openai.engine import OpenAIEngine
 from tests.agents.engines.asking import engine_of
 from tests.agents.engines.conftest import Serve
-from tests.agents.engines.keeper import Keeper
 from tests.agents.engines.strip import strip, words
-from tests.agents.engines.stub import Answer, House, Json, Stub, models, talkative
+from tests.agents.engines.stub import Answer, CachingServer, Json, Stub, StubServers, models, talkative
 
 
 class Machine:
     """A machine whose server can be stopped, and started on the same port."""
 
     def __init__(self) -> None:
-        self.house = House()
-        self._serving: AbstractContextManager[House] | None = None
+        self.servers = StubServers()
+        self._serving: AbstractContextManager[StubServers] | None = None
         self.start()
 
     def start(self) -> None:
-        port = httpx.URL(self.house.url).port if self.house.url else 0
-        self._serving = self.house.open(port or 0)
+        port = httpx.URL(self.servers.url).port if self.servers.url else 0
+        self._serving = self.servers.open(port or 0)
         self._serving.__enter__()
 
     def stop(self) -> None:
@@ -50,15 +49,15 @@ async def _fails(engine: OpenAIEngine) -> None:
 
 
 def test_the_next_question_after_a_restart_is_answered(machine: Machine) -> None:
-    keeper = Keeper()
-    stub = machine.house.take_in(Stub(keeper, models()))
+    caching = CachingServer()
+    stub = machine.servers.add(Stub(caching, models()))
 
     async def act() -> None:
         engine = engine_of(stub)
         await engine.generate(strip(3, "?"), Sampling(), 1)
         asked = len(stub.bodies)
         await asyncio.to_thread(machine.stop)
-        keeper.kept.clear()
+        caching.kept.clear()
         await _fails(engine)
         await _fails(engine)
         await asyncio.to_thread(machine.start)
@@ -68,11 +67,11 @@ def test_the_next_question_after_a_restart_is_answered(machine: Machine) -> None
         await engine.close()
 
     asyncio.run(act())
-    assert [len(each) for each in keeper.brought] == [3, 3] and keeper.refused == 0
+    assert [len(each) for each in caching.brought] == [3, 3] and caching.refused == 0
 
 
 def test_another_model_on_the_same_server_is_asked_what_it_can(machine: Machine) -> None:
-    stub = machine.house.take_in(Stub(talkative, models()))
+    stub = machine.servers.add(Stub(talkative, models()))
 
     async def act() -> None:
         engine = engine_of(stub)
@@ -163,7 +162,7 @@ def test_a_broken_connection_is_said_and_not_tried_again() -> None:
 
 
 def test_a_service_that_starts_before_its_server_probes_when_it_is_there(machine: Machine) -> None:
-    stub = machine.house.take_in(Stub(talkative, models()))
+    stub = machine.servers.add(Stub(talkative, models()))
     machine.stop()
 
     async def act() -> None:

@@ -1,4 +1,4 @@
-"""A reply of a server in chunks: put together as if it had come whole, told meanwhile, and never asked for twice."""
+"""Streamed replies: assembled from chunks as if sent whole, passed on meanwhile, and never requested twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FREE = Sampling(max_tokens=99)
 SAID = "A red star comes first."
 
 
-def heard(engine: OpenAIEngine, sampling: Sampling = FREE, *, frames: int = 0) -> tuple[Generation, list[str]]:
+def collect(engine: OpenAIEngine, sampling: Sampling = FREE, *, frames: int = 0) -> tuple[Generation, list[str]]:
     pieces: list[str] = []
 
     async def act() -> Generation:
@@ -42,7 +42,7 @@ def saying(stub: Stub, **message: Any) -> None:
 def test_words_are_told_one_by_one_and_the_bill_comes_at_the_end(serve: Serve) -> None:
     stub = serve()
     saying(stub, content=SAID)
-    found, pieces = heard(engine_of(stub))
+    found, pieces = collect(engine_of(stub))
     assert pieces == ["A ", "red ", "star ", "comes ", "first."]
     assert found.replies[0].text == SAID
     assert (found.prompt_tokens, found.completion_tokens, found.cached_tokens) == (7, 1, 3)
@@ -55,21 +55,21 @@ def test_words_are_told_one_by_one_and_the_bill_comes_at_the_end(serve: Serve) -
 def test_a_thought_is_told_as_the_reply_has_it(serve: Serve, thought: str) -> None:
     stub = serve()
     saying(stub, content="red", reasoning=thought or None)
-    found, pieces = heard(engine_of(stub))
+    found, pieces = collect(engine_of(stub))
     assert "".join(pieces) == found.replies[0].text == (f"<think>{thought}</think>red" if thought else "red")
 
 
 def test_a_thought_whose_beginning_is_not_marked_is_told_once_its_end_is(serve: Serve) -> None:
     stub = serve()
     saying(stub, content="hm, red</think>red it is")
-    found, pieces = heard(engine_of(stub, profile="qwen3_vl_thinking"))
+    found, pieces = collect(engine_of(stub, profile="qwen3_vl_thinking"))
     assert "".join(pieces) == found.replies[0].text == "<think>hm, red</think>red it is"
     assert pieces[0] == "<think>hm, red</think>red "
 
 
 def test_what_cannot_be_told_is_not_asked_for_in_chunks(serve: Serve) -> None:
     stub = serve()
-    _, pieces = heard(engine_of(stub), Sampling(max_tokens=1, choices=("A", "B")))
+    _, pieces = collect(engine_of(stub), Sampling(max_tokens=1, choices=("A", "B")))
     assert not pieces and "stream" not in stub.asked[-1]
 
 
@@ -88,7 +88,7 @@ def test_a_stream_that_breaks_off_is_an_error_and_is_not_asked_for_again(serve: 
     stub = serve()
     after_probe(stub, lambda _: replace(Answer(reply(SAID)), breaks=3))
     with pytest.raises(EngineError, match="broke the stream off"):
-        heard(engine_of(stub), frames=2)
+        collect(engine_of(stub), frames=2)
     assert len(stub.asked) == 1
 
 
@@ -104,7 +104,7 @@ def test_an_error_in_a_stream_is_that_of_a_status_and_frames_are_sent_again_only
         stub = serve()
         after_probe(stub, Answer(begun + event(500, "broken")))
         with pytest.raises(EngineError, match="failed \\(500\\)"):
-            heard(engine_of(stub), frames=2)
+            collect(engine_of(stub), frames=2)
         assert len(stub.asked) == requests
 
 
@@ -112,7 +112,7 @@ def test_a_line_without_an_end_is_not_read_for_ever(serve: Serve) -> None:
     stub = serve()
     after_probe(stub, Answer("data: " + "x" * 3_000_000))
     with pytest.raises(EngineError, match="a line of more than 2097152 bytes"):
-        heard(engine_of(stub))
+        collect(engine_of(stub))
 
 
 def test_who_no_longer_listens_hangs_up_in_mid_stream(serve: Serve) -> None:

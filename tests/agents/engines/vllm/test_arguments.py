@@ -204,24 +204,24 @@ def test_restarts_that_are_long_past_do_not_count() -> None:
 
 
 def test_output_is_told_line_by_line_and_its_end_kept() -> None:
-    told: list[str] = []
-    output = LogTail(told.append, KEY)
+    lines: list[str] = []
+    output = LogTail(lines.append, KEY)
     output.feed(b"one\n\ntw")
     output.feed(f"o {KEY}\n".encode() + b"".join(b"%d\n" % number for number in range(1000)) + b"last \xff")
-    assert told[:2] == ["one", "two ***"] and told[-1] == "999"
+    assert lines[:2] == ["one", "two ***"] and lines[-1] == "999"
     output.close()
-    assert told[-1] == "last \N{REPLACEMENT CHARACTER}"
-    assert len(output.lines) == 400 and output.lines[-1] == told[-1]
+    assert lines[-1] == "last \N{REPLACEMENT CHARACTER}"
+    assert len(output.lines) == 400 and output.lines[-1] == lines[-1]
 
 
 def test_what_is_drawn_over_is_seen_but_not_told() -> None:
-    told: list[str] = []
-    output = LogTail(told.append, KEY)
+    lines: list[str] = []
+    output = LogTail(lines.append, KEY)
     for share in (0, 50):
         output.feed(f"\rshards: {share} %".encode())
-    assert (told, output.latest) == ([], "shards: 50 %")
+    assert (lines, output.latest) == ([], "shards: 50 %")
     output.feed(b"\rshards: 100 %\n")
-    assert told == ["shards: 100 %"]
+    assert lines == ["shards: 100 %"]
 
 
 def test_a_line_without_end_takes_no_memory() -> None:

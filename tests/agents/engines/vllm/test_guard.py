@@ -1,4 +1,4 @@
-"""The guard lets nothing outlive what it is told to: not the program, not what the program started."""
+"""Nothing outlives the guard: neither the program nor what it has started."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Theatre(ThreadingHTTPServer):
+class VideoServer(ThreadingHTTPServer):
     """`fetched` counts whole videos that were sent."""
 
     daemon_threads = True
@@ -24,7 +24,7 @@ class Theatre(ThreadingHTTPServer):
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    server: Theatre
+    server: VideoServer
 
     def do_GET(self) -> None:
         self.server.fetched += 1
@@ -35,13 +35,13 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def showing(folder: Path) -> Iterator[Theatre]:
+def serving(folder: Path) -> Iterator[VideoServer]:
     """Serve the files of a folder on loopback."""
-    with Theatre(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as theatre:
-        thread = threading.Thread(target=theatre.serve_forever, daemon=True)
+    with VideoServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as videos:
+        thread = threading.Thread(target=videos.serve_forever, daemon=True)
         thread.start()
         try:
-            yield theatre
+            yield videos
         finally:
-            theatre.shutdown()
+            videos.shutdown()
             thread.join()

@@ -1,4 +1,4 @@
-"""Every program and every preset answers on vLLM, and its bill is the server's own count."""
+"""Every strategy and every preset answers on vLLM, and its usage is the server's own count."""
 
 from __future__ import annotations
 
