@@ -30,7 +30,7 @@ DEV_FROM = 900_000_000
 
 
 class ForbiddenSeed(Exception):
-    """Training was about to touch a test video."""
+    """The seed belongs to the test range, which training must not use."""
 
 
 def for_training(seed: int) -> int:

@@ -13,7 +13,7 @@ from agents.demo.encoder import Pixels, draw_frame
 from agents.demo.generator import SIDE, Shot, Sign
 from agents.demo.training.model import IMAGE_SIDE
 
-_DRAWN = 2 * IMAGE_SIDE  # drawn twice too large, then averaged: smooth edges, a tenth of the full price
+_DRAWN = 2 * IMAGE_SIDE  # drawn twice too large, then averaged: smooth edges, a tenth of the full cost
 
 
 def training_frame(shot: Shot, frame: int) -> Pixels:

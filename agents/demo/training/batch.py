@@ -1,4 +1,4 @@
-"""From lessons to tensors. All turns about a video share its frames: a trunk with branches."""
+"""From examples to tensors. All turns about a video share its frames: a trunk with branches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TokenTree:
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """What one training step needs. Frames come as `pixels` or, for a decoder without eyes, as two `words` each."""
+    """One training step: frames as `pixels` or, without the vision tower, as two `words` each."""
 
     ids: Tensor
     places: Tensor

@@ -1,4 +1,4 @@
-"""The commands that need torch: train the demo model and examine it."""
+"""The commands that need torch: train the demo model and evaluate it."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def evaluate_command(
     weights: Annotated[Path, typer.Option(help="Folder of the model.")] = WEIGHTS,
     videos: Annotated[Path, typer.Option(help="Folder for the encoded videos.")] = Path("demo-videos"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    json_out: Annotated[Path | None, typer.Option("--json", help="Write every mark here.")] = None,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write every result here.")] = None,
 ) -> None:
     """Measure the model on videos it has never seen, through H.264 and the service's prompts."""
     counts = [int(count) for count in frames.split(",")]
     seeds = range(first, first + -(-questions // 5))
-    marks = list(
+    results = list(
         evaluate_checkpoint(DemoCheckpoint(weights, device), EncodedVideos(videos), seeds, counts, styles.split(","))
     )
-    for table in result_tables(marks):
+    for table in result_tables(results):
         Console(width=110).print(table)
     if json_out is not None:
-        json_out.write_text(json.dumps([asdict(mark) for mark in marks]) + "\n", encoding="utf-8")
+        json_out.write_text(json.dumps([asdict(result) for result in results]) + "\n", encoding="utf-8")

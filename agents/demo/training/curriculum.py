@@ -32,7 +32,7 @@ from agents.demo.training.tokenizer import word_ids
 
 @dataclass(frozen=True, slots=True)
 class TrainingPhase:
-    """A mix of lessons. `unknown` is the share of videos in which questions are asked whether seen or not."""
+    """A mix of examples. `unknown` is the share of videos in which questions are asked whether seen or not."""
 
     name: str
     steps: int
@@ -48,12 +48,12 @@ class TrainingPhase:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """Phases that share an optimiser. `eyes` is the tower's learning rate; without `pictures` frames are words."""
+    """Phases that share an optimiser. `tower_rate`: the tower's learning rate. Without `pictures`, frames are words."""
 
     name: str
     phases: tuple[TrainingPhase, ...]
     rate: float
-    eyes: float
+    tower_rate: float
     hint: float
     pictures: bool
 
@@ -76,7 +76,7 @@ READING = TrainingStage(
         TrainingPhase("three", 800, (4, 8, 12, 16, 24, 32, 32), _MANY, _OFTEN, unknown=0.3, tokens=6500, turns=8),
     ),
     rate=1.3e-3,
-    eyes=0.0,
+    tower_rate=0.0,
     hint=0.5,
     pictures=False,
 )
@@ -102,7 +102,7 @@ SEEKING = TrainingStage(
         TrainingPhase("words", 800, _SOME, _READ, _OFTEN, unknown=0.5, tokens=2200),
     ),
     rate=8e-4,
-    eyes=0.0,
+    tower_rate=0.0,
     hint=0.4,
     pictures=False,
 )
@@ -110,7 +110,7 @@ JOINING = TrainingStage(
     "joining",
     (TrainingPhase("honest", 1250, _COUNTS, _ALL, _OFTEN, unknown=0.75, tokens=2600, fade=True),),
     rate=8e-4,
-    eyes=2e-4,
+    tower_rate=2e-4,
     hint=0.3,
     pictures=True,
 )

@@ -93,10 +93,10 @@ class EncodedVideos:
             return [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
 
 
-def grid_frames(video: DemoVideo, screened: list[Image.Image], count: int) -> list[tuple[float, Image.Image]]:
+def grid_frames(video: DemoVideo, images: list[Image.Image], count: int) -> list[tuple[float, Image.Image]]:
     """`count` frames of the nested grid t = T·i/n, each with its second."""
     times = [video.duration * i / count for i in range(count)]
-    return [(time, screened[min(int(time * FPS + 1e-6), len(screened) - 1)]) for time in times]
+    return [(time, images[min(int(time * FPS + 1e-6), len(images) - 1)]) for time in times]
 
 
 _QUESTIONS_PER_VIDEO = 5  # questions asked about each video
@@ -122,52 +122,58 @@ def as_service_question(question: DemoQuestion) -> Question:
 
 
 def evaluate_checkpoint(
-    pupil: DemoCheckpoint, cinema: EncodedVideos, seeds: Iterable[int], counts: Sequence[int], styles: Sequence[str]
+    checkpoint: DemoCheckpoint,
+    encoded: EncodedVideos,
+    seeds: Iterable[int],
+    counts: Sequence[int],
+    styles: Sequence[str],
 ) -> Iterator[EvaluationResult]:
-    """All marks for the questions about these videos."""
+    """The results of all questions about these videos."""
     for seed in seeds:
         video = make_video(seed)
-        screened = cinema.screen(video)
+        images = encoded.screen(video)
         questions = ask_about(video, _QUESTIONS_PER_VIDEO)
         for count in counts:
-            frames = grid_frames(video, screened, count)
+            frames = grid_frames(video, images, count)
             for style in styles:
-                yield from _answer(pupil, frames, questions, style)
+                yield from _answer(checkpoint, frames, questions, style)
 
 
 def _answer(
-    pupil: DemoCheckpoint, frames: TimedImages, questions: list[DemoQuestion], style: str
+    checkpoint: DemoCheckpoint, frames: TimedImages, questions: list[DemoQuestion], style: str
 ) -> Iterator[EvaluationResult]:
     if style == "think":
-        yield from _think(pupil, frames, questions)
+        yield from _think(checkpoint, frames, questions)
         return
     for question in questions:
-        yield (_direct if style == "direct" else _check)(pupil, frames, question)
+        yield (_direct if style == "direct" else _check)(checkpoint, frames, question)
 
 
-def _direct(pupil: DemoCheckpoint, frames: TimedImages, question: DemoQuestion) -> EvaluationResult:
+def _direct(checkpoint: DemoCheckpoint, frames: TimedImages, question: DemoQuestion) -> EvaluationResult:
     asked = as_service_question(question)
     words = [asked.display(value) for value in asked.values]
-    shares = pupil.probabilities(frames, ask(asked, "direct", ANSWER_FORMAT), words)
+    shares = checkpoint.probabilities(frames, ask(asked, "direct", ANSWER_FORMAT), words)
     best = max(range(len(shares)), key=shares.__getitem__)
     said = words[best]
     return EvaluationResult(question.kind, "direct", len(frames), said == question.answer, shares[best], said)
 
 
-def _check(pupil: DemoCheckpoint, frames: TimedImages, question: DemoQuestion) -> EvaluationResult:
+def _check(checkpoint: DemoCheckpoint, frames: TimedImages, question: DemoQuestion) -> EvaluationResult:
     """Verification of the true answer or, for every second question, of a wrong one."""
     rng = Random(f"check {question.text} {len(frames)}")
     wrong = [value for value in question.options or ("yes", "no") if value != question.answer]
     true = rng.random() < 0.5
     proposed = question.answer if true else rng.choice(wrong)
     text = verify(as_open(question), proposed)
-    yes, _ = pupil.probabilities(frames, text, ("yes", "no"))
+    yes, _ = checkpoint.probabilities(frames, text, ("yes", "no"))
     return EvaluationResult(question.kind, "verify", len(frames), (yes > 0.5) == true, yes, "true" if true else "false")
 
 
-def _think(pupil: DemoCheckpoint, frames: TimedImages, questions: list[DemoQuestion]) -> Iterator[EvaluationResult]:
+def _think(
+    checkpoint: DemoCheckpoint, frames: TimedImages, questions: list[DemoQuestion]
+) -> Iterator[EvaluationResult]:
     style: AnswerStyle = "think"
-    replies = pupil.replies(
+    replies = checkpoint.replies(
         [(frames, ask(as_service_question(question), style, ANSWER_FORMAT)) for question in questions]
     )
     for question, reply in zip(questions, replies, strict=True):
@@ -187,50 +193,50 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def calibration_error(marks: Sequence[EvaluationResult]) -> float:
+def calibration_error(results: Sequence[EvaluationResult]) -> float:
     """Expected gap between confidence and accuracy, over ten equal bins of confidence."""
     error = 0.0
     for low in range(10):
-        held = [m for m in marks if m.confidence is not None and min(int(m.confidence * 10), 9) == low]
+        held = [m for m in results if m.confidence is not None and min(int(m.confidence * 10), 9) == low]
         error += abs(sum(m.right for m in held) - sum(m.confidence or 0.0 for m in held))
-    return error / len(marks)
+    return error / len(results)
 
 
-def auroc(marks: Sequence[EvaluationResult]) -> float:
+def auroc(results: Sequence[EvaluationResult]) -> float:
     """Area under the curve: how often a true proposal is rated above a false one."""
-    true = [m.confidence or 0.0 for m in marks if m.said == "true"]
-    false = [m.confidence or 0.0 for m in marks if m.said == "false"]
+    true = [m.confidence or 0.0 for m in results if m.said == "true"]
+    false = [m.confidence or 0.0 for m in results if m.said == "false"]
     wins = sum((t > f) + 0.5 * (t == f) for t in true for f in false)
     return wins / (len(true) * len(false))
 
 
-def result_tables(marks: Sequence[EvaluationResult]) -> Iterator[Table]:
+def result_tables(results: Sequence[EvaluationResult]) -> Iterator[Table]:
     """By number of frames, then by kind of question at each number of frames."""
-    for style in dict.fromkeys(mark.style for mark in marks):
-        chosen = [mark for mark in marks if mark.style == style]
-        yield _table(f"{style}, by frames", chosen, lambda mark: f"{mark.frames:3d} frames")
-        yield _table(f"{style}, by kind", chosen, lambda mark: f"{mark.kind} at {mark.frames}")
+    for style in dict.fromkeys(result.style for result in results):
+        chosen = [result for result in results if result.style == style]
+        yield _table(f"{style}, by frames", chosen, lambda result: f"{result.frames:3d} frames")
+        yield _table(f"{style}, by kind", chosen, lambda result: f"{result.kind} at {result.frames}")
 
 
-def _table(title: str, marks: Sequence[EvaluationResult], key: Callable[[EvaluationResult], str]) -> Table:
+def _table(title: str, results: Sequence[EvaluationResult], key: Callable[[EvaluationResult], str]) -> Table:
     table = Table("", "questions", "right", "95 %", "confidence", "ECE", "AUC", "unparsed", title=title)
-    for name in sorted({key(mark) for mark in marks}):
-        table.add_row(name, *_cells([mark for mark in marks if key(mark) == name]))
+    for name in sorted({key(result) for result in results}):
+        table.add_row(name, *_cells([result for result in results if key(result) == name]))
     return table
 
 
-def _cells(marks: Sequence[EvaluationResult]) -> list[str]:
-    right = sum(mark.right for mark in marks)
-    low, high = wilson_interval(right, len(marks))
-    sure = [mark.confidence for mark in marks if mark.confidence is not None]
-    checks = {mark.said for mark in marks} >= {"true", "false"}
-    rated = bool(sure) and marks[0].style == "direct"
+def _cells(results: Sequence[EvaluationResult]) -> list[str]:
+    right = sum(result.right for result in results)
+    low, high = wilson_interval(right, len(results))
+    sure = [result.confidence for result in results if result.confidence is not None]
+    checks = {result.said for result in results} >= {"true", "false"}
+    rated = bool(sure) and results[0].style == "direct"
     return [
-        str(len(marks)),
-        f"{right / len(marks):.3f}",
+        str(len(results)),
+        f"{right / len(results):.3f}",
         f"{low:.3f}-{high:.3f}",
         f"{sum(sure) / len(sure):.3f}" if rated else "",
-        f"{calibration_error(marks):.3f}" if rated else "",
-        f"{auroc(marks):.3f}" if checks else "",
-        str(sum(mark.said == "unparsed" for mark in marks)),
+        f"{calibration_error(results):.3f}" if rated else "",
+        f"{auroc(results):.3f}" if checks else "",
+        str(sum(result.said == "unparsed" for result in results)),
     ]

@@ -93,9 +93,9 @@ def _arrange(question: Question, instruction: str, rng: Random) -> str:
     asked = _asked(question.text, rng)
     if not question.options:
         return "\n".join([asked, instruction] if rng.random() < 0.8 else [instruction, asked])
-    mark, head = rng.choice(_MARKS), rng.choice(("", "Options:\n", "Choices:\n"))
+    result, head = rng.choice(_MARKS), rng.choice(("", "Options:\n", "Choices:\n"))
     lettered = zip(ascii_uppercase, question.options, strict=False)
-    listed = head + "\n".join(mark.format(letter) + option for letter, option in lettered)
+    listed = head + "\n".join(result.format(letter) + option for letter, option in lettered)
     return "\n".join([asked, listed, instruction] if rng.random() < 0.8 else [instruction, asked, listed])
 
 

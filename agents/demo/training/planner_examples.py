@@ -86,7 +86,7 @@ def zoom_turn(view: VideoView, rng: Random) -> ExampleTurn:
 
 
 def unreadable_turn(sight: ViewedFrame, rng: Random, form: str) -> ExampleTurn:
-    """A question about a sign that is too small to be read: a guess is right, sureness is not."""
+    """A question about a sign that is too small to be read: a guess is right, certainty is not."""
     sign = sight.shot.sign or Sign("0", 0)
     posed = _choice_question(rng, "What number is on the sign?", DIGITS, sign.digit)
     if form == "verify":

@@ -121,6 +121,6 @@ def extend_vocab(
 
 
 def new_token_vector(token: str, width: int, spread: float) -> Tensor:
-    """A vector for a word that nobody knows yet: always the same for the same word."""
+    """A random embedding for a new word: always the same for the same word."""
     generator = torch.Generator().manual_seed(crc32(token.encode()))
     return torch.randn(width, generator=generator) * spread

@@ -1,4 +1,4 @@
-"""Train the demo model stage by stage. A run that was stopped goes on where it was."""
+"""Train the demo model stage by stage. A run that was stopped resumes from its checkpoints."""
 
 from __future__ import annotations
 
@@ -85,14 +85,16 @@ class Learner:
         return True
 
 
-def new_learner(model: LlavaForConditionalGeneration, rate: float, eyes: float, hint: float, device: str) -> Learner:
-    """AdamW; the vision tower learns at its own rate, `eyes`."""
+def new_learner(
+    model: LlavaForConditionalGeneration, rate: float, tower_rate: float, hint: float, device: str
+) -> Learner:
+    """AdamW; the vision tower learns at `tower_rate`."""
     model.to(device)
     model.model.language_model.config._attn_implementation = BRANCHING
     tower = list(model.model.vision_tower.parameters())
     seen = {id(each) for each in tower}
     rest = [each for each in model.parameters() if id(each) not in seen]
-    groups = [{"params": rest, "full": rate}, {"params": tower, "full": eyes}]
+    groups = [{"params": rest, "full": rate}, {"params": tower, "full": tower_rate}]
     return Learner(model, torch.optim.AdamW(groups, lr=rate, weight_decay=0.01, betas=(0.9, 0.98)), device, hint)
 
 
@@ -112,7 +114,7 @@ def training_loss(
 
 
 def _hint_loss(model: LlavaForConditionalGeneration, layer: Tensor, hints: Tensor) -> Tensor:
-    """How far the answer's word is from mind, half-way up the decoder, while there are layers left to use it."""
+    """Cross-entropy of the answer's word half-way up the decoder, while there are layers left to use it."""
     wanted = hints >= 0
     if not wanted.any():
         return layer.new_zeros(())
@@ -158,7 +160,7 @@ def _embed(model: LlavaForConditionalGeneration, batch: TrainingBatch, device: s
 
 
 def word_logits(model: LlavaForConditionalGeneration, hidden: Tensor, wanted: Tensor) -> Tensor:
-    """Logits of the words that come to mind at the wanted places."""
+    """Next-token logits at the wanted places."""
     with mixed_precision(hidden.device.type):
         logits: Tensor = model.lm_head(hidden[wanted])
     return logits.float()
@@ -201,7 +203,7 @@ def train_stage(
     device: str,
 ) -> None:
     """One stage, from its checkpoint if it has one."""
-    learner = new_learner(model, stage.rate, stage.eyes, stage.hint, device)
+    learner = new_learner(model, stage.rate, stage.tower_rate, stage.hint, device)
     if not stage.pictures:
         learner.fixed = torch.tensor(word_ids(SEEN, tokenizer), device=device)
     path = scratch / f"{stage.name}.pt"
@@ -243,7 +245,7 @@ def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _load_seeking_and_vision(model: LlavaForConditionalGeneration, scratch: Path, device: str) -> None:
-    """Take the decoder from the seeking stage and the eyes from the vision stage."""
+    """Take the decoder from the seeking stage and the tower from the vision stage."""
     _load_stage("seeking", model, scratch, device)
     _load_stage("vision", model.model.vision_tower, scratch, device)
 

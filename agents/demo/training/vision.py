@@ -64,12 +64,12 @@ class LabelledImage:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The right answers to the examiner's questions."""
+        """The labels of the six questions."""
         return self.shape, self.colour, self.column, self.row, self.sign, self.digit
 
 
 class VisionProbe(nn.Module):
-    """Six questions to the tower's tokens: shape, colour, column, row, sign, digit. Thrown away afterwards."""
+    """Six questions to the tower's tokens: shape, colour, column, row, sign, digit. Used for training only."""
 
     def __init__(self, width: int, tokens: int) -> None:
         super().__init__()
@@ -115,9 +115,9 @@ def sign_close_up(shot: Shot, rng: Random) -> LabelledImage:
     return LabelledImage(picture, digit=int(sign.digit) if cell == sign.cell else NO_DIGIT)
 
 
-def vision_loss(examiner: VisionProbe, seen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def vision_loss(probe: VisionProbe, seen: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Summed cross-entropy, and the share of right answers to each question."""
-    logits = examiner(seen)
+    logits = probe(seen)
     losses = [nn.functional.cross_entropy(each, labels[:, i], ignore_index=NO_LABEL) for i, each in enumerate(logits)]
     right = [_accuracy(each.argmax(1) == labels[:, i], labels[:, i]) for i, each in enumerate(logits)]
     return torch.stack(losses).sum(), torch.stack(right)
@@ -134,8 +134,8 @@ def train_tower(tower: nn.Module, path: Path, device: str) -> None:
         tower.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
         return
     tower.to(device)
-    examiner = VisionProbe(vision_config().hidden_size, TOKENS_PER_FRAME).to(device)
-    weights = [*tower.parameters(), *examiner.parameters()]
+    probe = VisionProbe(vision_config().hidden_size, TOKENS_PER_FRAME).to(device)
+    weights = [*tower.parameters(), *probe.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _learning_rate_scale)
     stream = labelled_batches(0, _BATCH)
@@ -143,7 +143,7 @@ def train_tower(tower: nn.Module, path: Path, device: str) -> None:
         pictures, labels = (each.to(device) for each in next(stream))
         with mixed_precision(device):
             seen = tower(pictures, output_hidden_states=True).hidden_states[-1]
-        loss, right = vision_loss(examiner, seen.float(), labels)
+        loss, right = vision_loss(probe, seen.float(), labels)
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -204,12 +204,12 @@ def align_vision(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, path: Path, device: str
 ) -> None:
     """Train tower and projector against the decoder's words; does nothing if that was done before."""
-    eyes = nn.ModuleList([model.model.vision_tower, model.model.multi_modal_projector]).to(device)
+    vision = nn.ModuleList([model.model.vision_tower, model.model.multi_modal_projector]).to(device)
     if path.exists():
-        eyes.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
+        vision.load_state_dict(torch.load(path, map_location=device, weights_only=True)["model"])
         return
     alignment = Alignment(model.to(device), tokenizer)
-    weights = list(eyes.parameters())
+    weights = list(vision.parameters())
     optimiser = torch.optim.AdamW(weights, lr=_ALIGN_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: max(0.05, 1 - step / _ALIGN_STEPS))
     stream = labelled_batches(1, _ALIGN_BATCH)
@@ -228,7 +228,7 @@ def align_vision(
                 _ALIGN_STEPS,
                 [round(r, 3) for r in right.tolist()],
             )
-    torch.save({"model": eyes.state_dict()}, path)
+    torch.save({"model": vision.state_dict()}, path)
 
 
 def image_tokens(model: LlavaForConditionalGeneration, pictures: Tensor, device: str) -> Tensor:

@@ -24,7 +24,7 @@ def short(seed: int) -> DemoVideo:
 
 
 @pytest.fixture(scope="module")
-def screened(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
     """All decoded frames of one video."""
     path = tmp_path_factory.mktemp("film") / "7.mp4"
     encode_video(short(7), path)
@@ -50,21 +50,21 @@ def test_a_video_stays_what_it_was() -> None:
     ]
 
 
-def test_truth_matches_the_decoded_pixels(screened: list[np.ndarray]) -> None:
+def test_truth_matches_the_decoded_pixels(images: list[np.ndarray]) -> None:
     video = short(7)
-    assert len(screened) == video.frames
+    assert len(images) == video.frames
     for shot in video.shots:
         for frame in (0, shot.frames // 2, shot.frames - 1):
             x, y = shot.place(frame)
-            seen = screened[shot.first + frame][y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3).mean(0)
+            seen = images[shot.first + frame][y - 3 : y + 4, x - 3 : x + 4].reshape(-1, 3).mean(0)
             nearest = min(COLOURS, key=lambda colour: float(np.abs(seen - RGB[colour]).sum()))
             assert nearest == shot.colour
 
 
-def test_shapes_move_the_way_the_truth_says(screened: list[np.ndarray]) -> None:
+def test_shapes_move_the_way_the_truth_says(images: list[np.ndarray]) -> None:
     video = short(7)
     for shot in (shot for shot in video.shots if shot.frames > FPS):
-        before, after = (_middle(screened[shot.first + f], shot.ground) for f in (2, shot.frames - 2))
+        before, after = (_middle(images[shot.first + f], shot.ground) for f in (2, shot.frames - 2))
         axis = 0 if shot.direction in ("left", "right") else 1
         sign = 1 if shot.direction in ("right", "down") else -1
         assert (after - before)[axis] * sign > 20

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.sandbox import misdeeds
+from tests.tools.sandbox import attacks
 from tests.tools.video.test_probe import NOT_VIDEOS
 from tests.videos import DECORD_READS, SCRIPTS, VideoScript, steady
 from tools.sandbox.client import Quarantine, Sandbox
@@ -48,9 +48,9 @@ def video_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return VideoScript(".mp4", times=steady(100)).shoot(tmp_path_factory.mktemp("films"))
 
 
-def commit(sandbox: Sandbox, deed: misdeeds.Misdeed, video_path: Path, seconds: float = 10.0) -> str:
-    """Have a worker do a deed."""
-    return sandbox.run(deed, video_path, video_path.name, seconds)
+def commit(sandbox: Sandbox, attack: attacks.Attack, video_path: Path, seconds: float = 10.0) -> str:
+    """Have a worker run an attack."""
+    return sandbox.run(attack, video_path, video_path.name, seconds)
 
 
 def generations(of: int) -> list[set[int]]:
@@ -118,9 +118,9 @@ def test_decord_too(tmp_path: Path) -> None:
             path = SCRIPTS[name].shoot(tmp_path, name)
             here, there = Video.open(path, decoder="decord"), Video.open(path, decoder=sandbox)
             assert same(here.get_frames(grid(here.span, 8), 96), there.get_frames(grid(here.span, 8), 96))
-        for deed in (misdeeds.Phone(), misdeeds.Peek(), misdeeds.Scribble(), misdeeds.Start()):
+        for attack in (attacks.Phone(), attacks.Peek(), attacks.Scribble(), attacks.Start()):
             with pytest.raises(BadVideo, match="stumbled"):
-                commit(sandbox, deed, path)
+                commit(sandbox, attack, path)
     finally:
         sandbox.close()
 
@@ -190,52 +190,52 @@ def test_the_fence_holds_and_says_so(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    "deed",
+    "attack",
     [
-        misdeeds.Phone(),
-        misdeeds.Peek(),
-        misdeeds.Scribble(),
-        misdeeds.Overwrite(),
-        misdeeds.Start(),
-        misdeeds.Shoot(),
-        misdeeds.Execute(),
+        attacks.Phone(),
+        attacks.Peek(),
+        attacks.Scribble(),
+        attacks.Overwrite(),
+        attacks.Start(),
+        attacks.Shoot(),
+        attacks.Execute(),
     ],
-    ids=lambda deed: type(deed).__name__,
+    ids=lambda attack: type(attack).__name__,
 )
-def test_a_worker_may_do_nothing_but_decode(sandbox: Sandbox, video_path: Path, deed: misdeeds.Misdeed) -> None:
+def test_a_worker_may_do_nothing_but_decode(sandbox: Sandbox, video_path: Path, attack: attacks.Attack) -> None:
     before = video_path.read_bytes()
     with pytest.raises(BadVideo, match="stumbled"):
-        commit(sandbox, deed, video_path)
+        commit(sandbox, attack, video_path)
     assert video_path.read_bytes() == before
     assert not Path("/tmp/secondlook-was-here").exists()
-    assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
+    assert commit(sandbox, attacks.Honest(), video_path) == "done"
 
 
 @pytest.mark.parametrize(
-    ("deed", "seconds", "words"),
+    ("attack", "seconds", "words"),
     [
-        (misdeeds.Crash(), 10, "made its decoder fail"),
-        (misdeeds.Vanish(), 10, "made its decoder fail"),
-        (misdeeds.Flood(), 10, "made its decoder fail"),
-        (misdeeds.Lie(), 10, "made its decoder fail"),
-        (misdeeds.Spin(), 0.5, "longer than"),
-        (misdeeds.Sleep(), 0.5, "longer than"),
-        (misdeeds.Hog(), 30, "more memory"),
+        (attacks.Crash(), 10, "made its decoder fail"),
+        (attacks.Vanish(), 10, "made its decoder fail"),
+        (attacks.Flood(), 10, "made its decoder fail"),
+        (attacks.Lie(), 10, "made its decoder fail"),
+        (attacks.Spin(), 0.5, "longer than"),
+        (attacks.Sleep(), 0.5, "longer than"),
+        (attacks.Hog(), 30, "more memory"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_failure_costs_one_worker_and_not_its_neighbour(
-    sandbox: Sandbox, video_path: Path, deed: misdeeds.Misdeed, seconds: float, words: str
+    sandbox: Sandbox, video_path: Path, attack: attacks.Attack, seconds: float, words: str
 ) -> None:
     with ThreadPoolExecutor() as pool:
         video = Video.open(video_path, decoder=sandbox)
         neighbour = pool.submit(video.get_frames, grid(video.span, 50), 160)
         began = time.monotonic()
         with pytest.raises(BadVideo, match=words):
-            commit(sandbox, deed, video_path, seconds)
+            commit(sandbox, attack, video_path, seconds)
         assert time.monotonic() - began < seconds + 5
         assert len(neighbour.result().frames) == 50
-    assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
+    assert commit(sandbox, attacks.Honest(), video_path) == "done"
 
 
 def test_what_fails_again_and_again_is_not_tried_any_more(video_path: Path, tmp_path: Path) -> None:
@@ -244,10 +244,10 @@ def test_what_fails_again_and_again_is_not_tried_any_more(video_path: Path, tmp_
     try:
         for words in ("made its decoder fail and", "made its decoder fail and", "not tried any more"):
             with pytest.raises(BadVideo, match=words):
-                commit(sandbox, misdeeds.Crash(), video_path)
-        assert commit(sandbox, misdeeds.Honest(), other) == "done"
+                commit(sandbox, attacks.Crash(), video_path)
+        assert commit(sandbox, attacks.Honest(), other) == "done"
         time.sleep(0.6)
-        assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
+        assert commit(sandbox, attacks.Honest(), video_path) == "done"
     finally:
         sandbox.close()
 
@@ -275,11 +275,11 @@ def test_quarantine_forgets_the_oldest() -> None:
 
 
 def test_who_stops_waiting_ends_the_worker(sandbox: Sandbox, video_path: Path) -> None:
-    commit(sandbox, misdeeds.Honest(), video_path)
+    commit(sandbox, attacks.Honest(), video_path)
     wait_for(lambda: not workers())
     stop = threading.Event()
     with ThreadPoolExecutor() as pool:
-        asleep = pool.submit(sandbox.run, misdeeds.Sleep(), video_path, "a film", 60.0, stop)
+        asleep = pool.submit(sandbox.run, attacks.Sleep(), video_path, "a film", 60.0, stop)
         wait_for(lambda: len(workers()) == 1)
         began = time.monotonic()
         stop.set()
@@ -296,10 +296,10 @@ def test_a_full_house_makes_wait_and_can_be_left(video_path: Path) -> None:
     stop, leave = threading.Event(), threading.Event()
     try:
         with ThreadPoolExecutor() as pool:
-            asleep = pool.submit(sandbox.run, misdeeds.Sleep(), video_path, "a film", 60.0, stop)
+            asleep = pool.submit(sandbox.run, attacks.Sleep(), video_path, "a film", 60.0, stop)
             wait_for(lambda: len(workers()) == 1)
-            waiting = pool.submit(sandbox.run, misdeeds.Honest(), video_path, "a film", 10.0)
-            leaving = pool.submit(sandbox.run, misdeeds.Honest(), video_path, "a film", 10.0, leave)
+            waiting = pool.submit(sandbox.run, attacks.Honest(), video_path, "a film", 10.0)
+            leaving = pool.submit(sandbox.run, attacks.Honest(), video_path, "a film", 10.0, leave)
             time.sleep(0.2)
             assert not waiting.done()
             leave.set()
@@ -317,12 +317,12 @@ def test_the_process_that_makes_workers_is_made_anew(video_path: Path) -> None:
     others = servers()
     sandbox = Sandbox()
     try:
-        assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
+        assert commit(sandbox, attacks.Honest(), video_path) == "done"
         mine = servers() - others
         assert len(mine) == 1
         for each in mine:
             os.kill(each, signal.SIGKILL)
-        assert commit(sandbox, misdeeds.Honest(), video_path) == "done"
+        assert commit(sandbox, attacks.Honest(), video_path) == "done"
         assert len(servers() - others - mine) == 1
     finally:
         sandbox.close()
@@ -333,11 +333,11 @@ ORPHAN = """
 import sys
 from threading import Thread
 from pathlib import Path
-from tests.tools.sandbox import misdeeds
+from tests.tools.sandbox import attacks
 from tools.sandbox.client import Sandbox
 sandbox, film = Sandbox(), Path(sys.argv[1])
-for deed in (misdeeds.Sleep(), misdeeds.Spin()):
-    Thread(target=sandbox.run, args=(deed, film, "a film", 60.0)).start()
+for attack in (attacks.Sleep(), attacks.Spin()):
+    Thread(target=sandbox.run, args=(attack, film, "a film", 60.0)).start()
 """
 
 

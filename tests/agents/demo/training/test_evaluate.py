@@ -18,7 +18,7 @@ from agents.prompts.questions import ask
 
 
 @pytest.fixture(scope="module")
-def pupil() -> DemoCheckpoint:
+def checkpoint() -> DemoCheckpoint:
     return DemoCheckpoint(WEIGHTS)
 
 
@@ -34,22 +34,22 @@ def test_the_weights_are_small_and_need_no_torchvision() -> None:
     assert "torchvision" not in sys.modules
 
 
-def test_it_answers_questions_about_videos_it_has_not_seen(pupil: DemoCheckpoint) -> None:
+def test_it_answers_questions_about_videos_it_has_not_seen(checkpoint: DemoCheckpoint) -> None:
     right = asked = 0
     for seed in range(DEV_FROM, DEV_FROM + 6):
         frames = frames_of(seed, 24)
         for question in ask_about(make_video(seed), 4):
             choice = as_service_question(question)
             words = [choice.display(value) for value in choice.values]
-            shares = pupil.probabilities(frames, ask(choice, "direct", ANSWER_FORMAT), words)
+            shares = checkpoint.probabilities(frames, ask(choice, "direct", ANSWER_FORMAT), words)
             assert sum(shares) == pytest.approx(1, abs=1e-4)
             right += words[shares.index(max(shares))] == question.answer
             asked += 1
     assert right / asked > 0.7
 
 
-def test_its_thoughts_can_be_read(pupil: DemoCheckpoint) -> None:
+def test_its_thoughts_can_be_read(checkpoint: DemoCheckpoint) -> None:
     frames = frames_of(DEV_FROM + 9, 12)
     questions = [as_service_question(question) for question in ask_about(make_video(DEV_FROM + 9), 3)]
-    replies = pupil.replies([(frames, ask(question, "think", ANSWER_FORMAT)) for question in questions])
+    replies = checkpoint.replies([(frames, ask(question, "think", ANSWER_FORMAT)) for question in questions])
     assert all(parse_answer(question, reply) is not None for question, reply in zip(questions, replies, strict=True))

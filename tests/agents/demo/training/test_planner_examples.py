@@ -70,7 +70,7 @@ def test_a_grown_vocabulary_keeps_what_was_known(tokenizer: PreTrainedTokenizerF
 
 
 @pytest.mark.parametrize("form", sorted(PLANNER_EXAMPLES))
-def test_quests_become_batches(form: str, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_planner_examples_become_batches(form: str, tokenizer: PreTrainedTokenizerFast) -> None:
     phase = SEEKING.phases[0]
     alone = type(phase)(form, 1, (4,), {form: 1.0}, tokens=600, turns=2)
     for pictures in (False, True):

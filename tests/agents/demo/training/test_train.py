@@ -31,7 +31,7 @@ def test_a_stage_goes_on_where_it_stopped(
 ) -> None:
     short = replace(stage, phases=(_TINY,))
     train_stage(short, model, tokenizer, tmp_path, "cpu")
-    learner = new_learner(new_model(tokenizer, seed=1), stage.rate, stage.eyes, stage.hint, "cpu")
+    learner = new_learner(new_model(tokenizer, seed=1), stage.rate, stage.tower_rate, stage.hint, "cpu")
     assert learner.resume(tmp_path / f"{stage.name}.pt")
     assert learner.phase == 1
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
@@ -71,7 +71,7 @@ def test_what_is_saved_can_be_loaded(
     model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     save_model(model, new_processor(tokenizer, CHAT_TEMPLATE), tmp_path)
-    pupil = DemoCheckpoint(tmp_path)
-    assert pupil.processor.tokenizer.image_token == "<image>"
-    kept = pupil.model.get_input_embeddings().weight
+    checkpoint = DemoCheckpoint(tmp_path)
+    assert checkpoint.processor.tokenizer.image_token == "<image>"
+    kept = checkpoint.model.get_input_embeddings().weight
     assert torch.allclose(kept, model.get_input_embeddings().weight, atol=0.01)

@@ -13,7 +13,7 @@ from tools.sandbox.protocol import WorkerMessage
 
 
 @dataclass(frozen=True)
-class Misdeed:
+class Attack:
     """A task that does something and reports it."""
 
     max_reply_bytes: int = 1 << 16
@@ -33,28 +33,28 @@ class Misdeed:
         return bytes(message.text).decode()
 
     def perpetrate(self) -> None:
-        """The deed; nothing, in the honest case."""
+        """The attack; nothing, in the honest case."""
 
 
-class Honest(Misdeed):
+class Honest(Attack):
     """Does nothing."""
 
 
-class Crash(Misdeed):
+class Crash(Attack):
     """Reads where there is no memory."""
 
     def perpetrate(self) -> None:
         ctypes.string_at(1)
 
 
-class Vanish(Misdeed):
+class Vanish(Attack):
     """Ends without a word."""
 
     def perpetrate(self) -> None:
         os._exit(0)
 
 
-class Spin(Misdeed):
+class Spin(Attack):
     """Uses processor time for ever."""
 
     def perpetrate(self) -> None:
@@ -62,14 +62,14 @@ class Spin(Misdeed):
             pass
 
 
-class Sleep(Misdeed):
+class Sleep(Attack):
     """Waits for ever, using no processor time."""
 
     def perpetrate(self) -> None:
         time.sleep(1000)
 
 
-class Hog(Misdeed):
+class Hog(Attack):
     """Takes all memory that it can get."""
 
     def perpetrate(self) -> None:
@@ -78,7 +78,7 @@ class Hog(Misdeed):
             held.append(bytearray(16 << 20))
 
 
-class Phone(Misdeed):
+class Phone(Attack):
     """Opens a connection."""
 
     def perpetrate(self) -> None:
@@ -86,21 +86,21 @@ class Phone(Misdeed):
             line.connect(("127.0.0.1", 9))
 
 
-class Peek(Misdeed):
+class Peek(Attack):
     """Opens another file."""
 
     def perpetrate(self) -> None:
         Path("/etc/passwd").read_bytes()
 
 
-class Scribble(Misdeed):
+class Scribble(Attack):
     """Writes a file."""
 
     def perpetrate(self) -> None:
         Path("/tmp/secondlook-was-here").write_bytes(b"?")
 
 
-class Overwrite(Misdeed):
+class Overwrite(Attack):
     """Writes into the video that it was given."""
 
     def run(self, file: Path) -> WorkerMessage:
@@ -109,7 +109,7 @@ class Overwrite(Misdeed):
         return WorkerMessage(b"done")
 
 
-class Start(Misdeed):
+class Start(Attack):
     """Starts a process."""
 
     def perpetrate(self) -> None:
@@ -117,14 +117,14 @@ class Start(Misdeed):
             os._exit(0)
 
 
-class Shoot(Misdeed):
+class Shoot(Attack):
     """Signals another process."""
 
     def perpetrate(self) -> None:
         os.kill(1, 0)
 
 
-class Execute(Misdeed):
+class Execute(Attack):
     """Makes memory executable, as injected code would have to."""
 
     def perpetrate(self) -> None:
@@ -135,7 +135,7 @@ class Execute(Misdeed):
             raise OSError(ctypes.get_errno(), "mmap")
 
 
-class Flood(Misdeed):
+class Flood(Attack):
     """Sends more than was agreed."""
 
     def says(self) -> bytes:
@@ -143,7 +143,7 @@ class Flood(Misdeed):
         return b"x" * (self.max_reply_bytes + 1)
 
 
-class Lie(Misdeed):
+class Lie(Attack):
     """Answers what cannot be read."""
 
     def parse_reply(self, message: WorkerMessage) -> str:
