@@ -1,4 +1,4 @@
-"""One stage for all clients, and a way to run a client's file in its own environment."""
+"""One setup for all clients, and a way to run a client's file in its own environment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def scene(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What clients are told, in a file."""
+    """What clients need to know, in a file."""
     path = tmp_path_factory.mktemp("scene") / "scene.json"
     path.write_text(json.dumps(stage.told()))
     return path

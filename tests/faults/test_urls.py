@@ -1,4 +1,4 @@
-"""URLs that lead where nobody may go, over HTTP, by every door that takes one."""
+"""Forbidden URLs over HTTP, at every endpoint that takes one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The archive: one folder for each tenant, video and builder; what is one's own is all one sees."""
+"""The archive: one folder for each tenant, video and configuration; a tenant sees its own indexes only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index on the disk: what was added lasts, what is damaged is noticed, what others write is seen."""
+"""An index on the disk: what was added lasts, damage is noticed, and what other processes write is seen."""
 
 from __future__ import annotations
 

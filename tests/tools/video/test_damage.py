@@ -1,4 +1,4 @@
-"""Videos that are cut, flipped or changed: what is readable comes out, what is not is told."""
+"""Videos that are cut, flipped or changed: readable frames are returned, the rest is reported."""
 
 from __future__ import annotations
 
