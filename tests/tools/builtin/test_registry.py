@@ -31,9 +31,9 @@ class Brightness(Tool):
     start: Seconds = Field(description="First second.")
     end: Seconds = Field(description="Last second.")
 
-    def apply(self, scene: ToolContext) -> Observation:
-        place = clamp_range(scene, self.start, self.end)
-        frames = scene.frames(spread((place.span,), 4), 64)
+    def apply(self, context: ToolContext) -> Observation:
+        place = clamp_range(context, self.start, self.end)
+        frames = context.frames(spread((place.span,), 4), 64)
         facts = tuple(Fact(start=f.time, end=f.time, text=f"{f.image.mean():.0f}", origin="film") for f in frames)
         applied = AppliedArguments(ranges=((place.span.start, place.span.end),), frames=len(frames), side=64)
         return Observation(summary="measured", data=facts, applied=applied, warnings=place.warnings)
