@@ -165,7 +165,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path, default=ROOT / "agents" / "demo" / "scaling.png")
+    parser.add_argument("--png", type=Path, default=ROOT / "docs" / "scaling.png")
     return parser.parse_args()
 
 
