@@ -22,7 +22,8 @@ from agents.strategies import STRATEGIES
 from app.catalog import StrategyCard, strategy_cards
 from app.settings import Settings
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+README, DOCS = ROOT / "README.md", ROOT / "docs"
 _NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->"
 
 
@@ -35,18 +36,10 @@ def main() -> None:
 # --- strategies
 
 
-_CHOOSE = """\
-| Your situation | Take | Why |
-|---|---|---|
-| You do not know yet | `auto` | One look and a direct answer; votes only where that is unsure. |
-| Latency matters most | `direct` | One call. Give it the frames that your model handles well. |
-| The thing asked about is short, the video is not | `until_confident` | Doubles the frames until the answer is probable. |
-| Counting, several steps, knowledge | `chain_of_thought` | Reasoning helps there, and costs accuracy elsewhere. |
-| Samples are cheap, a wrong answer is expensive | `self_consistency` | Votes over different frames; stops when decided. |
-| Half an hour or more | `planner`, with an [index](getting-started.md#long-videos) | Searches captions and speech, then looks. |
-
-If your model does not call tools well, take `investigate` (a fixed search) in place of `planner`. `committee` is for
-systems of several roles; [systems](systems.md) lists those that come as presets."""
+_AFTER_CHOICE = (
+    "If your model does not call tools well, take `investigate` (a fixed search) in place of `planner`. `committee` is "
+    "for systems of several roles; [systems](systems.md) lists those that come as presets."
+)
 
 
 def strategies_page() -> str:
@@ -62,7 +55,8 @@ def strategies_page() -> str:
         "A strategy decides what the model looks at, how often it is asked, and when to stop. A request selects one "
         "by name and may set its parameters; `secondlook strategies NAME` prints what is below.",
         "## Which one?",
-        _CHOOSE,
+        _choice(),
+        _AFTER_CHOICE,
         f"## {usual.name}",
         f"The default. {usual.summary} It is [`{usual.program}`](#{usual.program}) with "
         f"`strategies` = {_value(_properties(usual.parameters)['strategies'])}.",
@@ -71,9 +65,19 @@ def strategies_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _choice() -> str:
+    """README's table of situations, with links as they are from here."""
+    section = README.read_text("utf-8").partition("## Which strategy should I choose?")[2]
+    return "\n".join(line for line in section.partition("\n## ")[0].splitlines() if line.startswith("|")).replace(
+        "](docs/", "]("
+    )
+
+
 def _strategy(card: StrategyCard) -> str:
     first, *rest = (" ".join(paragraph.split()) for paragraph in card.description.split("\n\n"))
-    needs = f"Needs a model server that offers {' and '.join(f'`{need}`' for need in card.needs)}." if card.needs else ""
+    needs = (
+        f"Needs a model server that offers {' and '.join(f'`{need}`' for need in card.needs)}." if card.needs else ""
+    )
     rows = [
         f"| `{name}` | {_value(shape)} | {_bounds(shape)} | {_cell(shape.get('description', ''))} |"
         for name, shape in _properties(card.parameters).items()
