@@ -18,7 +18,7 @@ def main(video: Path) -> None:
         uploaded = client.post("/v1/files", files={"file": video.open("rb")}).raise_for_status().json()
         body = {
             "video": uploaded["id"],
-            "question": "Does a red star appear?",
+            "question": "Does a yellow circle appear?",
             "kind": "yesno",
             "strategy": "chain_of_thought",
             "stream": True,
