@@ -11,7 +11,7 @@ from tests.videos import encode_frames
 
 VIDEO_SECONDS = 64.0
 # Seconds that a test may take, setting up included, where it is more than the default.
-_SLOW = {"clients": 900, "faults": 600, "gpu": 1800, "vllm": 1800}
+_SLOW = {"clients": 900, "docs": 1200, "faults": 600, "gpu": 1800, "vllm": 1800}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

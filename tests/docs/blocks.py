@@ -57,7 +57,8 @@ class Block:
 def read_blocks(page: Path) -> list[Block]:
     """All blocks of a page, in order; what is printed is part of the block that prints it."""
     blocks: list[Block] = []
-    before, start, language, inside = "", 0, "", None
+    before, start, language = "", 0, ""
+    inside: list[str] | None = None
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         if inside is not None and line == "```":
             _append(blocks, Block(page, start, language, "\n".join(inside) + "\n", _skipped(before)))

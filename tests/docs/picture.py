@@ -74,7 +74,8 @@ def _calls(run: dict[str, Any]) -> list[Call]:
 
 def _frames(video: Path) -> list[tuple[float, NDArray[np.uint8]]]:
     with av.open(video) as container:
-        return [(frame.time or 0.0, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        shown = list(container.decode(video=0))
+    return [(frame.time or 0.0, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)) for frame in shown]
 
 
 def _draw(calls: Sequence[Call], frames: Sequence[tuple[float, NDArray[np.uint8]]], report: dict[str, Any]) -> None:
