@@ -16,7 +16,7 @@ from agents.strategies.base import Strategy
 _PRESETS = Path(__file__).with_name("presets.toml")
 
 
-Fidelity = Literal["exact", "training-free part", "analogue"]
+Fidelity = Literal["exact", "without its training", "approximation"]
 
 
 class BadStrategy(Exception):
@@ -93,7 +93,7 @@ def _explain(name: str, error: ValidationError) -> BadStrategy:
     return BadStrategy(f"{name}: {field}: {first['msg']}", field)
 
 
-_FIDELITIES: tuple[Fidelity, ...] = ("exact", "training-free part", "analogue")
+_FIDELITIES: tuple[Fidelity, ...] = ("exact", "without its training", "approximation")
 
 
 def strategy_tables(catalogue: Catalogue) -> str:
@@ -113,7 +113,7 @@ def strategy_tables(catalogue: Catalogue) -> str:
             "|---|---|---|---|",
             *programs,
             "",
-            "| presets of | exact | training-free part | analogue |",
+            "| presets of | exact | without its training | approximation |",
             "|---|---|---|---|",
             *presets,
         ]

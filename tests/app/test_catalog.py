@@ -30,7 +30,7 @@ async def test_every_name_has_a_card(settings: Settings, engine: ScriptedEngine)
     rts = cards["video_rts"]
     assert (rts["program"], rts["fidelity"], rts["papers"]) == (
         "sparse_to_dense",
-        "training-free part",
+        "without its training",
         ["2507.06485"],
     )
     assert rts["parameters"]["properties"]["limit"]["default"] == 128

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.faults.service import free_port, until
+from tests.service import free_port, until
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -162,13 +162,9 @@ def systems_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-_FIDELITY = {"training-free part": "without its training", "analogue": "approximation"}
-
-
 def _system(name: str, preset: StrategyPreset) -> str:
     strategy = f"[`{preset.program}`](strategies.md#{preset.program})"
-    fidelity = _FIDELITY.get(preset.fidelity, preset.fidelity)
-    return f"| `{name}` | {strategy} | {fidelity} | {_cell(preset.summary)} | {_paper(preset.paper)} |"
+    return f"| `{name}` | {strategy} | {preset.fidelity} | {_cell(preset.summary)} | {_paper(preset.paper)} |"
 
 
 # --- settings

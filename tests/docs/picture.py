@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from agents.demo.encoder import encode_video
 from agents.demo.generator import make_video
-from tests.faults.service import serving
+from tests.service import serving
 
 matplotlib.use("Agg")
 PICTURE = Path(__file__).parents[2] / "docs" / "answer.png"

@@ -13,7 +13,7 @@ import pytest
 from agents.demo.encoder import encode_video, subtitles_srt
 from agents.demo.generator import make_video
 from tests.docs.blocks import PAGES, ROOT, Reader, matches, read_blocks, reading
-from tests.faults.service import Service, serving
+from tests.service import Service, serving
 
 pytestmark = pytest.mark.docs
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
