@@ -12,12 +12,12 @@ QUESTIONS ?= 500
 VIDEOS ?= 30
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test test-newest test-clients test-faults test-vllm check lock bench-decode bench-index bench-engine bench-gpu scaling clean
+.PHONY: help demo test test-newest test-clients test-faults test-vllm test-docs check docs lock bench-decode bench-index bench-engine bench-gpu scaling clean
 
 help:  ## This list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.demo  ## Make a film, ask it questions with five strategies, show what each spent
+demo: $(VENV)/.demo  ## Make a video, ask questions in five ways, show what each used
 	@$(BIN)/python -m app demo
 
 test: $(VENV)/.dev  ## The fast suite: no network, no GPU
@@ -37,6 +37,12 @@ test-faults: $(VENV)/.dev  ## Hostile videos and URLs, kills, full disks and slo
 test-vllm: $(VENV)/.dev  ## Against a real vLLM server (its CPU build, in .venv-vllm)
 	@$(BIN)/python tests/vllm/install.py
 	@$(BIN)/python -m pytest -m vllm tests/vllm
+
+test-docs: $(VENV)/.dev  ## Run every block of README and docs, and all examples, with a real service
+	@$(BIN)/python -m pytest -m docs tests/docs --durations=0
+
+docs: $(VENV)/.dev  ## Write the pages of docs/ that say what the code says: strategies, systems, settings
+	@$(BIN)/python -m tests.docs.generate
 
 check: $(VENV)/.dev  ## ruff and mypy --strict
 	@$(BIN)/ruff format --check .
@@ -58,7 +64,7 @@ bench-engine: $(VENV)/.dev  ## The service in front of a real vLLM: overhead, vo
 bench-gpu: $(VENV)/.dev  ## The same on a GPU with an 8B model of random weights: VLLM_PYTHON=python with vLLM for CUDA
 	@$(BIN)/python -m tests.bench.engine --gpu --python $(VLLM_PYTHON)
 
-scaling: $(VENV)/.dev  ## Accuracy against cost of every program, on films nobody trained on; then search in long ones
+scaling: $(VENV)/.dev  ## Accuracy against cost of every strategy, on videos that the demo model was not trained on; then search in long ones
 	@$(BIN)/python -m tests.bench.scaling --questions $(QUESTIONS) $(if $(SEEDS),--seeds $(SEEDS))
 	@$(BIN)/python -m tests.bench.searching --videos $(VIDEOS)
 

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "lock.txt"
 EXTRAS = ("local", "decord", "dev", "otel", "postgres", "s3")
 OLDEST_PYTHON = "3.11"
-_CUDA = re.compile(r"(nvidia|cuda)-|triton==")
+_CUDA = re.compile(r"(nvidia|cuda)-")
 _HEADER = "# Exact versions of what was tested. Written by `make lock`; pip reads it with --constraint.\n"
 
 
