@@ -1,4 +1,4 @@
-"""A stage of a committee: its fields are its parameters, it does one thing and leaves the rest on the table."""
+"""Base class of a committee's stages, and the state that they share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools.video.sampling import Span
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one member says: the answer as it was read, the words for it, and how sure it says it is, if it does."""
+    """The opinion of a member: its parsed answer, its reasons, and its stated confidence from 0 to 1, 0 if none."""
 
     by: str
     said: Sample
@@ -24,9 +24,10 @@ class Opinion:
 
 @dataclass
 class CommitteeState:
-    """What the members of a committee share. `spans`: seconds that may matter, best first. `settled` ends it.
+    """State that the stages of a committee share.
 
-    `marks`: how good the answer is, in words.
+    `spans`: spans in seconds that may matter, best first. `marks`: an evaluation of the answer, in words. `settled`:
+    the members agree, so that no further stage runs.
     """
 
     run: Run
@@ -39,12 +40,12 @@ class CommitteeState:
 
 
 class CommitteeStage(BaseModel):
-    """One stage."""
+    """A stage: its fields are its parameters, `run` carries it out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     do: str
 
     async def run(self, table: CommitteeState) -> None:
-        """Do it. Raises BudgetExceeded, EngineError, BadVideo."""
+        """Carry out the stage and record its results in the state. Raises BudgetExceeded, EngineError, BadVideo."""
         raise NotImplementedError

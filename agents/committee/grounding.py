@@ -1,4 +1,4 @@
-"""Find the seconds that matter, check them one by one, answer from the best."""
+"""Grounding stages: find spans that matter, rank them, answer from the best. VideoMind, arXiv:2503.13444."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.base import Fact
 from tools.index.entries import IndexEntry
 from tools.video.sampling import Seconds, Span, uniform, widen
 
-_WINDOWS = 6  # into which a film is cut where no span was found; each window is two of them long
+_WINDOWS = 6  # equal parts of a video without a found span; a fallback window covers two of them
 
 
 class GroundingDecision(StructuredOutput):
@@ -43,7 +43,7 @@ class GroundedSpans(StructuredOutput):
 
 
 class Ground(CommitteeStage):
-    """Say whether a moment has to be found, and find some that may be it: in the index, else by a look at the film."""
+    """Decide whether a moment has to be found; if so, find candidates in the index, else by looking at the video."""
 
     do: Literal["ground"] = "ground"
     spans: int = Field(5, ge=1, le=16, description="Spans to find.")
@@ -70,7 +70,7 @@ class Ground(CommitteeStage):
 
 
 class Rank(CommitteeStage):
-    """Ask of each span, shown with some seconds around it, whether it is the one; the likeliest comes first."""
+    """Ask for each span, shown with some context, whether it is the right one, and sort them by likelihood."""
 
     do: Literal["rank"] = "rank"
     fps: float = Field(2.0, gt=0, le=30, description="Frames a second.")
@@ -84,7 +84,7 @@ class Rank(CommitteeStage):
         table.spans = [span for _, span in ranked]
 
     async def _believe(self, table: CommitteeState, span: Span) -> float:
-        """sigmoid(P(yes) - P(no)), between 0.27 and 0.73."""
+        """sigmoid(P(yes) - P(no)), which lies between 0.27 and 0.73."""
         run = table.run
         shown = extended(span, run.span)
         count = max(1, min(self.frames, round(shown.length * self.fps)))
@@ -100,7 +100,7 @@ class Rank(CommitteeStage):
 
 
 class AnswerSpan(CommitteeStage):
-    """Answer from the best span, shown with what is said in it; from the whole film if no span was looked for."""
+    """Answer from the best span, shown with its subtitles; from the whole video if there is none."""
 
     do: Literal["answer"] = "answer"
     least: float = Field(32.0, ge=0, le=3600, description="Seconds to which a shorter span is widened.")
@@ -122,7 +122,7 @@ class AnswerSpan(CommitteeStage):
 
 
 def windows(whole: Span) -> list[Span]:
-    """Five overlapping windows, each a third of the film."""
+    """Five overlapping windows, each a third of the video."""
     step = whole.length / _WINDOWS
     return [Span(whole.start + i * step, whole.start + (i + 2) * step) for i in range(_WINDOWS - 1)]
 

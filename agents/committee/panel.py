@@ -1,4 +1,4 @@
-"""Members who know different things answer each for themselves; if they disagree, someone reads them all."""
+"""Panel stages: members with different inputs answer; an organiser decides. VideoMultiAgents, arXiv:2504.20091."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from tools.video.sampling import uniform
 
 Member = Literal["text", "video", "graph"]
 
-_PARTS = 4  # parts of the film that are described for those who only read
-_IMAGES = 5  # frames from which each part is described
+_PARTS = 4  # parts of the video that are captioned for members without frames
+_IMAGES = 5  # frames from which each part is captioned
 
 
 class Panel(CommitteeStage):
-    """Each member answers alone: one reads descriptions, one sees frames, one reads who did what with what.
+    """Members answer independently: `text` from captions, `video` from frames, `graph` from a scene graph in words.
 
-    If all say the same, that is the answer.
+    If all agree, their answer is final.
     """
 
     do: Literal["panel"] = "panel"
-    members: tuple[Member, ...] = Field(("text", "video", "graph"), min_length=1, max_length=3, description="Who sits.")
-    frames: int = Field(32, ge=1, le=1024, description="Frames that the one who sees is shown.")
-    temperature: float = Field(0.7, ge=0, le=2, description="Heat of each answer.")
+    members: tuple[Member, ...] = Field(
+        ("text", "video", "graph"), min_length=1, max_length=3, description="Members of the panel."
+    )
+    frames: int = Field(32, ge=1, le=1024, description="Frames shown to the member `video`.")
+    temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reasoning, in tokens.")
 
     async def run(self, table: CommitteeState) -> None:
         sat = await table.run.gather(self._member(table.run, member) for member in self.members)
-        for _, described in sat:  # in their order, not in that in which they were ready
+        for _, described in sat:  # in the order of members, not of completion
             for result in described:
                 table.findings.add(result)
         said = [opinion for opinion, _ in sat]
@@ -49,7 +51,6 @@ class Panel(CommitteeStage):
             table.answer, table.settled = said[0].said, True
 
     async def _member(self, run: Run, member: Member) -> tuple[Opinion, Sequence[ToolResult]]:
-        """What a member says, and the descriptions that it has read."""
         pictures: Sequence[Picture] = ()
         read: Sequence[ToolResult] = ()
         if member == "video":
@@ -64,7 +65,7 @@ class Panel(CommitteeStage):
 
 
 class Organise(CommitteeStage):
-    """Read what all members say, and decide."""
+    """Decide, given the opinions of all members."""
 
     do: Literal["organise"] = "organise"
 
@@ -76,7 +77,6 @@ class Organise(CommitteeStage):
 
 
 async def _described(run: Run, instruction: str) -> Sequence[ToolResult]:
-    """Descriptions of equal parts of the film, made with an eye on something."""
     cut = await run.call_tool(Segment(start=run.span.start, end=run.span.end, parts=_PARTS), run.tool_context())
     scene = run.tool_context(ViewLimits(frames=_IMAGES, fps=0.0))
     tools = [Caption(start=part.start, end=part.end, instruction=instruction) for part in cut.observation.data]

@@ -1,4 +1,4 @@
-"""Answer, ask what is missing, review, and revise from three stances."""
+"""Review stages: draft an answer, look up what is missing, evaluate, revise. ReAgent-V, arXiv:2506.01300."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Revision(StructuredOutput):
 
 
 class Consult(CommitteeStage):
-    """Let the model choose helpers and what to ask them; keep what they find that fits well enough."""
+    """Let the model choose helpers and a query; keep the facts they find that score well enough."""
 
     do: Literal["consult"] = "consult"
     threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
@@ -71,7 +71,7 @@ class Consult(CommitteeStage):
 
 
 class Draft(CommitteeStage):
-    """Answer from frames and from what was found."""
+    """Answer from frames and the findings so far."""
 
     do: Literal["draft"] = "draft"
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
@@ -85,7 +85,7 @@ class Draft(CommitteeStage):
 
 
 class Critic(CommitteeStage):
-    """Ask what has to be known and is not; look that up."""
+    """Ask which questions are still open, and look them up."""
 
     do: Literal["critic"] = "critic"
     most: int = Field(3, ge=1, le=8, description="Most questions.")
@@ -100,7 +100,7 @@ class Critic(CommitteeStage):
 
 
 class Evaluate(CommitteeStage):
-    """Give the answer marks, with reasons: what revisers read."""
+    """Score the answer; the scores are shown to the revisers."""
 
     do: Literal["evaluate"] = "evaluate"
 
@@ -118,7 +118,7 @@ class Evaluate(CommitteeStage):
 
 
 class Revise(CommitteeStage):
-    """Revise the draft from three stances; if all are sure enough, fuse them, else the surest wins."""
+    """Revise the draft from three stances; fuse them if all are confident enough, else take the most confident."""
 
     do: Literal["revise"] = "revise"
     conservative: float = Field(0.6, ge=0, le=1, description="Confidence that the conservative stance must reach.")
@@ -151,7 +151,7 @@ class Revise(CommitteeStage):
 
 
 async def look_up(table: CommitteeState, helpers: Sequence[Helper], query: str, threshold: float) -> None:
-    """Ask helpers, and keep what fits well enough."""
+    """Query helpers and add the facts that score at least `threshold`."""
     run, whole = table.run, table.run.span
     tools: list[BaseTool] = []
     for helper in dict.fromkeys(helpers):

@@ -1,4 +1,4 @@
-"""Witnesses tell what they saw; where they contradict each other, single questions are asked again."""
+"""Witness stages: compare an answer with scenes and detections, and ask again in doubt. ViQAgent, arXiv:2505.15928."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class Doubts(StructuredOutput):
 
 
 class Testify(CommitteeStage):
-    """Answer, list the scenes, name things to look for; a detector, where there is one, tells when they are seen."""
+    """Answer, list the scenes, and name objects, which a detector finds in the video if one is installed."""
 
     do: Literal["testify"] = "testify"
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
-    targets: int = Field(4, ge=1, le=5, description="Most things to look for.")
+    targets: int = Field(4, ge=1, le=5, description="Most objects to look for.")
 
     async def run(self, table: CommitteeState) -> None:
         run = table.run
@@ -97,10 +97,10 @@ class Testify(CommitteeStage):
 
 
 class Compare(CommitteeStage):
-    """Find out whether the answer, the scenes and the detections contradict each other; if so, ask again."""
+    """Check whether answer, scenes and detections contradict each other; if so, ask about the doubtful spans."""
 
     do: Literal["compare"] = "compare"
-    questions: int = Field(3, ge=1, le=8, description="Most questions that are asked again.")
+    questions: int = Field(3, ge=1, le=8, description="Most questions about doubtful spans.")
 
     async def run(self, table: CommitteeState) -> None:
         run, known = table.run, table.findings.known
@@ -119,7 +119,7 @@ class Compare(CommitteeStage):
 
 
 class Conclude(CommitteeStage):
-    """Answer from all that was told."""
+    """Answer from all opinions and findings."""
 
     do: Literal["conclude"] = "conclude"
 

@@ -1,4 +1,4 @@
-"""Try to answer from what was gathered, and tell whether that is enough."""
+"""Try to answer from the evidence gathered so far, and judge whether it is enough."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from agents.prompts import agentic
 
 SufficiencyTest = Literal["probability", "reflection", "grade"]
 
-_TOP_GRADE = 3  # of 3: VideoAgent's highest grade
+_TOP_GRADE = 3  # the highest grade of VideoAgent, arXiv:2403.10517
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An answer, if there is one; whether it is good enough; else, in words, what is missing."""
+    """An answer, if there is one, whether it is good enough, and otherwise what is missing, in words."""
 
     answer: Sample | None = None
     enough: bool = False
@@ -52,7 +52,10 @@ class Grade(StructuredOutput):
 
 
 async def attempt_answer(run: Run, findings: Findings, gate: SufficiencyTest, threshold: float) -> Attempt:
-    """Answer from the evidence. Without any it is never enough, and the model is not asked."""
+    """Answer from the evidence; without any, return an empty attempt and do not ask the model.
+
+    `threshold`: probability or confidence from 0 to 1; `grade` ignores it. Raises BudgetExceeded, EngineError.
+    """
     if not findings.facts:
         return Attempt()
     how = {"probability": _probable, "reflection": _reflected, "grade": _graded}[gate]
@@ -60,13 +63,12 @@ async def attempt_answer(run: Run, findings: Findings, gate: SufficiencyTest, th
 
 
 async def force_answer(run: Run, findings: Findings) -> Sample:
-    """The answer that must be given now, from all evidence."""
+    """Answer from all evidence, enough or not. Raises BudgetExceeded, EngineError."""
     text = f"{agentic.weigh_evidence(run.question_text, findings.known)}\n{run.instruction}"
     return await run.choose_after(compose_prompt((), text, run.opening))
 
 
 async def _probable(run: Run, findings: Findings, threshold: float) -> Attempt:
-    """Enough is an answer whose token probability reaches the threshold."""
     said = await force_answer(run, findings)
     sure = said.confidence is not None and said.confidence >= threshold
     ranked = sorted(said.probabilities or {}, key=lambda each: -(said.probabilities or {})[each])[:2]
@@ -75,7 +77,6 @@ async def _probable(run: Run, findings: Findings, threshold: float) -> Attempt:
 
 
 async def _reflected(run: Run, findings: Findings, threshold: float) -> Attempt:
-    """Enough is what the model calls sufficient, with a confidence that reaches the threshold."""
     seen = await run.ask_structured(Reflection, agentic.reflect(run.question_text, findings.known), purpose="reflect")
     if seen is None:
         return Attempt()
@@ -85,7 +86,6 @@ async def _reflected(run: Run, findings: Findings, threshold: float) -> Attempt:
 
 
 async def _graded(run: Run, findings: Findings, _: float) -> Attempt:
-    """Enough is an answer that a separate call gives the highest grade. What cannot be read is the lowest."""
     given = await run.ask_structured(
         ReasonedAnswer, agentic.weigh_evidence(run.question_text, findings.known), purpose="attempt"
     )

@@ -1,4 +1,4 @@
-"""The findings of a search, and the interface of a way to gather them."""
+"""Findings of a search, and the base classes of ways to gather them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tools.base import Fact, Observation, ranked
 from tools.video.sampling import Span, temporal_iou
 
 _SPANS = 3
-"""How many ranges of seconds an answer rests on at most."""
+"""Most spans of evidence that an answer has."""
 _CLOSER = 16
-"""How many parts of pictures are kept to prove an answer with, the last ones."""
+"""Most zoomed pictures kept as evidence; the latest stay."""
 _TELLING = frozenset({"overview", "partition", "submit"})
-"""Tools whose results tell of the whole; the others' point at seconds."""
+"""Tools whose results describe the whole video; those of all others point at spans."""
 _PART = 0.6
-"""Part of the best score below which a fact is no evidence: it shares a stray word with what was asked. Ours."""
+"""Facts below this share of the best score are no evidence: they match by a stray word. Our value, from no paper."""
 
 
 class Findings:
-    """Facts in the order in which they were found. `cited`: the seconds that the answer itself names."""
+    """Facts in the order in which they were found. `cited`: the spans that the answer itself names, in seconds."""
 
     def __init__(self) -> None:
         self.facts: list[Fact] = []
@@ -34,7 +34,7 @@ class Findings:
         self._closer: list[Picture] = []
 
     def add(self, result: ToolResult) -> bool:
-        """Take in a result; says whether it brought anything new."""
+        """Add a tool result; return whether it brought new facts or pictures."""
         seen = result.observation
         if not seen.ok:
             return False
@@ -50,40 +50,40 @@ class Findings:
 
     @property
     def known(self) -> tuple[Fact, ...]:
-        """All facts in order of time, the longer before the shorter ones within it."""
+        """All facts by start time, longer ones first where they start together."""
         return tuple(sorted(self.facts, key=lambda fact: (fact.start, -fact.end, fact.origin, fact.text)))
 
     def keep(self, spans: Sequence[Span]) -> None:
-        """Forget what is not about any of these seconds, unless nothing were left."""
+        """Keep only facts that overlap one of the spans; keep all if none does."""
         kept = [fact for fact in self.facts if any(_meets(fact, span) for span in spans)]
         self.facts = kept or self.facts
 
     def forget(self, span: Span, *, finer_than: float) -> None:
-        """Forget facts within a span that are about less than so many seconds: finer ones take their place."""
+        """Drop facts inside the span that are shorter than `finer_than` seconds, before finer ones replace them."""
         inside = [f for f in self.facts if span.start <= f.start and f.end <= span.end and f.end - f.start < finer_than]
         self.facts = [fact for fact in self.facts if fact not in inside]
 
     def cite(self, observation: Observation) -> None:
-        """The seconds that the answer names."""
+        """Cite the ranges of an observation, such as that of `submit`."""
         self.cited = tuple(Span(start, end) for start, end in observation.applied.ranges)
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """The seconds that the answer rests on: those it names, else those last found or looked at."""
+        """Spans of the evidence: those that the answer cites, else those last found or looked at."""
         return self.cited or self._focus
 
     @property
     def closer(self) -> tuple[Picture, ...]:
-        """Parts of pictures in those seconds: what they show is too small to be seen in whole pictures."""
+        """Zoomed pictures within the evidence; they show what is too small to be seen in whole frames."""
         return tuple(p for p in self._closer if any(s.start <= p.time <= s.end for s in self.spans))
 
     @property
     def spoken(self) -> tuple[Fact, ...]:
-        """What is said in those seconds: it cannot be seen."""
+        """Subtitles within the evidence, which frames cannot show."""
         return tuple(f for f in self.facts if f.origin == "subtitle" and any(_meets(f, span) for span in self.spans))
 
     def evidence(self) -> tuple[Evidence, ...]:
-        """The seconds that the answer rests on, with what was found there."""
+        """The evidence as reported to the caller: each span with the fact that fits it best."""
         return tuple(Evidence(start=s.start, end=s.end, text=self._text(s)) for s in self.spans)
 
     def _text(self, span: Span) -> str:
@@ -108,27 +108,27 @@ def _meets(fact: Fact, span: Span) -> bool:
 
 
 class GatheringSession:
-    """One run's gathering. What is found is added to `findings`, whatever of it is found."""
+    """Gathers evidence for one run and adds it to `findings` as it is found."""
 
     def __init__(self, run: Run, findings: Findings) -> None:
         self.run = run
         self.findings = findings
 
     async def begin(self) -> None:
-        """Gather what is there before the first attempt to answer; nothing, where one begins by planning."""
+        """Gather before the first attempt to answer. Does nothing by default."""
 
     async def more(self, missing: str) -> None:
-        """Gather more, knowing in words what is missing. Raises BudgetExceeded, EngineError."""
+        """Gather more; `missing` says in words what the last attempt lacked. Raises BudgetExceeded, EngineError."""
         raise NotImplementedError
 
 
 class Gatherer(BaseModel):
-    """Parameters of one way to gather."""
+    """A way to gather evidence: its fields are its parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: str
 
     def session(self, run: Run, findings: Findings) -> GatheringSession:
-        """Gathering for one run."""
+        """Start gathering for one run."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Plan one look, carry it out, write down what was seen and when."""
+"""Gather by planned looks: plan one, carry it out, write down what was seen and when."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.base import Fact, Observation
 from tools.context import ToolContext, ViewLimits
 from tools.video.sampling import Seconds, Span
 
-_WHOLE = 0.9  # part of the film above which a region is the whole
+_WHOLE = 0.9  # regions that cover this share of the video count as all of it
 _SLOWEST, _FASTEST = 0.1, 5.0  # frames a second that a plan may ask for
 _DETAIL = {"low": 0.5, "medium": 1.0}
 
@@ -83,7 +83,6 @@ class _Observing(GatheringSession):
 
 
 def _ranges(step: LookStep, whole: Span) -> tuple[tuple[float, float], ...]:
-    """The regions of a step; all of the film if it is uniform, or they cover it anyway."""
     regions = tuple((each.start, each.end) for each in step.regions if each.start < whole.end)
     covered = sum(max(0.0, whole.clamp(end) - whole.clamp(start)) for start, end in regions)
     if step.mode == "uniform" or not regions or covered >= _WHOLE * whole.length:

@@ -1,4 +1,4 @@
-"""Describe a few frames; then fetch the ones that are said to be missing, and describe them too."""
+"""Gather by single frames: caption a few, then those that the model says are missing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tools.context import ViewLimits
 from tools.video.sampling import Span
 
 _ONE = ViewLimits(frames=1, min_seconds=0.01)
-_LEAST = 2.0  # seconds; in a shorter gap there is nothing to search
+_LEAST = 2.0  # seconds; shorter gaps are not searched
 
 
 class MissingFrame(StructuredOutput):
@@ -33,15 +33,15 @@ class MissingFrames(StructuredOutput):
 
 
 class Pick(Gatherer):
-    """Caption frames spread over the film, then those that are missing in its gaps (VideoAgent, arXiv:2403.10517).
+    """Caption frames spread over the video, then those that are missing in its gaps (VideoAgent, arXiv:2403.10517).
 
-    The paper finds a frame by its likeness to a description; here the index is searched, and where it knows nothing
-    the middle of the gap is taken.
+    The paper retrieves a frame by its similarity to a description; here the index is searched, and without a hit the
+    middle of the gap is taken.
     """
 
     by: Literal["pick"] = "pick"
-    first: int = Field(5, ge=2, le=64, description="Frames described at first.")
-    most: int = Field(5, ge=1, le=16, description="Most frames fetched at once.")
+    first: int = Field(5, ge=2, le=64, description="Frames captioned at first.")
+    most: int = Field(5, ge=1, le=16, description="Most frames added in one round.")
 
     def session(self, run: Run, findings: Findings) -> GatheringSession:
         return _Picking(self, run, findings)
@@ -66,7 +66,6 @@ class _Picking(GatheringSession):
         await self._describe([await self._fetch(gaps[each.segment - 1], each.description) for each in inside])
 
     async def _fetch(self, gap: Span, description: str) -> float:
-        """The second in a gap that fits a description best, as far as is known; else its middle."""
         hits = await self.run.captions.search(description, 1, span=gap) if description and gap.length > _LEAST else ()
         middle = (gap.start + gap.end) / 2
         if not hits:
@@ -84,6 +83,6 @@ class _Picking(GatheringSession):
 
 
 def spread_seconds(span: Span, count: int) -> list[float]:
-    """Seconds of `count` frames out of one a second, the first and the last among them; rounded down."""
+    """Times in seconds of `count` evenly spread frames at one frame a second, first and last included, rounded down."""
     last = max(1, int(span.length))
     return [span.start + int(1 + (last - 1) * i / (count - 1)) - 1 for i in range(count)]

@@ -1,4 +1,4 @@
-"""Know the film coarsely in words; then go back to the period that matters and describe it finer."""
+"""Gather by captions: coarse ones of the whole video, then finer ones of the periods that matter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tools.video.sampling import Seconds, Span, temporal_iou
 _ORDINAL = re.compile(
     r"\b(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last|\d+(?:st|nd|rd|th))\b"
 )
-_SAME = 0.9
+_SAME = 0.9  # temporal IoU above which two periods are the same
 _PIECES = 12  # most pieces that one period is cut into
 
 
@@ -49,12 +49,12 @@ class QuestionScope(StructuredOutput):
 
 
 class Recaption(Gatherer):
-    """Caption the film coarsely, then single periods and their pieces ever finer (VideoLucy, arXiv:2510.12422)."""
+    """Caption the video coarsely, then single periods and their pieces ever finer (VideoLucy, arXiv:2510.12422)."""
 
     by: Literal["recaption"] = "recaption"
-    coarse: float = Field(60, gt=0, le=3600, description="Seconds of a first period.")
-    fine: float = Field(10, gt=0, le=600, description="Seconds of a piece of it.")
-    finest: float = Field(1, gt=0, le=60, description="Seconds of a piece of that.")
+    coarse: float = Field(60, gt=0, le=3600, description="Length of a first period in seconds.")
+    fine: float = Field(10, gt=0, le=600, description="Length in seconds of the pieces of a period.")
+    finest: float = Field(1, gt=0, le=60, description="Length in seconds of the pieces of such a piece.")
 
     def session(self, run: Run, findings: Findings) -> GatheringSession:
         return _Recaptioning(self, run, findings)
@@ -88,9 +88,9 @@ class _Recaptioning(GatheringSession):
             self.findings.add(result)
 
     async def _judge(self) -> None:
-        """Once, find out whether only a part of the film matters, and forget the rest, but for its neighbours.
+        """Keep only facts near the part of the video that the question is about, if it is about one; asked once.
 
-        Not where the question counts: "the third time" is about all of it.
+        Skipped for ordinals, since "the third time" needs the whole video.
         """
         if self._judged or _ORDINAL.search(self.run.question.text.casefold()):
             return
@@ -107,7 +107,6 @@ class _Recaptioning(GatheringSession):
             self.findings.keep(near)
 
     def _fresh(self, chosen: FocusPeriod | None) -> Span:
-        """The period that was chosen, if it was not visited before; else the first one that was not."""
         whole = self.run.span
         if chosen is not None and chosen.start < chosen.end and chosen.start < whole.end:
             period = Span(whole.clamp(chosen.start), max(whole.clamp(chosen.end), whole.clamp(chosen.start) + 0.5))
@@ -120,7 +119,6 @@ class _Recaptioning(GatheringSession):
         return any(temporal_iou(period, each) > _SAME for each in self._visited)
 
     async def _describe(self, period: Span, instruction: str) -> Sequence[ToolResult]:
-        """The whole period, and its pieces: of ten seconds, or of one if it is no longer than ten itself."""
         short = period.length <= self._how.fine
         whole = ViewLimits(frames=20, fps=2.0) if short else ViewLimits(frames=60, fps=1.0)
         piece = ViewLimits(frames=2, fps=2.0) if short else ViewLimits(frames=20, fps=2.0)

@@ -1,4 +1,4 @@
-"""The catalogue: every module of this folder holds one strategy, named like its file."""
+"""The registry: every module of this folder defines one strategy, named like its file."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _named(value: Any) -> Any:
 
 STRATEGIES = _find_strategies()
 if TYPE_CHECKING:
-    AnyStrategy = Strategy  # what a type checker may know of a union that is only found at run time
+    AnyStrategy = Strategy  # the union is built at run time, so a type checker sees the base class
 else:
     AnyStrategy = Annotated[
         Annotated[reduce(or_, STRATEGIES.values()), Field(discriminator="name")], BeforeValidator(_named)
     ]
-# `escalate` holds strategies, so it names the union before the union exists.
+# A field of `escalate` refers to the union, which did not exist yet when the class was defined.
 for _strategy in STRATEGIES.values():
     _strategy.model_rebuild(_types_namespace={"AnyStrategy": AnyStrategy})

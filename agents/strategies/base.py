@@ -1,4 +1,4 @@
-"""What a strategy is: its fields are its parameters, `answer` runs it. Agentic ones try to beat a direct answer."""
+"""Base classes of strategies: `Strategy`, and `AgenticStrategy`, which tries to improve on a direct answer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from agents.engines.base import Capability, Picture
 from agents.strategies.verification import Challenge, answer_directly, is_confident, look_first, verify_challenge
 
 Extra = Literal["ocr", "detect"]
-"""Tools for which something must be installed."""
+"""Tools that need an optional dependency."""
 _PAPER = re.compile(r"arXiv:\s?(\d{4}\.\d{4,5})")
 
 
 class Strategy(BaseModel):
-    """A published way of spending inference compute. Parameters are fields with default, bounds, description.
+    """A published way of spending inference compute. Its fields are its parameters; `answer` runs it.
 
-    `needs` is what the engine must offer. `whole`: the model sees one look of `frames` and no more, so that where
-    nobody says how many, the model's own best number is taken. A strategy holds no state and never imports another.
+    `required` lists the engine capabilities that every configuration needs. `whole` marks a strategy whose
+    calls each show `frames` frames and no more: if a request leaves `frames` out, the number recommended for the model
+    is used. A strategy is stateless and never imports another one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -33,35 +34,41 @@ class Strategy(BaseModel):
     name: str
 
     async def answer(self, run: Run) -> Answer:
-        """Answer the run's question, proposing the best answer so far on the way."""
+        """Answer the run's question, calling `run.propose` whenever there is a better answer.
+
+        Raises BadVideo; also BudgetExceeded, PromptTooLong and EngineError, after which the runner returns the last
+        answer proposed.
+        """
         raise NotImplementedError
 
     def required_capabilities(self) -> frozenset[Capability]:
-        """What the engine must offer for this strategy with these parameters."""
+        """Engine capabilities that this strategy needs with these parameters."""
         return self.required
 
     def extras(self) -> frozenset[Extra]:
-        """The tools it was told to use for which something must be installed."""
+        """Tools among its parameters that need an optional dependency."""
         return frozenset()
 
     @classmethod
     def documentation(cls) -> str:
-        """The documentation: what it does, when to use it, whose idea it is."""
+        """The class docstring: what the strategy does, when to use it, and the papers behind it."""
         return cleandoc(cls.__doc__ or "")
 
     @classmethod
     def papers(cls) -> tuple[str, ...]:
-        """arXiv numbers that the documentation cites."""
+        """arXiv identifiers cited in the documentation, such as "2203.11171"."""
         return tuple(_PAPER.findall(cls.documentation()))
 
 
 class AgenticStrategy(Strategy):
-    """A program that looks for a better answer than the direct one, which comes back if none is proved."""
+    """A strategy that searches for a better answer than the direct one, and keeps that if none is verified."""
 
-    frames: int = Field(8, ge=1, le=1024, description="Most frames of the first look, which the direct answer sees.")
-    enough: float = Field(1.0, gt=0, le=1, description="Probability of a direct answer that ends it; 1: never.")
-    support: float = Field(0.5, ge=0, le=1, description="P(yes) that another answer than the direct one must have.")
-    proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence that are looked at for that.")
+    frames: int = Field(8, ge=1, le=1024, description="Most frames shown for the direct answer.")
+    enough: float = Field(
+        1.0, gt=0, le=1, description="Probability at which the direct answer is returned without a search; 1: never."
+    )
+    support: float = Field(0.5, ge=0, le=1, description="Least P(yes) for another answer to replace the direct one.")
+    proof: int = Field(8, ge=1, le=256, description="Most frames of the evidence shown when P(yes) is measured.")
 
     async def answer(self, run: Run) -> Answer:
         first = await self.look(run)
@@ -72,9 +79,9 @@ class AgenticStrategy(Strategy):
         return await verify_challenge(run, direct, found, support=self.support, frames=self.proof)
 
     async def look(self, run: Run) -> tuple[Picture, ...]:
-        """The first look, on which the direct answer rests."""
+        """The frames for the direct answer."""
         return await look_first(run, self.frames)
 
     async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:
-        """Look for another answer, and for what it rests on."""
+        """Search for an answer and the evidence for it. `first`: the frames of the direct answer."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Several answers, one judge."""
+"""Draw several answers and let the model judge them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tools.video.sampling import uniform
 class BestOfN(Strategy):
     """Draw several answers, ask afresh about each different one whether it is right, return the likeliest.
 
-    The judge is the same model: P(yes) of a question that shows neither the options nor the reasoning, since models
-    cannot say in words how sure they are (VideoICL, arXiv:2412.02186). Best-of-N as in Cobbe et al., arXiv:2110.14168.
+    The same model judges: P(yes) for a question that shows neither the options nor the reasoning, because models
+    state their confidence poorly in words (VideoICL, arXiv:2412.02186). Best-of-N: Cobbe et al., arXiv:2110.14168.
     """
 
     required: ClassVar[frozenset[Capability]] = frozenset({"choices"})
@@ -27,7 +27,7 @@ class BestOfN(Strategy):
     samples: int = Field(8, ge=1, le=64, description="Answers to draw.")
     frames: int = Field(32, ge=1, le=1024, description="Frames, evenly spread; left out, the model's own best number.")
     think: bool = Field(True, description="Reason before each answer.")
-    temperature: float = Field(1.0, ge=0, le=2, description="Higher brings more different answers.")
+    temperature: float = Field(1.0, ge=0, le=2, description="Sampling temperature; higher gives more varied answers.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
 
     async def answer(self, run: Run) -> Answer:

@@ -1,4 +1,4 @@
-"""Think, then answer."""
+"""Reason step by step, then answer."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tools.video.sampling import uniform
 class ChainOfThought(Strategy):
     """Say step by step what is seen and when, then answer; the answer's token probability is the confidence.
 
-    Helps with counting, order, several hops and knowledge; harms quick perception. Long chains drift, so they are
-    capped. Wei et al., arXiv:2201.11903; for video, When Thinking Drifts, arXiv:2510.06077.
+    Helps with counting, temporal order, multi-hop questions and knowledge; hurts simple perception. Long chains drift,
+    so their length is capped. Wei et al., arXiv:2201.11903; for video, When Thinking Drifts, arXiv:2510.06077.
     """
 
     whole: ClassVar[bool] = True
     name: Literal["chain_of_thought"] = "chain_of_thought"
     frames: int = Field(32, ge=1, le=1024, description="Frames, evenly spread; left out, the model's own best number.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
-    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature; 0 is greedy.")
 
     async def answer(self, run: Run) -> Answer:
         pictures = await run.look(uniform(run.span, self.frames))

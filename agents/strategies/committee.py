@@ -1,4 +1,4 @@
-"""Several members, stage by stage, once."""
+"""Several members answer, check and correct in fixed stages."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ AnyStage = Annotated[
 class Committee(AgenticStrategy):
     """Go through stages in a fixed order, once: members who know different things answer, check and correct.
 
-    By default a reader, a viewer and one who reads who did what answer alone, and someone decides if they differ
-    (VideoMultiAgents, arXiv:2504.20091). Other stages find and check spans (VideoMind, arXiv:2503.13444), criticise
-    and revise (ReAgent-V, arXiv:2506.01300), or compare testimonies (ViQAgent, arXiv:2505.15928). The direct answer
-    stays a candidate, as in `planner`.
+    By default three members answer independently, from captions, from frames and from a scene graph, and an organiser
+    decides if they differ (VideoMultiAgents, arXiv:2504.20091). Other stages find and check spans (VideoMind,
+    arXiv:2503.13444), criticise and revise (ReAgent-V, arXiv:2506.01300), or compare an answer with scenes and
+    detections (ViQAgent, arXiv:2505.15928). The direct answer stays a candidate, as in `planner`.
     """
 
     name: Literal["committee"] = "committee"
     stages: tuple[AnyStage, ...] = Field(
-        (Panel(), Organise()), min_length=1, max_length=12, description="What is done, in this order."
+        (Panel(), Organise()), min_length=1, max_length=12, description="The stages, in the order in which they run."
     )
 
-    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - its members look
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - its members look for themselves
         table = CommitteeState(run)
         for stage in self.stages:
             with run.round(stage.do):

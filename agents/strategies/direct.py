@@ -1,4 +1,4 @@
-"""Answer at once."""
+"""Answer directly, without reasoning."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tools.video.sampling import uniform
 class Direct(Strategy):
     """Look once, evenly, and answer without thinking; the option's probability is the confidence.
 
-    The cheapest program and often the best: reasoning costs Qwen2.5-VL-7B 4.5 points on Video-MME
-    (When Thinking Drifts, arXiv:2510.06077). Rotating the options cancels a model's taste for a letter.
+    The cheapest strategy and often the best: reasoning costs Qwen2.5-VL-7B 4.5 points on Video-MME
+    (When Thinking Drifts, arXiv:2510.06077). Averaging over rotated options cancels a model's bias for a letter.
     """
 
     whole: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Cheap first, dear only when in doubt."""
+"""Cheap strategies first, expensive ones only when in doubt."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from agents.engines.base import Capability
 from agents.strategies.base import Extra, Strategy
 
 if TYPE_CHECKING:
-    AnyStrategy = Strategy  # the union of all programs, which the catalogue puts in place
+    AnyStrategy = Strategy  # at run time the registry supplies the union of all strategies
 
-# Written as a request would write it: programs are data here, so that none imports another.
+# Plain data, as in a request, so that no strategy imports another.
 _LADDER: Any = (
     {"name": "direct", "frames": 8},
     {"name": "direct", "frames": 32},
@@ -23,19 +23,24 @@ _LADDER: Any = (
 
 
 class Escalate(Strategy):
-    """Try strategies from cheap to dear and stop at the first that is sure enough.
+    """Try strategies from cheap to expensive and stop at the first that is sure enough.
 
-    The gate before thinking: a direct answer with a high token probability is not improved by reasoning
-    (VideoAuto-R1, arXiv:2601.05175, stops at 0.97). If none is sure, the last that could answer decides, or the
-    surest of them.
+    A direct answer with a high token probability is not improved by reasoning (VideoAuto-R1, arXiv:2601.05175, stops
+    at 0.97). If no strategy is sure enough, the last one that gave a readable answer decides, or the most confident.
     """
 
     name: Literal["escalate"] = "escalate"
     strategies: tuple[AnyStrategy, ...] = Field(
-        _LADDER, min_length=1, max_length=8, validate_default=True, description="From cheap to dear."
+        _LADDER,
+        min_length=1,
+        max_length=8,
+        validate_default=True,
+        description="The strategies to try, from cheap to expensive.",
     )
     confidence: float = Field(0.97, gt=0, le=1, description="Confidence at which to stop.")
-    pick: Literal["last", "surest"] = Field("last", description="Who decides when nobody is sure.")
+    pick: Literal["last", "surest"] = Field(
+        "last", description="Whose answer is returned if no strategy reaches `confidence`."
+    )
 
     def required_capabilities(self) -> frozenset[Capability]:
         return frozenset[Capability]().union(*(each.required_capabilities() for each in self.strategies))

@@ -23,21 +23,24 @@ AnyGatherer = Annotated[Observe | Pick | Recaption, Field(discriminator="by")]
 class Investigate(AgenticStrategy):
     """Gather evidence in words, try to answer from it, and gather more while that is not sure enough.
 
-    The flow is fixed; the model fills slots: where to look next, what was seen, whether it is enough. So it works with
-    models that do not call tools by themselves. Active Video Perception, arXiv:2512.05774; VideoAgent,
+    The flow is fixed; the model fills in structured replies: where to look next, what was seen, whether it is enough.
+    So it works with models that cannot call tools. Active Video Perception, arXiv:2512.05774; VideoAgent,
     arXiv:2403.10517; VideoLucy, arXiv:2510.12422. The direct answer stays a candidate, as in `planner`.
     """
 
     name: Literal["investigate"] = "investigate"
     gather: AnyGatherer = Field(Observe(), description="How evidence is gathered: observe, pick or recaption.")
     gate: SufficiencyTest = Field(
-        "probability", description="Token probability, the model's reflection, or a separate grade."
+        "probability",
+        description="What decides that the evidence is enough: token probability, a reflection or a grade.",
     )
     threshold: float = Field(0.7, ge=0, le=1, description="Probability, or confidence of a reflection, that is enough.")
     rounds: int = Field(3, ge=1, le=32, description="Most rounds of gathering.")
-    last: Literal["forced", "judged"] = Field("forced", description="Whether the last attempt is judged as well.")
+    last: Literal["forced", "judged"] = Field(
+        "forced", description="Whether the last attempt is judged too or taken as it is."
+    )
 
-    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - it looks for itself
+    async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - the gatherer looks for itself
         findings = Findings()
         session = self.gather.session(run, findings)
         await session.begin()

@@ -1,4 +1,4 @@
-"""Let the model itself search the film with tools."""
+"""Let the model search the video with tools."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom"
 class Planner(AgenticStrategy):
     """Let the model call tools turn by turn until it answers: search captions and speech, look closer, zoom, ask.
 
-    For long films, where an even look misses what matters. With `shown` and `view` the model looks itself (VITAL,
-    arXiv:2508.04416); without, it reads what tools tell it (DeepVideoDiscovery, arXiv:2505.18079). The direct answer
+    For long videos, where evenly spread frames miss what matters. With `shown` and `view` the model sees frames (VITAL,
+    arXiv:2508.04416); without, it reads what tools return (DeepVideoDiscovery, arXiv:2505.18079). The direct answer
     stays a candidate: another one is returned only if a fresh look at its evidence supports it.
     """
 
@@ -36,19 +36,21 @@ class Planner(AgenticStrategy):
     view_frames: int = Field(16, ge=1, le=1024, description="Most frames of one call.")
     view_fps: float = Field(2, ge=0, le=30, description="Frames a second of one call; 0 for as many as allowed.")
     view_tokens: int = Field(0, ge=0, le=1_000_000, description="Most tokens for the frames of a look; 0: no limit.")
-    over: Literal["shrink", "refuse"] = Field("shrink", description="What becomes of a call that asks for more.")
+    over: Literal["shrink", "refuse"] = Field(
+        "shrink", description="What happens to a call that asks for more frames: shrink or refuse it."
+    )
     hits: int = Field(8, ge=1, le=300, description="Clips that a search finds if the call names no number.")
     part: float = Field(0.6, ge=0, le=1, description="Found clips below this part of the best one's score are dropped.")
-    speech: bool = Field(True, description="Whether a search tells too what is said in the clips that it finds.")
+    speech: bool = Field(True, description="Whether a search also returns the subtitles of the clips it finds.")
     calls: int = Field(4, ge=1, le=16, description="Calls that one reply may make.")
     keep: int = Field(128, ge=0, le=4096, description="Frames of earlier calls that stay in the conversation.")
-    replace: bool = Field(False, description="Whether frames of calls stand instead of those of the first look.")
-    reanswer: bool = Field(False, description="Answer afresh, held to the options, once the search has its answer.")
-    review: bool = Field(False, description="Ask once more, of the evidence alone: what is seen there is the answer.")
+    replace: bool = Field(False, description="Whether frames of calls replace those of the first look.")
+    reanswer: bool = Field(False, description="After the search, answer once more, constrained to the options.")
+    review: bool = Field(False, description="Ask once more with the evidence alone, and return that answer.")
     protocol: CallProtocol = Field(
-        "auto", description="How it calls: terse is lines for a model trained on these tools."
+        "auto", description="Format of calls; terse: short lines, for a model trained on these tools."
     )
-    temperature: float = Field(0.0, ge=0, le=2, description="0 is greedy.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature; 0 is greedy.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
 
     def extras(self) -> frozenset[Extra]:

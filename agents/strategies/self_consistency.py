@@ -1,4 +1,4 @@
-"""Several answers, one vote."""
+"""Draw several answers and let them vote."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tools.video.sampling import jittered, uniform
 class SelfConsistency(Strategy):
     """Draw several answers and return the one that most of them reach; its share of the vote is the confidence.
 
-    Samples differ by temperature, by the frames they look at (one random second from each bin), or both. Temperature
-    on the same frames repeats the same blindness; other frames bring other evidence (From Trial to Triumph,
+    Samples differ by temperature, by their frames (a random moment from each of equal bins), or both. On the same
+    frames, samples share the same blind spots; other frames bring other evidence (From Trial to Triumph,
     arXiv:2503.20472). Draws in batches and stops once the leader cannot be caught, or once the Beta posterior says so
     (Adaptive-Consistency, arXiv:2305.11860). Wang et al., arXiv:2203.11171.
     """
@@ -32,11 +32,11 @@ class SelfConsistency(Strategy):
     frames: int = Field(32, ge=1, le=1024, description="Frames for each answer; left out, the model's own best number.")
     think: bool = Field(True, description="Reason before each answer.")
     diversity: Literal["temperature", "frames", "both"] = Field("both", description="How the samples differ.")
-    temperature: float = Field(0.7, ge=0, le=2, description="Not used where only the frames differ.")
-    weight: Literal["count", "margin", "logprob"] = Field("count", description="What one vote weighs.")
+    temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature; unused if only the frames differ.")
+    weight: Literal["count", "margin", "logprob"] = Field("count", description="Weight of a vote.")
     stop: Literal["fixed", "decided", "beta"] = Field("decided", description="When to stop drawing early.")
-    level: float = Field(0.95, gt=0.5, lt=1, description="Posterior that the Beta rule asks for.")
-    batch: int = Field(5, ge=1, le=64, description="Answers drawn between two looks at the vote.")
+    level: float = Field(0.95, gt=0.5, lt=1, description="Posterior probability of the leader at which `beta` stops.")
+    batch: int = Field(5, ge=1, le=64, description="Answers drawn before the vote is counted again.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
 
     async def answer(self, run: Run) -> Answer:

@@ -1,4 +1,4 @@
-"""Few frames first, more while opinions differ."""
+"""Few frames first, more while the answers differ."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tools.video.sampling import grid
 class SparseToDense(Strategy):
     """Draw several answers on few frames; while they do not all agree, double the frames and draw again.
 
-    The frames are a nested grid, so every round keeps the frames of the last one and decodes only new ones. Answers
-    that cannot be read neither vote nor agree. Video-RTS, arXiv:2507.06485, without its training; the paper lets only
+    The frames are a nested grid, so every round keeps the frames of the last one and decodes only new ones. Unparsed
+    answers neither vote nor agree. Video-RTS, arXiv:2507.06485, without its training; the paper lets only
     the last round vote, `vote="pooled"` counts all.
     """
 
@@ -29,11 +29,11 @@ class SparseToDense(Strategy):
     limit: int = Field(32, ge=1, le=1024, description="Most frames in one round.")
     samples: int = Field(5, ge=1, le=64, description="Answers drawn in each round.")
     temperature: float = Field(1.0, ge=0, le=2, description="The paper's five samples run from 0.8 to 1.4.")
-    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus that tokens are drawn from.")
+    top_p: float = Field(0.95, gt=0, le=1, description="Nucleus sampling: probability mass that tokens are drawn from.")
     think: bool = Field(True, description="Reason before each answer.")
     vote: Literal["last", "pooled"] = Field("last", description="Which rounds vote.")
     order: Literal["time", "arrival"] = Field(
-        "time", description="How frames are shown; by arrival, a server need not read those of the last round again."
+        "time", description="Order of the frames; `arrival` lets a server reuse its prefix cache of the last round."
     )
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest chain, in tokens.")
 

@@ -1,4 +1,4 @@
-"""Look again until sure."""
+"""Look again until the answer is confident enough."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class UntilConfident(Strategy):
     threshold: float = Field(0.9, gt=0, lt=1, description="Probability of the answer at which to stop.")
     rounds: int = Field(4, ge=1, le=16, description="Most rounds.")
     where: Literal["denser", "elsewhere"] = Field(
-        "denser", description="Double the frames each round, or look at as many other ones."
+        "denser", description="Double the frames each round, or take as many different ones."
     )
     limit: int = Field(64, ge=1, le=1024, description="Most frames in one round.")
     pick: Literal["best", "pooled"] = Field("best", description="Most confident round, or all rounds averaged.")

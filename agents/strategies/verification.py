@@ -1,4 +1,4 @@
-"""The direct answer and the one that was found: which of the two is returned, and on what evidence."""
+"""Decide between the direct answer and the one that a search found, by a fresh look at its evidence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from agents.parsing.confidence import normalise
 from agents.prompts import agentic, questions
 from tools.video.sampling import Span, spread, uniform, widen
 
-_MIN_SECONDS = 2.0  # seconds; a shorter range that an answer rests on is widened to it before it is looked at
+_MIN_SECONDS = 2.0  # shorter evidence is widened to this before its frames are loaded
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a challenge has brought: an answer, if any, what it rests on, and why no more was looked for.
+    """Result of a search: an answer, if any, its evidence, and why the search stopped.
 
-    `belief`: its probability by a fresh look at that evidence, if there was one already.
+    `support`: the answer's probability given the evidence alone, if it has been measured already.
     """
 
     answer: Sample | None
@@ -31,28 +31,28 @@ class Challenge:
 
 
 async def look_first(run: Run, frames: int, fps: float = 0.0, tokens: int = 0) -> tuple[Picture, ...]:
-    """The first look, evenly over the film: `frames` at most, `fps` a second, within `tokens`, if these are not 0."""
+    """Evenly spread frames: at most `frames`, at `fps` a second, within `tokens`; 0 lifts either of the last two."""
     dense = round(run.span.length * fps) if fps else frames
     room = tokens // run.tool_context().frame_sizes[0][1] if tokens else frames
     return await run.look(uniform(run.span, max(1, min(frames, dense, room))))
 
 
 async def answer_directly(run: Run, pictures: Sequence[Picture]) -> Sample:
-    """The direct answer, which stays a candidate, and is what comes back if nothing better does."""
+    """Answer directly and propose the answer, so that it is returned if nothing better is found."""
     direct = await run.choose(pictures)
     run.propose(direct.value, direct.confidence, shares=direct.probabilities, confidences=direct.probabilities)
     return direct
 
 
 def is_confident(direct: Sample, enough: float) -> bool:
-    """Whether a direct answer is so probable that no search is worth it. With `enough` 1 it never is."""
+    """Whether the direct answer reaches `enough`, so that no search is needed. Never for `enough=1`."""
     return enough < 1 and direct.confidence is not None and direct.confidence >= enough
 
 
 async def verify_challenge(run: Run, direct: Sample, challenge: Challenge, *, support: float, frames: int) -> Answer:
-    """The answer found, if it is the direct one, or if a fresh look at its evidence supports it; else the direct one.
+    """Return the challenge if it agrees with the direct answer or its evidence supports it; else the direct answer.
 
-    `support`: the least P(yes) of that look, `frames`: how many it shows at most.
+    `support`: least P(yes) of the challenge, given at most `frames` frames of its evidence.
     """
     found, findings, stopped = challenge.answer, challenge.findings, challenge.stopped
     if found is None or found.value is None:
@@ -73,9 +73,9 @@ async def verify_challenge(run: Run, direct: Sample, challenge: Challenge, *, su
 
 
 async def answer_from_evidence(run: Run, challenge: Challenge, frames: int) -> Challenge:
-    """The question once more, asked of the evidence alone: that answer, which was seen, replaces one that was read.
+    """Ask the question once more with the evidence alone, and replace the challenge's answer by the new one.
 
-    Without evidence, or without probabilities, nothing changes.
+    Without evidence, or if the engine returns no probabilities, the challenge is returned unchanged.
     """
     if challenge.answer is None or not challenge.findings.spans:
         return challenge
@@ -89,7 +89,6 @@ async def answer_from_evidence(run: Run, challenge: Challenge, frames: int) -> C
 
 
 async def _support(run: Run, value: str, findings: Findings, frames: int) -> float | None:
-    """P(yes) that an answer is right, from a fresh look at the seconds it rests on; None without any."""
     if not findings.spans:
         return None
     pictures = await _evidence(run, findings, frames)
@@ -98,7 +97,6 @@ async def _support(run: Run, value: str, findings: Findings, frames: int) -> flo
 
 
 async def _evidence(run: Run, findings: Findings, frames: int) -> tuple[Picture, ...]:
-    """What the seconds show that an answer rests on: the parts that were enlarged there, else frames."""
     spans = tuple(widen(_inside(span, run.span), _MIN_SECONDS, run.span) for span in findings.spans)
     return findings.closer or await run.look(spread(spans, frames))
 
