@@ -46,6 +46,6 @@ class CommitteeStage(BaseModel):
 
     do: str
 
-    async def run(self, table: CommitteeState) -> None:
+    async def run(self, state: CommitteeState) -> None:
         """Carry out the stage and record its results in the state. Raises BudgetExceeded, EngineError, BadVideo."""
         raise NotImplementedError

@@ -50,18 +50,18 @@ class Ground(CommitteeStage):
     fps: float = Field(1.0, gt=0, le=30, description="Frames a second of the look.")
     frames: int = Field(150, ge=1, le=1024, description="Most frames of the look.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
         roles = await run.ask_structured(GroundingDecision, committee.roles(run.question_text), purpose="roles")
         if roles is not None and not roles.ground:
             return
         query = roles.query if roles and roles.query.strip() else run.question.text
         hits = await run.captions.search(query, self.spans, span=run.span)
         found = [Span(max(hit.start, run.span.start), hit.end) for hit in hits if hit.end > hit.start]
-        table.spans = found or await self._looked(table, query) or windows(run.span)
+        state.spans = found or await self._looked(state, query) or windows(run.span)
 
-    async def _looked(self, table: CommitteeState, query: str) -> list[Span]:
-        run = table.run
+    async def _looked(self, state: CommitteeState, query: str) -> list[Span]:
+        run = state.run
         count = max(1, min(self.frames, round(run.span.length * self.fps)))
         pictures = await run.look(uniform(run.span, count))
         told = await run.ask_structured(GroundedSpans, committee.ground(query), pictures, purpose="ground")
@@ -76,16 +76,16 @@ class Rank(CommitteeStage):
     fps: float = Field(2.0, gt=0, le=30, description="Frames a second.")
     frames: int = Field(64, ge=1, le=1024, description="Most frames of one span.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
-        beliefs = await run.gather(self._believe(table, span) for span in table.spans)
-        ranked = sorted(zip(beliefs, table.spans, strict=True), key=lambda pair: -pair[0])
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
+        beliefs = await run.gather(self._believe(state, span) for span in state.spans)
+        ranked = sorted(zip(beliefs, state.spans, strict=True), key=lambda pair: -pair[0])
         run.note("spans by how likely each is the one", scores=[round(belief, 4) for belief, _ in ranked])
-        table.spans = [span for _, span in ranked]
+        state.spans = [span for _, span in ranked]
 
-    async def _believe(self, table: CommitteeState, span: Span) -> float:
+    async def _believe(self, state: CommitteeState, span: Span) -> float:
         """sigmoid(P(yes) - P(no)), which lies between 0.27 and 0.73."""
-        run = table.run
+        run = state.run
         shown = extended(span, run.span)
         count = max(1, min(self.frames, round(shown.length * self.fps)))
         pictures = await run.look(uniform(shown, count))
@@ -108,17 +108,17 @@ class AnswerSpan(CommitteeStage):
     frames: int = Field(32, ge=1, le=1024, description="Most frames.")
     lines: int = Field(100, ge=0, le=1000, description="Most subtitles.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
-        span = widen(table.spans[0], self.least, run.span) if table.spans else run.span
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
+        span = widen(state.spans[0], self.least, run.span) if state.spans else run.span
         pictures = await run.look(uniform(span, max(1, min(self.frames, round(span.length * self.fps)))))
         spoken = (await run.captions.lines(span, sources=("subtitle",)))[: self.lines]
         facts = [_fact(line) for line in spoken]
         text = common.with_facts(facts, f"{run.question_text}\n{run.instruction}")
-        table.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
+        state.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
         run.usage.record_facts(facts)
-        table.findings.facts += facts
-        table.findings.cited = (span,)
+        state.findings.facts += facts
+        state.findings.cited = (span,)
 
 
 def windows(whole: Span) -> list[Span]:

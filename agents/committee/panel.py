@@ -39,16 +39,16 @@ class Panel(CommitteeStage):
     temperature: float = Field(0.7, ge=0, le=2, description="Sampling temperature.")
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reasoning, in tokens.")
 
-    async def run(self, table: CommitteeState) -> None:
-        sat = await table.run.gather(self._member(table.run, member) for member in self.members)
-        for _, described in sat:  # in the order of members, not of completion
+    async def run(self, state: CommitteeState) -> None:
+        results = await state.run.gather(self._member(state.run, member) for member in self.members)
+        for _, described in results:  # in the order of members, not of completion
             for result in described:
-                table.findings.add(result)
-        said = [opinion for opinion, _ in sat]
-        table.opinions += said
+                state.findings.add(result)
+        said = [opinion for opinion, _ in results]
+        state.opinions += said
         values = {each.said.value for each in said}
         if len(values) == 1 and None not in values:
-            table.answer, table.settled = said[0].said, True
+            state.answer, state.settled = said[0].said, True
 
     async def _member(self, run: Run, member: Member) -> tuple[Opinion, Sequence[ToolResult]]:
         pictures: Sequence[Picture] = ()
@@ -69,11 +69,11 @@ class Organise(CommitteeStage):
 
     do: Literal["organise"] = "organise"
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
-        said = [(each.by, each.reasons or each.said.display) for each in table.opinions]
-        text = f"{committee.opinions(run.question_text, said, table.findings.known)}\n{run.instruction}"
-        table.answer = await run.choose_after(compose_prompt((), text, run.opening))
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
+        said = [(each.by, each.reasons or each.said.display) for each in state.opinions]
+        text = f"{committee.opinions(run.question_text, said, state.findings.known)}\n{run.instruction}"
+        state.answer = await run.choose_after(compose_prompt((), text, run.opening))
 
 
 async def _described(run: Run, instruction: str) -> Sequence[ToolResult]:

@@ -62,12 +62,12 @@ class Consult(CommitteeStage):
     do: Literal["consult"] = "consult"
     threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
         request = await run.ask_structured(HelperRequest, committee.consult(run.question_text), purpose="consult")
         if request is not None:
             query = request.query if request.query.strip() else run.question.text
-            await look_up(table, request.helpers, query, self.threshold)
+            await look_up(state, request.helpers, query, self.threshold)
 
 
 class Draft(CommitteeStage):
@@ -76,12 +76,12 @@ class Draft(CommitteeStage):
     do: Literal["draft"] = "draft"
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
         pictures = await run.look(uniform(run.span, self.frames))
-        text = f"{common.weigh_evidence(run.question_text, table.findings.known)}\n{run.instruction}"
-        table.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
-        table.opinions.append(Opinion("draft", table.answer, table.answer.display))
+        text = f"{common.weigh_evidence(run.question_text, state.findings.known)}\n{run.instruction}"
+        state.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
+        state.opinions.append(Opinion("draft", state.answer, state.answer.display))
 
 
 class Critic(CommitteeStage):
@@ -91,12 +91,12 @@ class Critic(CommitteeStage):
     most: int = Field(3, ge=1, le=8, description="Most questions.")
     threshold: float = Field(0.3, ge=0, le=1, description="Least score of what is kept.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
-        text = committee.criticise(run.question_text, _drafted(table), table.findings.known)
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
+        text = committee.criticise(run.question_text, _drafted(state), state.findings.known)
         asked = await run.ask_structured(OpenQuestions, text, purpose="critic")
         for question in [each for each in asked.questions if each.strip()][: self.most] if asked else ():
-            await look_up(table, ("captions", "subtitles"), question, self.threshold)
+            await look_up(state, ("captions", "subtitles"), question, self.threshold)
 
 
 class Evaluate(CommitteeStage):
@@ -104,17 +104,17 @@ class Evaluate(CommitteeStage):
 
     do: Literal["evaluate"] = "evaluate"
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
         scores = await run.ask_structured(
             AnswerScores,
-            committee.evaluate(run.question_text, _drafted(table), table.findings.known),
+            committee.evaluate(run.question_text, _drafted(state), state.findings.known),
             purpose="evaluate",
         )
         if scores is not None:
             marks = scores.model_dump()
             run.note("marks of the draft", **marks)
-            table.marks = ", ".join(f"{name} {value:g}" for name, value in marks.items())
+            state.marks = ", ".join(f"{name} {value:g}" for name, value in marks.items())
 
 
 class Revise(CommitteeStage):
@@ -125,24 +125,24 @@ class Revise(CommitteeStage):
     neutral: float = Field(0.7, ge=0, le=1, description="Confidence that the neutral stance must reach.")
     aggressive: float = Field(0.8, ge=0, le=1, description="Confidence that the aggressive stance must reach.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
         stances: tuple[Stance, ...] = ("conservative", "neutral", "aggressive")
-        found = await run.gather(self._revise(table, stance) for stance in stances)
+        found = await run.gather(self._revise(state, stance) for stance in stances)
         said = [each for each in found if each is not None]
         if not said:
             return
-        table.opinions += said
+        state.opinions += said
         levels = (self.conservative, self.neutral, self.aggressive)
         reached = (each is not None and each.confidence >= level for each, level in zip(found, levels, strict=True))
         if all(reached):
-            table.answer = await _fused(run, said, table.findings.known)
+            state.answer = await _fused(run, said, state.findings.known)
         else:
-            table.answer = max(said, key=lambda each: each.confidence).said
+            state.answer = max(said, key=lambda each: each.confidence).said
 
-    async def _revise(self, table: CommitteeState, stance: Stance) -> Opinion | None:
-        run = table.run
-        text = committee.revise(run.question_text, stance, _drafted(table), table.marks, table.findings.known)
+    async def _revise(self, state: CommitteeState, stance: Stance) -> Opinion | None:
+        run = state.run
+        text = committee.revise(run.question_text, stance, _drafted(state), state.marks, state.findings.known)
         told = await run.ask_structured(Revision, text, purpose=stance)
         if told is None:
             return None
@@ -150,9 +150,9 @@ class Revise(CommitteeStage):
         return None if said.value is None else Opinion(stance, said, told.reasoning, told.confidence)
 
 
-async def look_up(table: CommitteeState, helpers: Sequence[Helper], query: str, threshold: float) -> None:
+async def look_up(state: CommitteeState, helpers: Sequence[Helper], query: str, threshold: float) -> None:
     """Query helpers and add the facts that score at least `threshold`."""
-    run, whole = table.run, table.run.span
+    run, whole = state.run, state.run.span
     tools: list[BaseTool] = []
     for helper in dict.fromkeys(helpers):
         if helper == "ocr":
@@ -162,7 +162,7 @@ async def look_up(table: CommitteeState, helpers: Sequence[Helper], query: str, 
     for tool in tools:
         result = await run.call_tool(tool, run.tool_context())
         kept = tuple(fact for fact in result.observation.data if (fact.score or 0.0) >= threshold)
-        table.findings.add(result.keeping(kept))
+        state.findings.add(result.keeping(kept))
 
 
 async def _fused(run: Run, said: Sequence[Opinion], known: Sequence[Fact]) -> Sample:
@@ -170,5 +170,5 @@ async def _fused(run: Run, said: Sequence[Opinion], known: Sequence[Fact]) -> Sa
     return await run.choose_after(compose_prompt((), f"{text}\n{run.instruction}", run.opening))
 
 
-def _drafted(table: CommitteeState) -> str:
-    return table.answer.display if table.answer else "none"
+def _drafted(state: CommitteeState) -> str:
+    return state.answer.display if state.answer else "none"

@@ -65,26 +65,26 @@ class Testify(CommitteeStage):
     frames: int = Field(32, ge=1, le=1024, description="Frames spread evenly.")
     targets: int = Field(4, ge=1, le=5, description="Most objects to look for.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
         pictures = await run.look(uniform(run.span, self.frames))
-        await run.gather((self._answer(table, pictures), self._scenes(table, pictures), self._detect(table, pictures)))
+        await run.gather((self._answer(state, pictures), self._scenes(state, pictures), self._detect(state, pictures)))
 
-    async def _answer(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
-        run = table.run
+    async def _answer(self, state: CommitteeState, pictures: tuple[Picture, ...]) -> None:
+        run = state.run
         text = f"{run.question_text}\n{run.instruction}"
-        table.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
-        table.opinions.append(Opinion("answer", table.answer, table.answer.display))
+        state.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
+        state.opinions.append(Opinion("answer", state.answer, state.answer.display))
 
-    async def _scenes(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
-        run = table.run
+    async def _scenes(self, state: CommitteeState, pictures: tuple[Picture, ...]) -> None:
+        run = state.run
         told = await run.ask_structured(WitnessedScenes, committee.SCENES, pictures, purpose="scenes")
         for each in told.scenes if told else ():
             if run.span.start <= each.start < min(each.end, run.span.end):
-                table.findings.facts.append(Fact(start=each.start, end=run.span.clamp(each.end), text=each.text))
+                state.findings.facts.append(Fact(start=each.start, end=run.span.clamp(each.end), text=each.text))
 
-    async def _detect(self, table: CommitteeState, pictures: tuple[Picture, ...]) -> None:
-        run, scene = table.run, table.run.tool_context()
+    async def _detect(self, state: CommitteeState, pictures: tuple[Picture, ...]) -> None:
+        run, scene = state.run, state.run.tool_context()
         told = await run.ask_structured(
             DetectionTargets, committee.targets(run.question_text), pictures, purpose="targets"
         )
@@ -93,7 +93,7 @@ class Testify(CommitteeStage):
         if scene.detector is None:
             run.usage.add_degradation("no detector is installed: things were not looked for by name")
             return
-        table.findings.add(await run.call_tool(Detect(targets=told.targets[: self.targets]), scene))
+        state.findings.add(await run.call_tool(Detect(targets=told.targets[: self.targets]), scene))
 
 
 class Compare(CommitteeStage):
@@ -102,9 +102,9 @@ class Compare(CommitteeStage):
     do: Literal["compare"] = "compare"
     questions: int = Field(3, ge=1, le=8, description="Most questions about doubtful spans.")
 
-    async def run(self, table: CommitteeState) -> None:
-        run, known = table.run, table.findings.known
-        drafted = table.answer.display if table.answer else "none"
+    async def run(self, state: CommitteeState) -> None:
+        run, known = state.run, state.findings.known
+        drafted = state.answer.display if state.answer else "none"
         seen = await run.ask_structured(
             Comparison, committee.compare(run.question_text, drafted, known), purpose="compare"
         )
@@ -115,7 +115,7 @@ class Compare(CommitteeStage):
         asked = [d for d in told.doubts if d.question.strip()][: self.questions] if told else []
         tools = [Ask(start=each.start, end=each.end, question=each.question) for each in asked]
         for result in await run.gather(run.call_tool(tool, run.tool_context()) for tool in tools):
-            table.findings.add(result)
+            state.findings.add(result)
 
 
 class Conclude(CommitteeStage):
@@ -123,8 +123,8 @@ class Conclude(CommitteeStage):
 
     do: Literal["conclude"] = "conclude"
 
-    async def run(self, table: CommitteeState) -> None:
-        run = table.run
-        said = [(each.by, each.reasons) for each in table.opinions]
-        text = f"{committee.opinions(run.question_text, said, table.findings.known)}\n{run.instruction}"
-        table.answer = await run.choose_after(compose_prompt((), text, run.opening))
+    async def run(self, state: CommitteeState) -> None:
+        run = state.run
+        said = [(each.by, each.reasons) for each in state.opinions]
+        text = f"{committee.opinions(run.question_text, said, state.findings.known)}\n{run.instruction}"
+        state.answer = await run.choose_after(compose_prompt((), text, run.opening))

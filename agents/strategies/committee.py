@@ -50,10 +50,10 @@ class Committee(AgenticStrategy):
     )
 
     async def challenge(self, run: Run, first: Sequence[Picture]) -> Challenge:  # noqa: ARG002 - its members look for themselves
-        table = CommitteeState(run)
+        state = CommitteeState(run)
         for stage in self.stages:
             with run.round(stage.do):
-                await stage.run(table)
-            if table.settled:
+                await stage.run(state)
+            if state.settled:
                 break
-        return Challenge(table.answer, table.findings, "agreed" if table.settled else "complete")
+        return Challenge(state.answer, state.findings, "agreed" if state.settled else "complete")
