@@ -14,10 +14,10 @@ from app.answers.schemas import AnswerRequest
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A value for a parameter. `word` is what the client calls it.
+    """A value for the parameter `field`, which the client calls `name`.
 
-    `deep`: also for the strategies that this one tries. `least`: the strategy's own value may be higher.
-    `usual`: not having the parameter already means this value.
+    `nested`: also applied to the strategies that this one tries. `at_least`, `at_most`: the strategy's own value may be
+    higher, or lower. `default`: a strategy without the parameter behaves as if it had this value.
     """
 
     field: str
@@ -31,9 +31,9 @@ class Preference:
 
 @dataclass(frozen=True, slots=True)
 class SamplingPreferences:
-    """Frames, frames a second, how tokens are drawn, and the longest reply of the model in tokens.
+    """Sampling parameters as the client gave them. `reply_tokens` is the longest reply in tokens.
 
-    `pictures`: so many were given one by one, and should all be shown.
+    `pictures` is the number of pictures that were given one by one and should all be shown.
     """
 
     frames: int | None = None
@@ -44,7 +44,7 @@ class SamplingPreferences:
     pictures: int | None = None
 
     def for_duration(self, seconds: float) -> list[Preference]:
-        """The wishes for a film of this length."""
+        """The preferences for a video of this many seconds."""
         wishes = []
         counts = [] if self.frames is None else [self.frames]
         if self.fps is not None:
@@ -68,7 +68,7 @@ class SamplingPreferences:
 def apply_preferences(
     strategy: Strategy, given: Iterable[str], wishes: Iterable[Preference]
 ) -> tuple[Strategy, list[str]]:
-    """The strategy as wished, and in words what was not possible. Parameters that were `given` stay."""
+    """Apply preferences to a strategy; also returns notes on those not honoured. `given` parameters stay."""
     kept, notes = frozenset(given), []
     for wish in wishes:
         if wish.field in kept:
@@ -87,14 +87,14 @@ def apply_preferences(
 
 
 def _is_sampled(strategy: Strategy) -> bool:
-    """Whether it lives on samples that differ."""
+    """Whether it draws several samples, which should differ."""
     return hasattr(strategy, "temperature") and getattr(strategy, "samples", 1) > 1
 
 
 def _apply(strategy: Strategy, wish: Preference, own: bool) -> Strategy | None:
-    """The strategy with the wish as near as its bounds allow; None if it has no place for it.
+    """The strategy with the value clamped to its bounds; None if it has no such parameter.
 
-    `own`: the stages are as the caller wrote them, so that what they say stays.
+    `own`: the caller wrote the nested strategies, so parameters set there stay.
     """
     if wish.field in type(strategy).model_fields:
         return _with(strategy, {wish.field: _clamp(strategy, wish)})
@@ -110,7 +110,7 @@ def _with(strategy: Strategy, fields: dict[str, Any]) -> Strategy:
 
 
 def _clamp(strategy: Strategy, wish: Preference) -> float:
-    """The value within the parameter's bounds, and no less or more than it was where that is meant."""
+    """Clamp the value to the parameter's bounds, and with `at_least` or `at_most` to the current value."""
     schema = type(strategy).model_json_schema()
     shape = schema.get("properties") or schema["$defs"][type(strategy).__name__]["properties"]
     low, high = (shape[wish.field].get(bound, wish.value) for bound in ("minimum", "maximum"))
@@ -126,10 +126,10 @@ def _answer_text(answer: str, _: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AnswerSpec:
-    """A request with wishes that hold where its strategy has a place for them.
+    """An answer request with the client's sampling preferences.
 
-    `write` makes what the caller reads of an answer and its option letter. `notes` say in words what of the client's
-    own request could not be put into it; they become part of the report.
+    `format_answer` turns an answer and its option letter into the text that the client reads. `notes` say what of the
+    client's request could not be honoured; they go into `report.degraded`.
     """
 
     request: AnswerRequest
@@ -138,7 +138,7 @@ class AnswerSpec:
     format_answer: Callable[[str, str | None], str] = _answer_text
 
     def with_timeout(self, seconds: float | None) -> Self:
-        """The same in no more than so many seconds."""
+        """A copy whose budget has at most so many seconds."""
         if seconds is None:
             return self
         budget = self.request.budget.capped(Budget(seconds=seconds))

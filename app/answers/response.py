@@ -12,7 +12,7 @@ from app.answers.schemas import AnswerCandidate, AnswerReport, AnswerResponse, C
 
 
 def new_run_id() -> str:
-    """A name for a run that nobody can guess."""
+    """A random id for a run."""
     return f"run_{uuid4().hex}"
 
 
@@ -27,7 +27,7 @@ def build_response(
     structured: dict[str, Any] | None,
     total: float,
 ) -> AnswerResponse:
-    """The answer with its evidence, its confidence and its bill."""
+    """Build the response: answer, evidence, confidence and report."""
     answer = outcome.answer
     return AnswerResponse(
         id=run_id,
@@ -73,7 +73,7 @@ def _report(
 
 
 def round_floats(value: Any) -> Any:
-    """A JSON value whose floats keep four places, as everywhere on the wire."""
+    """Round all floats of a JSON value to four places."""
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):

@@ -25,7 +25,7 @@ from agents.strategies import AnyStrategy
 
 
 class PresetSpec(BaseModel):
-    """A preset by its name, with parameters of the program behind it."""
+    """A preset by name, with parameters of its strategy."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,22 +42,22 @@ def _as_object(value: Any) -> Any:
 StrategySpec = Annotated[
     dict[str, Any], BeforeValidator(_as_object, json_schema_input_type=str | AnyStrategy | PresetSpec)
 ]
-"""A name, or an object with a name and parameters. The catalogue does the validation, since it knows the presets too;
-here the programs are only documented."""
+"""A name, or an object with a name and parameters. The catalogue validates it, since it knows the presets; the schema
+here only documents the strategies."""
 
 NonEmptyStr = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1), Field(json_schema_extra={"pattern": r"\S"})
 ]
 Seconds = Annotated[float, Field(ge=0, le=1e8, allow_inf_nan=False)]
-"""Of a film; 1e8 are three years."""
+"""Seconds of a video; 1e8 are three years."""
 EndSeconds = Annotated[Seconds, Field(gt=0)]
-"""An end, which comes after the film's first second."""
+"""The end of a span; greater than 0."""
 Options = Annotated[
     tuple[NonEmptyStr, ...],
     Field(max_length=26, json_schema_extra={"uniqueItems": True, "anyOf": [{"maxItems": 0}, {"minItems": 2}]}),
 ]
 _SHORT_ANSWER_TOKENS = 32
-"""Tokens; enough for an answer in a few words."""
+"""Default length in tokens of an answer in a few words."""
 Rounded = Annotated[float, AfterValidator(lambda value: round(value, 4))]
 
 
@@ -66,7 +66,7 @@ class _Request(BaseModel):
 
 
 class PictureInput(_Request):
-    """One picture and, if known, the second of the film that it shows."""
+    """One picture and, if known, its time in the video in seconds."""
 
     url: NonEmptyStr = Field(description="A data: or http(s): URL of a PNG, JPEG, WebP, GIF or BMP.")
     time: Seconds | None = None
@@ -181,7 +181,7 @@ class AnswerRequest(_Request):
         return end
 
     def to_question(self, open_tokens: int = 512) -> Question:
-        """The question in the words of the floor below. `open_tokens`: length of an open answer, if not given."""
+        """The question for the strategies. `open_tokens`: default length of an open answer."""
         kind = self.kind or ("choice" if self.options else "text")
         return Question(
             text=self.question,
@@ -194,7 +194,7 @@ class AnswerRequest(_Request):
 
 
 class AnswerCandidate(BaseModel):
-    """One of the answers that were in the running, and its share of the vote."""
+    """A candidate answer and its share of the vote."""
 
     answer: str
     option: str | None
@@ -203,7 +203,7 @@ class AnswerCandidate(BaseModel):
 
 
 class EvidenceSpan(BaseModel):
-    """Seconds of the video that support the answer, and what is seen there."""
+    """A span of the video that supports the answer, in seconds, and what is seen there."""
 
     start: Rounded
     end: Rounded
@@ -211,7 +211,7 @@ class EvidenceSpan(BaseModel):
 
 
 class Timings(BaseModel):
-    """Where the time went, in seconds. Calls that run side by side add up, so `model` may exceed `total`."""
+    """Durations in seconds. Concurrent calls add up, so `model` may exceed `total`."""
 
     fetch: Rounded
     decode: Rounded
@@ -220,7 +220,7 @@ class Timings(BaseModel):
 
 
 class CaptionUsage(BaseModel):
-    """What captions took."""
+    """Usage by captions."""
 
     calls: int
     frames: int
@@ -230,7 +230,7 @@ class CaptionUsage(BaseModel):
 
 
 class AnswerReport(BaseModel):
-    """What was done and what it cost. Measured, never estimated; `degraded` says what was not honoured."""
+    """What was done and its measured cost. `degraded` lists what was not honoured."""
 
     strategy: dict[str, Any] = Field(description="Its name and all parameters as they were used.")
     model: str
@@ -255,7 +255,7 @@ class AnswerReport(BaseModel):
 
 
 class AnswerResponse(BaseModel):
-    """The answer, how sure it is, what else was possible, what it rests on, and the bill."""
+    """The answer with its confidence, candidates, evidence and report."""
 
     id: str
     answer: str | None = Field(description="null when no reply of the model could be read as an answer.")

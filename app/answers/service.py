@@ -58,9 +58,9 @@ class AnswerService:
         *,
         run_id: str | None = None,
     ) -> AnswerResponse:
-        """Answer one request; the listener hears what happens on the way, the follower what the model is writing.
+        """Answer one request. `on_event` gets events, `on_delta` pieces of partial replies.
 
-        Raises what app.errors lists.
+        Raises the exceptions that app.errors maps to responses.
         """
         began = perf_counter()
         request, engine = order.request, self._engine.for_tenant(caller.tenant)
@@ -91,17 +91,17 @@ class AnswerService:
 
     @property
     def model(self) -> str:
-        """The model that answers."""
+        """Name of the model."""
         return self._engine.model
 
     def check(self, order: AnswerSpec) -> None:
-        """Raise what can be known to be wrong before anything is looked at: BadStrategy, UnfitEngine, BadRequest."""
+        """Validate what needs no video. Raises BadStrategy, UnfitEngine or BadRequest."""
         self._strategy(self._asked(order.request))
         if order.request.json_schema is not None:
             self._schema(order.request.json_schema)
 
     async def _structured(self, order: AnswerSpec, run: Run, answer: Answer) -> dict[str, Any] | None:
-        """The answer in the form of a schema, if that was asked for and there is an answer."""
+        """The answer as JSON of the requested schema; None without a schema or an answer."""
         request = order.request
         if request.json_schema is None or answer.value is None:
             return None
@@ -121,7 +121,7 @@ class AnswerService:
             raise BadRequest(f"json_schema: {error}", param="json_schema", code="invalid_schema") from None
 
     def _asked(self, request: AnswerRequest) -> Mapping[str, Any]:
-        """The strategy that was asked for, or what the operator chose for such a question."""
+        """The requested strategy, or the configured one for this kind of question."""
         usual = self._settings.open_strategy if request.kind == "open" else self._settings.strategy
         return request.strategy or {"name": usual}
 
@@ -137,12 +137,12 @@ class AnswerService:
         return strategy
 
     def _usual(self, name: str) -> Mapping[str, Any]:
-        """What the model does best with, where nobody asks for anything else; a preset's numbers are its paper's."""
-        program = STRATEGIES.get(name)
-        return {"frames": self._engine.frames} if program and program.whole and self._engine.frames else {}
+        """The engine's number of frames as a default; presets keep the numbers of their papers."""
+        strategy = STRATEGIES.get(name)
+        return {"frames": self._engine.frames} if strategy and strategy.whole and self._engine.frames else {}
 
     def _named(self, name: str, used: dict[str, Any]) -> dict[str, Any]:
-        """All parameters under the program's name; and the preset's, if the caller asked for one."""
+        """All parameters with the strategy's name, and the preset's name if one was requested."""
         preset = {"preset": name} if name in self._catalogue.presets else {}
         return {"name": used["name"], **preset, **used}
 
@@ -178,20 +178,20 @@ class AnswerService:
 
 
 def _span(request: AnswerRequest, whole: Span) -> tuple[Span, list[str]]:
-    """The part of the film that may be looked at, and in words what of the wish was not possible."""
+    """The part of the video that may be used, and notes on what was not honoured."""
     start = whole.start if request.start is None else max(request.start, whole.start)
     end = whole.end if request.end is None else request.end
     if start >= whole.end:
-        raise BadRequest(f"start: {start:g} s is past the end of the film, {whole.end:.3f} s.", param="start")
+        raise BadRequest(f"start: {start:g} s is past the end of the video, {whole.end:.3f} s.", param="start")
     if end <= start:
-        raise BadRequest(f"end: {end:g} s is before the film begins, at {whole.start:.3f} s.", param="end")
+        raise BadRequest(f"end: {end:g} s is before the video begins, at {whole.start:.3f} s.", param="end")
     if end > whole.end:
-        return Span(start, whole.end), [f"end: the film is over after {whole.end:.3f} s, before {end:g} s"]
+        return Span(start, whole.end), [f"end: the video is over after {whole.end:.3f} s, before {end:g} s"]
     return Span(start, end), []
 
 
 def _budget(wanted: Budget, cap: Budget) -> tuple[Budget, list[str]]:
-    """The budget within what the operator allows, and in words where that is less than was asked for."""
+    """The budget within what the operator allows, and notes where that is less than requested."""
     granted = wanted.capped(cap)
     given = dict(granted)
     return granted, [
@@ -202,7 +202,7 @@ def _budget(wanted: Budget, cap: Budget) -> tuple[Budget, list[str]]:
 
 
 def _note_unused_pictures(request: AnswerRequest, run: Run) -> None:
-    """Pictures that a caller chose one by one are not left out in silence."""
+    """Report if not all pictures of the request were shown."""
     given = len(request.video.pictures or ())
     if run.usage.frames_unique < given:
         run.usage.add_degradation(f"pictures: {run.usage.frames_unique} of the {given} given were shown to the model")

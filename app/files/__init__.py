@@ -1,1 +1,1 @@
-"""Files that clients upload: received, kept once by content, each seen by its own tenant only."""
+"""Uploaded files: stored once by content, visible only to their own tenant."""

@@ -1,4 +1,4 @@
-"""Stores file contents in a folder or a bucket, and lends them out as local files."""
+"""Stores file contents in a folder or a bucket, and opens them as local files."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from app.files.upload import SpooledFile
 
 
 class LocalBlobBackend:
-    """Contents in a folder of this machine, or one that it has mounted. Its methods block."""
+    """Stores contents in a local or mounted folder. Its methods block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def put(self, part: Path, name: str) -> None:
-        """Take a finished file away and keep it; when this returns, it lasts. Raises StorageFull."""
+        """Move a finished file into the store, durably. Raises StorageFull."""
         with raising_storage_full():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             move_durably(part, self._folder / name)
 
     def path(self, name: str) -> Path:
-        """Where a content lies. Raises FileNotFoundError."""
+        """The path of a content. Raises FileNotFoundError."""
         path = self._folder / name
         path.stat()
         return path
 
     def remove(self, name: str) -> None:
-        """Forget a content, if it is there; who has the file open may read on."""
+        """Delete a content, if it exists; open files stay readable."""
         (self._folder / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
-        """All but files that are still being copied."""
+        """Names of all contents, without unfinished copies."""
         return [path.name for path in self._folder.glob("[!.]*")]
 
     def age(self, name: str) -> float:
@@ -53,38 +53,38 @@ class LocalBlobBackend:
 
 
 class RemoteBlobBackend:
-    """Contents in a bucket or whatever else fsspec reaches. Its methods block and raise whatever that place raises."""
+    """Stores contents in a bucket or elsewhere through fsspec. Its methods block and raise what fsspec raises."""
 
     def __init__(self, files: AbstractFileSystem, root: str) -> None:
         self._files = files
         self.root = root.rstrip("/")
 
     def put(self, part: Path, name: str) -> None:
-        """Upload a finished file, which the place then keeps, and drop it here."""
+        """Upload a finished file and delete the local one."""
         with raising_storage_full():
             self._files.makedirs(self.root, exist_ok=True)
             self._files.put_file(str(part), self._at(name))
         part.unlink()
 
     def fetch(self, name: str, target: Path) -> None:
-        """Copy a content to a file of this machine. Raises FileNotFoundError, StorageFull."""
+        """Download a content to a local file. Raises FileNotFoundError, StorageFull."""
         with raising_storage_full():
             self._files.get_file(self._at(name), str(target))
 
     def remove(self, name: str) -> None:
-        """Forget a content, if it is there."""
+        """Delete a content, if it exists."""
         if self._files.exists(self._at(name)):
             self._files.rm_file(self._at(name))
 
     def names(self) -> list[str]:
-        """A listing, never a cached one."""
+        """Names of all contents, from a fresh listing."""
         self._files.invalidate_cache()
         if not self._files.exists(self.root):
             return []
         return [str(path).rpartition("/")[2] for path in self._files.ls(self.root, detail=False)]
 
     def age(self, name: str) -> float:
-        """Seconds since a content was stored, by what the place says."""
+        """Seconds since a content was stored, by the backend's modification time."""
         return float(time.time() - self._files.modified(self._at(name)).timestamp())
 
     def _at(self, name: str) -> str:
@@ -95,7 +95,7 @@ BlobBackend = LocalBlobBackend | RemoteBlobBackend
 
 
 def open_blob_backend(url: str | None, folder: Path) -> BlobBackend:
-    """The place that a URL names; without one, the folder. Raises Misconfigured."""
+    """The backend for a URL; without one, the folder. Raises Misconfigured."""
     if url is None:
         return LocalBlobBackend(folder)
     try:
@@ -109,14 +109,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _LOG = logging.getLogger("secondlook")
 _UNRECORDED_SECONDS = 3600.0
-"""Age below which a content without a record may still get one from a process that is storing it."""
+"""Age in seconds after which a content without a record is an orphan; a younger one may still get its record."""
 
 
 class BlobStore:
-    """Stores contents and lends them out as files of this machine.
+    """Stores contents and opens them as local files.
 
-    Whoever holds one has it until they let go, even if it is removed in between. `cache` is a folder for what had to
-    be fetched; it has at most `room` bytes, or whatever is held now.
+    An open content stays readable even if it is removed meanwhile. `cache` is a folder for downloads from a remote
+    backend; it holds at most `room` bytes, or more while that many are open.
     """
 
     def __init__(self, shelf: BlobBackend, cache: Path, room: int) -> None:
@@ -128,12 +128,12 @@ class BlobStore:
         self._fetching: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def put(self, part: SpooledFile, name: str) -> None:
-        """Keep what a finished part has. Raises StorageFull, StorageDown."""
+        """Store a finished upload. Raises StorageFull, StorageUnavailable."""
         await self._off_loop(self._shelf.put, part.path, name)
 
     @asynccontextmanager
     async def open(self, name: str) -> AsyncIterator[Path]:
-        """A content as a file. Raises FileNotFoundError, StorageFull, StorageDown."""
+        """Open a content as a local file. Raises FileNotFoundError, StorageFull, StorageUnavailable."""
         self._held[name] += 1
         try:
             yield await self._path(name)
@@ -141,7 +141,7 @@ class BlobStore:
             await asyncio.shield(self._let_go(name))
 
     async def remove(self, names: Collection[str]) -> None:
-        """Forget contents, those that are held as soon as they are let go. What fails is left for `sweep`."""
+        """Delete contents; open ones once they are closed. Failed deletions are left to `sweep`."""
         for name in names:
             if self._held[name]:
                 self._doomed.add(name)
@@ -150,7 +150,7 @@ class BlobStore:
                 await self._off_loop(self._remove, name)
 
     async def sweep(self, known: Collection[str]) -> None:
-        """Remove what nobody has a record of: its process died between storing and recording it, or deleting it."""
+        """Delete contents without a record, which a process that died has left."""
         strangers = set(await self._off_loop(self._shelf.names)) - set(known) - self._doomed
         for name in strangers:
             try:
@@ -166,10 +166,10 @@ class BlobStore:
             return await self._off_loop(self._fetched, self._shelf, name)
 
     def _fetched(self, shelf: RemoteBlobBackend, name: str) -> Path:
-        """A content that lies elsewhere, fetched unless it was before."""
+        """The cached path of a remote content, downloaded if need be."""
         path = self._cache / name
         if path.exists():
-            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # another mtime would be another film
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))  # another mtime would be another video
             return path
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         half = path.with_name(f".{name}")
@@ -200,7 +200,7 @@ class BlobStore:
         (self._cache / name).unlink(missing_ok=True)
 
     def _make_room(self, held: Collection[str]) -> None:
-        """Drop what was used longest ago until the rest fits."""
+        """Delete the least recently used files until the rest fits."""
         found = sorted((path.stat().st_atime, path.stat().st_size, path) for path in self._cache.glob("[!.]*"))
         total = sum(size for _, size, _ in found)
         for _, size, path in found:
@@ -209,7 +209,7 @@ class BlobStore:
                 total -= size
 
     async def _off_loop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run something in a thread; what the storage raises, of whatever make, becomes StorageDown."""
+        """Run in a thread; any error of the backend becomes StorageUnavailable."""
         try:
             return await asyncio.to_thread(work, *args, **kwargs)
         except (FileNotFoundError, StorageFull):

@@ -16,7 +16,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 @contextmanager
 def raising_storage_full() -> Iterator[None]:
-    """Turn the operating system's word for a full disk into StorageFull."""
+    """Turn errors of a full disk into StorageFull."""
     try:
         yield
     except OSError as error:
@@ -32,7 +32,7 @@ def check_free_space(folder: Path, spare: int) -> None:
 
 
 def move_durably(source: Path, target: Path) -> None:
-    """Move a file, which must have been flushed, so that it is at its place whole or not at all, and lasts."""
+    """Move a flushed file atomically and durably."""
     try:
         source.replace(target)
     except OSError as error:
@@ -44,7 +44,7 @@ def move_durably(source: Path, target: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last through a power cut."""
+    """Flush renames in a folder to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -53,7 +53,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy to another file system, under a name that nobody looks for until it is whole."""
+    """Copy to another file system, under a temporary name until complete."""
     half = target.with_name(f".{target.name}")
     try:
         shutil.copyfile(source, half)

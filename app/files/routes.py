@@ -93,13 +93,13 @@ async def content(file_id: str, at: ServiceDep, by: CanRead) -> Response:
 
 @router.delete("/{file_id}", responses=error_responses(404))
 async def delete(file_id: str, at: ServiceDep, by: CanUpload) -> DeletedFile:
-    """Forget a file."""
+    """Delete a file."""
     await at.files.delete(file_id, by)
     return DeletedFile(id=file_id)
 
 
 class StoredFileResponse(Response):
-    """A file's content, held until it is sent. It is for saving, so no browser shows or runs what a client named."""
+    """A file's content, kept open until it is sent. Sent as an attachment, so that browsers neither show nor run it."""
 
     def __init__(self, library: FileStore, caller: Caller, file_id: str, filename: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Schemas of /v1/files: what clients send about a file and what they are shown of it."""
+"""Schemas of /v1/files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_NAME = 255
 
 
 class ExpiresAfter(BaseModel):
-    """When the client wants a file to go: so many seconds after it was created."""
+    """When a file expires: so many seconds after it was created."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,7 +26,7 @@ class ExpiresAfter(BaseModel):
 
 
 class UploadOptions(BaseModel):
-    """A file's name and purpose, and how long it is wanted."""
+    """A file's name, purpose and expiry."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,30 +40,30 @@ class UploadOptions(BaseModel):
 
         Raises ValidationError.
         """
-        said: dict[str, Any] = {"filename": filename} if filename else {}
+        values: dict[str, Any] = {"filename": filename} if filename else {}
         for name, value in fields.items():
             outer, bracket, inner = name.partition("[")
             if bracket:
-                said.setdefault(outer, {})[inner.removesuffix("]")] = value
+                values.setdefault(outer, {})[inner.removesuffix("]")] = value
             else:
-                said[outer] = value
-        return cls.model_validate(said)
+                values[outer] = value
+        return cls.model_validate(values)
 
     @field_validator("filename")
     @classmethod
     def _plain(cls, name: str) -> str:
-        """The last part of the name, printable, as long as a file system would allow."""
+        """The last part of the name, printable characters only, cut to what file systems allow."""
         last = name.replace("\\", "/").rpartition("/")[2]
         return "".join(sign for sign in last if sign.isprintable())[:_LONGEST_NAME] or "video"
 
     def expires_at(self, now: float, most: float | None) -> float | None:
-        """When the file goes: when it is wanted no longer, or may be kept no longer; None: never."""
+        """Unix time at which the file expires: the earlier of the client's limit and `most` seconds; None: never."""
         spans = [span for span in (self.expires_after and self.expires_after.seconds, most) if span]
         return now + min(spans) if spans else None
 
 
 class VideoInfo(BaseModel):
-    """Facts about a film: sizes in pixels (upright), duration in seconds, rates in frames per second."""
+    """Facts about a video: sizes in pixels (upright), duration in seconds, rates in frames per second."""
 
     container: str
     codec: str
@@ -85,7 +85,7 @@ class VideoInfo(BaseModel):
 
 
 class DeletedFile(BaseModel):
-    """A video that is no longer kept."""
+    """A deleted file."""
 
     id: str
     object: Literal["file"] = "file"
@@ -93,7 +93,7 @@ class DeletedFile(BaseModel):
 
 
 class FileObject(BaseModel):
-    """A file that a client has uploaded."""
+    """An uploaded file."""
 
     id: str
     object: Literal["file"] = "file"
@@ -108,7 +108,7 @@ class FileObject(BaseModel):
 
     @classmethod
     def of(cls, record: FileRecord) -> Self:
-        """What its tenant may know of it."""
+        """The API object of a record."""
         return cls(
             id=record.id,
             bytes=record.bytes,
@@ -131,6 +131,6 @@ class FileList(BaseModel):
 
     @classmethod
     def of(cls, files: list[FileObject], has_more: bool) -> Self:
-        """A page with its ends."""
+        """A page with the ids of its first and last file."""
         first, last = (files[0].id, files[-1].id) if files else (None, None)
         return cls(data=files, first_id=first, last_id=last, has_more=has_more)

@@ -31,7 +31,7 @@ _FILE_ID = re.compile(r"file_[0-9a-f]{32}", re.ASCII)
 
 
 class FileStore:
-    """The files of all tenants. To each tenant, other's files do not exist, whatever their content."""
+    """The files of all tenants. A tenant sees only its own files, even if others have the same content."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class FileStore:
 
     @asynccontextmanager
     async def receive(self, caller: Caller) -> AsyncIterator[QuotaWriter]:
-        """A file to write that leaves nothing behind unless it is kept. Raises TooLarge, StorageFull."""
+        """Open a temporary file for an upload; it is deleted unless added. Raises TooLarge, StorageFull."""
         room = await self._records.read(lambda session: self._room(session, caller))
         with self._incoming.file() as part:
             arriving = QuotaWriter(part, caller.tenant, room, self._largest, self._on_their_way)
@@ -60,9 +60,9 @@ class FileStore:
                 arriving.release()
 
     async def add(self, part: SpooledFile, video: dict[str, Any], wish: UploadOptions, caller: Caller) -> FileRecord:
-        """Make a part a file of the caller's tenant; when this returns, it lasts.
+        """Store an upload durably as a file of the caller's tenant.
 
-        Raises TooLarge if the tenant has no room left, StorageFull, StorageDown, RecordsDown.
+        Raises TooLarge if the tenant's storage quota is used up, StorageFull, StorageUnavailable, DatabaseUnavailable.
         """
         name, now = uuid4().hex, self._clock()
         file = FileRecord(
@@ -89,13 +89,13 @@ class FileStore:
         return kept
 
     async def get(self, file_id: str, caller: Caller) -> FileRecord:
-        """What is known of a file. Raises Missing."""
+        """What is known of a file. Raises NotFound."""
         return await self._records.read(lambda session: self._find(session, file_id, caller))
 
     async def page(
         self, caller: Caller, *, limit: int, after: str | None, order: SortOrder, purpose: str | None
     ) -> tuple[Sequence[FileRecord], bool]:
-        """Files in order of their arrival, after the one named, and whether there are more. Raises Missing."""
+        """Files by creation time after the one named, and whether there are more. Raises NotFound."""
 
         def find(session: Session) -> Sequence[FileRecord]:
             place = tuple_(FileRecord.created_at, FileRecord.id)
@@ -113,7 +113,7 @@ class FileStore:
         return found[:limit], len(found) > limit
 
     async def delete(self, file_id: str, caller: Caller) -> None:
-        """Forget a file, and its content if no other file has it. Raises Missing."""
+        """Delete a file, and its content if no other file has it. Raises NotFound."""
 
         def forget(session: Session) -> list[str]:
             return _delete_files(session, [self._find(session, file_id, caller)])
@@ -122,7 +122,7 @@ class FileStore:
 
     @asynccontextmanager
     async def open(self, file_id: str, caller: Caller) -> AsyncIterator[Path]:
-        """The content of a file, to read from this machine's disk until it is let go. Raises Missing, StorageDown."""
+        """Open the content of a file on the local disk. Raises NotFound, StorageUnavailable."""
         file = await self.get(file_id, caller)
         async with AsyncExitStack() as stack:
             try:
@@ -134,7 +134,7 @@ class FileStore:
             yield path
 
     async def sweep(self) -> None:
-        """Forget files whose time is over."""
+        """Delete expired files."""
 
         def expire(session: Session) -> list[str]:
             over = FileRecord.expires_at <= self._clock()
@@ -144,7 +144,7 @@ class FileStore:
             await self._blobs.remove(gone)
 
     async def remove_orphans(self) -> None:
-        """Forget contents that no record knows, and what processes that died were receiving."""
+        """Delete contents without a record, and unfinished uploads of dead processes."""
         await asyncio.to_thread(self._incoming.sweep)
         known = await self._records.read(lambda session: session.scalars(select(BlobRecord.name)).all())
         await self._blobs.sweep(known)
@@ -161,7 +161,7 @@ class FileStore:
         return file
 
     def _room(self, session: Session, caller: Caller) -> int | None:
-        """Bytes that the tenant may still store; None if there is no limit."""
+        """Bytes left of the tenant's storage quota; None if there is no limit."""
         if caller.quota.storage_bytes is None:
             return None
         used = session.scalar(select(func.sum(FileRecord.bytes)).where(*self._visible(caller))) or 0
@@ -180,7 +180,7 @@ class FileStore:
 
 
 def _delete_files(session: Session, files: Sequence[FileRecord]) -> list[str]:
-    """Remove records of files; the names of the contents that no file has any more."""
+    """Delete records of files; returns the names of contents that no file refers to any more."""
     blobs = {file.blob for file in files}
     for file in files:
         session.delete(file)

@@ -1,4 +1,4 @@
-"""Receives an upload: the multipart body, the tenant's quota, and the file on disk that it is written to."""
+"""Receives uploads: parses the multipart body, checks the tenant's quota, and writes to a temporary file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.files.disk import check_free_space, raising_storage_full
 
 
 class SpooledFile:
-    """A file of our own naming that is being written, with its size in bytes and, once finished, its sha256."""
+    """A temporary file that is being written, with its size in bytes and its sha256."""
 
     def __init__(self, path: Path, file: FileIO, spare: int) -> None:
         self.path = path
@@ -46,15 +46,15 @@ class SpooledFile:
         self.size += len(chunk)
 
     def finish(self) -> None:
-        """Return when everything that was written lasts; blocks. Raises StorageFull."""
+        """Flush to disk; blocks. Raises StorageFull."""
         with raising_storage_full():
             os.fsync(self._file.fileno())
 
 
 class UploadSpool:
-    """Hands out files to write and removes what is not moved away. `spare` bytes of the disk are left free.
+    """Creates temporary files for uploads. `spare` bytes of the disk are left free.
 
-    Each file is locked by its writer, so whatever is not locked was left by a process that died.
+    Each file is locked by its writer, so an unlocked one was left by a process that died.
     """
 
     def __init__(self, folder: Path, spare: int) -> None:
@@ -63,7 +63,7 @@ class UploadSpool:
 
     @contextmanager
     def file(self) -> Iterator[SpooledFile]:
-        """A file to write, gone at the end unless it was moved away. Raises StorageFull."""
+        """A temporary file, deleted at the end unless it was moved away. Raises StorageFull."""
         with raising_storage_full():
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             check_free_space(self._folder, self._spare)
@@ -75,7 +75,7 @@ class UploadSpool:
             path.unlink(missing_ok=True)
 
     def _claimed(self) -> tuple[int, Path]:
-        """A new file, locked. One that was swept before it was locked is made anew."""
+        """Create and lock a file; try again if a sweep deleted it before it was locked."""
         while True:
             handle, name = tempfile.mkstemp(suffix=".part", dir=self._folder)
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -84,7 +84,7 @@ class UploadSpool:
             os.close(handle)
 
     def sweep(self) -> None:
-        """Remove what processes that died have left; blocks."""
+        """Delete files of processes that died; blocks."""
         for path in self._folder.glob("*.part"):
             with suppress(FileNotFoundError), path.open("rb") as file, suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,9 +92,10 @@ class UploadSpool:
 
 
 class QuotaWriter:
-    """Gives its bytes to a part. `room`: bytes that the tenant may still store, all its arriving files together.
+    """Writes an upload and enforces the size limit and the tenant's storage quota.
 
-    `on_their_way` counts these by tenant; leave when the file is stored or given up.
+    `room` is the number of bytes left of the quota, shared by all uploads of the tenant in progress, whose bytes
+    `on_their_way` counts. Call `release` when the file is stored or given up.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class QuotaWriter:
         self._counted = 0
 
     def check(self, size: int) -> None:
-        """Raise TooLarge if so many bytes more would be too many."""
+        """Raise TooLarge if `size` more bytes would exceed a limit."""
         if self._counted + size > self._largest:
             raise TooLarge(f"The video is larger than {self._largest} bytes, the most that can be uploaded.")
         if self._room is not None and self._on_their_way[self._tenant] + size > self._room:
@@ -122,13 +123,13 @@ class QuotaWriter:
         self.part.write(chunk)
 
     def release(self) -> None:
-        """It is no longer on its way."""
+        """Stop counting this upload as in progress."""
         self._on_their_way[self._tenant] -= self._counted
         self._counted = 0
 
 
 def storage_quota_error(room: int) -> TooLarge:
-    """Why a file is not taken that a larger quota would let in."""
+    """The error for a file that exceeds the tenant's storage quota."""
     return TooLarge(
         f"Only {room} bytes are left of what this key's tenant may store. Delete files, or wait until some expire.",
         code="storage_quota_exceeded",
@@ -136,10 +137,11 @@ def storage_quota_error(room: int) -> TooLarge:
 
 
 class MultipartUpload:
-    """Give it the body piece by piece, get the pieces of the part named `file`. Raises BadRequest, WrongType.
+    """Parses a multipart body as it arrives and yields the bytes of the part named `file`.
 
-    `spare` is how many bytes all the rest of the body may have, `known` what parts it may have. At the end,
-    `filename` is the client's name for the file, and `fields` has the other parts as text.
+    `spare` is the most bytes of the rest of the body, `known` the names of other parts allowed. At the end, `filename`
+    is the client's name for the file, and `fields` has the other parts as text. Raises BadRequest,
+    UnsupportedMediaType.
     """
 
     def __init__(self, content_type: str, spare: int, known: Collection[str]) -> None:
@@ -163,11 +165,11 @@ class MultipartUpload:
 
     @property
     def fields(self) -> dict[str, str]:
-        """The parts beside the file."""
+        """The other parts as text."""
         return {name: bytes(text).decode("utf-8", "replace") for name, text in self._texts.items()}
 
     async def read(self, body: AsyncIterator[bytes], patience: float) -> AsyncIterator[bytes]:
-        """The file in a body, piece by piece. Raises TooSlow after so many seconds without any."""
+        """Yield the file's bytes as they arrive. Raises RequestTimeout after `patience` seconds without any."""
         while True:
             try:
                 async with asyncio.timeout(patience):
@@ -181,7 +183,7 @@ class MultipartUpload:
         self._check_whole()
 
     def feed(self, chunk: bytes) -> bytes:
-        """The bytes of the file in this piece of the body."""
+        """Parse a chunk of the body; returns the file's bytes in it. Raises BadRequest, TooLarge."""
         self._pieces = []
         try:
             self._parser.write(chunk)
@@ -194,7 +196,7 @@ class MultipartUpload:
         return inside
 
     def _check_whole(self) -> None:
-        """Raise BadRequest if there was no file, or half of one."""
+        """Raise BadRequest if the file is missing or incomplete."""
         if not self._found:
             raise BadRequest('file: There is no part named "file".', param="file", code="missing_field")
         if not self._ended:

@@ -1,1 +1,1 @@
-"""Every answer is a run: it has an id, can be followed, cancelled and read later, and survives the service."""
+"""Runs: every answer is one. A run has an id, can be followed, cancelled, read later, and resumed after a restart."""

@@ -17,10 +17,11 @@ from app.runs.run import ActiveRun, RunRegistry
 from app.runs.schemas import FINAL_STATUSES
 
 _RETRY_HEADER, _TIMEOUT_HEADER = "x-stainless-retry-count", "x-stainless-read-timeout"
-"""What OpenAI's clients tell of themselves: how often they have sent this before, and when they give up."""
+"""Headers of OpenAI's clients: the number of the retry, and the read timeout in seconds."""
 _ANSWER_BY = 0.95
-"""Part of the client's patience after which the best answer so far is sent."""
+"""Fraction of the client's timeout after which the best answer so far is sent."""
 _TIMED_OUT_AFTER = 0.9
+"""Fraction of the client's timeout after which a disconnect counts as a timeout."""
 
 IdempotencyKey = Annotated[
     str | None,
@@ -30,7 +31,11 @@ IdempotencyKey = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """`digest` of the body, where it may have to be known again. `patience`: seconds until the client gives up."""
+    """What the headers of a request say.
+
+    `digest` is the SHA-256 of the body, taken only for requests that may be repeated. `client_timeout` is in seconds,
+    `began` by the monotonic clock.
+    """
 
     request_id: str = ""
     background: bool = False
@@ -45,7 +50,7 @@ class RequestContext:
     async def from_request(
         cls, request: Request, key: str | None, *, background: bool = False, streamed: bool = False
     ) -> RequestContext:
-        """Read what the headers of a request say. The body must have been read."""
+        """Read the headers, and hash the body if need be; FastAPI must have read it before."""
         count = request.headers.get(_RETRY_HEADER, "")
         body = await request.body() if key or count else None
         return cls(
@@ -61,18 +66,18 @@ class RequestContext:
 
     @property
     def deadline(self) -> float | None:
-        """When the answer must be sent to be heard, by the monotonic clock. Who hears a stream goes on waiting."""
+        """When the answer must be sent, by the monotonic clock; None for streams and background runs."""
         if self.background or self.streamed or self.client_timeout is None:
             return None
         return self.began + self.client_timeout * _ANSWER_BY
 
     @property
     def timed_out(self) -> bool:
-        """Whether a client that is gone has lost its patience, and so will ask again, rather than its interest."""
+        """Whether a client that has disconnected probably timed out, so that a retry is to be expected."""
         return self.client_timeout is not None and monotonic() - self.began >= self.client_timeout * _TIMED_OUT_AFTER
 
     def ping_interval(self, usual: float) -> float:
-        """Seconds of silence after which a stream should send something, so that the client does not give up."""
+        """Seconds of silence after which a stream sends a ping, so that the client does not time out."""
         return usual if self.client_timeout is None else min(usual, self.client_timeout / 2)
 
 
@@ -89,17 +94,18 @@ def _seconds(text: str | None) -> float | None:
 
 
 class DuplicateFinder:
-    """Finds the run that a request has had already."""
+    """Finds the run that was started earlier for the same request."""
 
     def __init__(self, records: Database, live: RunRegistry) -> None:
         self._records = records
         self._live = live
 
     async def find(self, live: ActiveRun, ticket: RequestContext) -> ActiveRun | None:
-        """The run that a new one would only repeat; None if there is none.
+        """The earlier run of the same request, or None.
 
-        A run under way, or just over, is itself. One of the past is what becomes of `live`: over if it was completed,
-        else about to begin again. Raises Clash.
+        A run that is active, or has just finished, is returned itself. One that is only in the database is loaded into
+        `live`, which is then returned: finished if that run was completed, else ready to be resumed. Raises Conflict if
+        the key was used for another request, or another process is answering it.
         """
         if ticket.idempotency_key is not None:
             return await self._named(live, ticket.idempotency_key)
@@ -121,7 +127,7 @@ class DuplicateFinder:
         return former
 
     async def _revive(self, live: ActiveRun, run_id: str) -> None:
-        """Let a new run be the former one."""
+        """Load the recorded run into the new one."""
         record, told = await self._records.read(
             lambda session: (
                 repository.find_run(session, live.caller.tenant, run_id),
@@ -131,7 +137,7 @@ class DuplicateFinder:
         if record is None:
             raise Conflict("The run of this Idempotency-Key was deleted just now.")
         if record.status not in FINAL_STATUSES:
-            if self._live.get(live.caller.tenant, run_id) is not None:  # begun again here meanwhile
+            if self._live.get(live.caller.tenant, run_id) is not None:  # resumed here in the meantime
                 return
             raise Conflict("This request is being answered by another process.", code="run_elsewhere")
         live.id, live.created_at = record.id, record.created_at

@@ -33,7 +33,7 @@ from app.telemetry.observers import RunObserver
 
 
 class RunEventSink:
-    """What a run's job speaks to."""
+    """Records and publishes the events of one run."""
 
     def __init__(self, live: ActiveRun, book: WriteQueue, watcher: RunObserver) -> None:
         self._live = live
@@ -41,12 +41,12 @@ class RunEventSink:
         self._watcher = watcher
 
     def on_event(self, event: Event, choice: int) -> None:
-        """An event: it is kept."""
+        """Record an event and pass it to followers and observers."""
         self._book.put(repository.insert_event(self._live.id, self._live.add_event(event, choice)))
         self._watcher.on_event(self._live, event, choice)
 
     def on_delta(self, choice: int) -> OnDelta | None:
-        """Who sees what is being written; nobody where nobody can be expected to. Nothing of it is kept."""
+        """A callback for pieces of partial replies, which are not recorded; None if nobody can be following."""
         if not (self._live.streamed or self._live.background):
             return None
         return lambda delta: self._live.add_delta(delta, choice)
@@ -55,13 +55,13 @@ class RunEventSink:
 _LOG = logging.getLogger("secondlook")
 _DAY = 24 * 3600.0
 _MIN_SECONDS = 0.001
-"""Seconds for a run whose client has all but given up: enough to say so."""
+"""Least time in seconds for a run, even if its client is about to time out."""
 
 
 class RunManager:
-    """Begins runs, one for each question however often it is sent, and brings each to an end that is written down.
+    """Starts runs, one per request even if it is sent again, and records how each one ends.
 
-    `answers` gives the path to answers, or raises NotReady.
+    `answers` returns the answer service, or raises NotReady.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class RunManager:
         self._watcher = watcher
 
     async def open(self) -> None:
-        """Mark what the last process left unfinished, and begin to work."""
+        """Mark runs that the last process left unfinished as interrupted, and start the write queue."""
         left = await self._records.write(lambda session: repository.interrupt_runs(session, self._settings.instance))
         if left:
             _LOG.warning("%d runs were interrupted by the end of the last process; they can be resumed", left)
         self.writes.open()
 
     async def close(self, seconds: float) -> None:
-        """Take no more, let those at work end within so many seconds, interrupt the rest, write everything down."""
+        """Refuse new runs, wait up to `seconds` for active ones, interrupt the rest, and flush all writes."""
         self._gate.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -99,23 +99,23 @@ class RunManager:
         await self.writes.close()
 
     async def interrupt(self) -> None:
-        """End the runs at work now; they can be resumed. Whoever waits for one is told."""
+        """Interrupt all active runs; they can be resumed. Waiting clients get ShuttingDown."""
         tasks = [live.task for live in self.active if live.task]
         for live in self.active:
             self._stop(live, "interrupted", ShuttingDown())
         await asyncio.gather(self.writes.flush(), *tasks, return_exceptions=True)
 
     async def sweep(self) -> None:
-        """Forget the runs whose time is over."""
+        """Delete runs and usage counts that are older than their retention time."""
         seconds = self._settings.run_days * _DAY
         await self._records.write(lambda session: repository.delete_old_runs(session, seconds))
         await self._allowance.sweep()
 
     async def start(self, job: Job, caller: Caller, ticket: RequestContext) -> ActiveRun:
-        """The run for a request: a new one, or that of the same request sent before. It may be over already.
+        """The run for a request: a new one, or the earlier one of the same request, which may be finished already.
 
-        Raises what is wrong with the request, Busy, NotReady, Draining, Clash; RecordsDown and RecordsFull where
-        it must not be begun without being written down.
+        Raises what is wrong with the request, Busy, NotReady, ShuttingDown or Conflict; for a durable run also
+        DatabaseUnavailable and DatabaseFull.
         """
         job.check(self._answers())
         live = ActiveRun(
@@ -144,7 +144,7 @@ class RunManager:
         return live
 
     async def resume(self, run: ActiveRun) -> ActiveRun:
-        """Begin a run again from its beginning: the same request, the same seed. Raises Clash if somebody has."""
+        """Run a request again from the start, with the same seed. Raises Conflict if it is active already."""
         run.job.check(self._answers())
         if self.active.get(run.caller.tenant, run.id) is not None:
             raise Conflict("This run has been begun again already.", code="not_resumable")
@@ -153,7 +153,7 @@ class RunManager:
 
     @contextmanager
     def client_waiting(self, live: ActiveRun, ticket: RequestContext) -> Iterator[None]:
-        """A client waits for a run meanwhile. When the last one leaves, the run ends, unless a retry is expected."""
+        """Count a client as waiting. When the last one leaves, the run is cancelled, unless a retry is expected."""
         try:
             with live.watching():
                 yield
@@ -165,13 +165,13 @@ class RunManager:
         self._left(live, ticket)
 
     async def cancel(self, live: ActiveRun) -> None:
-        """End a run now, and wait until that is written down."""
+        """Cancel a run and wait until its end is recorded."""
         self._stop(live, "cancelled", RunCancelled("This run was cancelled."))
         if live.task is not None:
             await asyncio.gather(live.task, return_exceptions=True)
 
     async def _begin(self, live: ActiveRun, change: Write) -> None:
-        """Set a run going. What has to last before anything is done for it, lasts when this returns."""
+        """Start the task of a run. A durable run is in the database when this returns."""
         self.active.add(live)
         live.task = asyncio.create_task(self._work(live))
         await asyncio.sleep(0)  # yield once, so that the run's task joins the queue or is turned away
@@ -231,7 +231,7 @@ class RunManager:
         self._drop(live)
 
     async def _record_end(self, live: ActiveRun, status: RunStatus, *, hurry: bool) -> None:
-        """Until this is written, the run counts as at work. An answer that cannot be written is still an answer."""
+        """Until this is written, the run counts as active. A failed write does not take the answer from the client."""
         self.writes.put(self._allowance.usage(live.caller.key, live.tokens))
         error = None if live.error is None else ErrorDetail.from_exception(live.error).body["error"]
         self.writes.put(repository.finish_run(live, status, error))
@@ -272,13 +272,13 @@ class RunManager:
 
 
 RUN_ID_HEADER = {"x-run-id": {"description": "Id of the run, for /v1/runs/{id}.", "schema": {"type": "string"}}}
-"""What the API's description says of a header that every answer has."""
+"""OpenAPI description of a header on every answer."""
 
 
 async def wait_for_response(
     runs: RunManager, live: ActiveRun, ticket: RequestContext, request: Request
 ) -> dict[str, Any]:
-    """The response of a run as it goes over the wire. Raises what the run raises, and Gone if the client leaves."""
+    """Wait for the response as JSON. Raises what the run raises, and ClientDisconnected if the client leaves."""
     with runs.client_waiting(live, ticket):
         await cancel_on_disconnect(request.receive, live.finished())
     return live.outcome()

@@ -1,4 +1,4 @@
-"""A bounded, fair queue: which runs work, which wait, and which are turned away."""
+"""A bounded queue that shares the slots for runs fairly among API keys."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ _LAST_RUN_WEIGHT = 0.2
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """One that stands in line: `place` is set when it may come in. A `patient` one is never sent away for another."""
+    """A queued run. `admitted` is resolved when it gets a slot. A `patient` one is never dropped for another."""
 
     admitted: asyncio.Future[None]
     patient: bool
 
 
 class FairQueue:
-    """Lets at most `places` runs work at once. Up to `queue` more wait, at most `patience` seconds each.
+    """Lets at most `slots` runs work at once. Up to `queue` more wait, at most `max_wait` seconds each.
 
-    Whenever a place is free, the next key in turn gets it, so a key with a thousand questions delays another's one
-    question by one run, not by a thousand. A key that has as many runs at work as its quota allows is passed over.
-    Those who wait as long as it takes have been promised their turn, so no key may have them in more than half of
-    the queue.
+    Free slots go to the keys in turn, so a key with a thousand queued requests delays another key's request by one
+    run, not by a thousand. A key that has reached its quota of concurrent runs is skipped. Patient runs (those without
+    a time limit) are never dropped, so each key may fill at most half of the queue with them.
     """
 
     def __init__(self, slots: int, queue: int, max_wait: float) -> None:
@@ -48,20 +47,20 @@ class FairQueue:
 
     @property
     def running(self) -> int:
-        """Runs that work now."""
+        """Number of runs that hold a slot."""
         return self._working.total()
 
     @property
     def waiting(self) -> int:
-        """Runs that wait for a place."""
+        """Number of queued runs."""
         return sum(map(len, self._lines.values()))
 
     @asynccontextmanager
     async def slot(self, caller: Caller, max_wait: float | None = None) -> AsyncIterator[None]:
-        """Hold one of the places, once it is this key's turn. `patience`: seconds to wait; inf: as long as it takes.
+        """Wait for a slot and hold it. `max_wait` is in seconds; with inf the run is patient.
 
-        Raises Busy if the queue is full, or the wait is or would be too long; Draining if the service is about to
-        stop. Whoever is cancelled while waiting leaves the queue.
+        Raises Busy if the queue is full, or the wait is or would be too long; ShuttingDown if the queue is closed. A
+        task that is cancelled while waiting leaves the queue.
         """
         key = caller.key
         self._most[key] = min(caller.quota.concurrent_runs or self._places, self._places)
@@ -75,7 +74,7 @@ class FairQueue:
             self._leave(key)
 
     def close(self) -> None:
-        """Let nobody in any more; who waits is told so. Whoever works may finish."""
+        """Admit no more runs and reject the queued ones with ShuttingDown. Active runs may finish."""
         self._closed = True
         for line in self._lines.values():
             for waiter in line:
@@ -83,12 +82,12 @@ class FairQueue:
         self._lines.clear()
 
     def check_open(self) -> None:
-        """Raise Draining if nobody is let in any more."""
+        """Raise ShuttingDown if the queue is closed."""
         if self._closed:
             raise ShuttingDown()
 
     async def idle(self) -> None:
-        """Wait until nothing works."""
+        """Wait until no run holds a slot."""
         await self._idle.wait()
 
     async def _wait(self, key: str, patience: float) -> None:
@@ -107,7 +106,7 @@ class FairQueue:
             raise
 
     def _join(self, key: str, patience: float) -> Waiter:
-        """Stand at the end of the key's own line."""
+        """Append to the key's own line."""
         waiter = Waiter(asyncio.get_running_loop().create_future(), math.isinf(patience))
         at_once = self._free(key) and not self._lines.get(key)
         if not at_once and waiter.patient:
@@ -124,7 +123,7 @@ class FairQueue:
             raise self._busy(key, "As many of this key's questions wait in the background as may.")
 
     def _make_room(self, key: str) -> None:
-        """A full queue takes one from a key with fewer waiting, and sends away the last one of the longest line."""
+        """Drop the last impatient run of the longest line, if this key has fewer queued; else raise Busy."""
         full = f"{self.running} questions are being answered and {self._queue} wait, as many as may."
         lines = {each: line for each, line in self._lines.items() if not all(waiter.patient for waiter in line)}
         longest = max(lines, key=lambda each: len(lines[each]), default=key)
@@ -138,7 +137,7 @@ class FairQueue:
         return self.running < self._places and self._working[key] < self._most[key]
 
     def _admit(self) -> None:
-        """Fill the free places, one key after another."""
+        """Give the free slots to the keys in turn."""
         while turn := next((key for key, line in self._lines.items() if line and self._free(key)), None):
             place = self._lines[turn].popleft().admitted
             self._lines.move_to_end(turn)
@@ -150,7 +149,7 @@ class FairQueue:
                 place.set_result(None)
 
     def _give_up(self, key: str, waiter: Waiter) -> None:
-        """Leave the queue; or the place, if it was given in the same moment."""
+        """Leave the queue, or release the slot if it was granted at the same moment."""
         place = waiter.admitted
         if place.done() and not place.cancelled() and not place.exception():
             self._leave(key)
@@ -168,7 +167,7 @@ class FairQueue:
         self._admit()
 
     def _expected(self, key: str) -> float:
-        """Seconds until a newcomer's turn, if runs go on taking as long as they did."""
+        """Estimated wait in seconds of a new run, from the average duration of runs."""
         own = len(self._lines.get(key, ()))
         before = own + sum(min(len(line), own + 1) for each, line in self._lines.items() if each != key)
         return self._seconds * max((before + 1) / self._places, (own + 1) / self._most[key])

@@ -38,7 +38,7 @@ _INTERRUPTED = ErrorBody(
 
 
 def insert_run(live: ActiveRun, *, instance: str, model: str, kept_bytes: int) -> Write:
-    """A new run. Its request is read and compressed where the change is made."""
+    """Insert a new run. Its request is dumped and compressed when the write happens, off the event loop."""
 
     def row() -> dict[str, Any]:
         document = live.job.document()
@@ -65,7 +65,7 @@ def insert_run(live: ActiveRun, *, instance: str, model: str, kept_bytes: int) -
 
 
 def restart_run(live: ActiveRun, *, instance: str) -> Write:
-    """A run that is begun once more."""
+    """Reset a run for another attempt."""
     fields = {
         "status": live.status,
         "instance": instance,
@@ -81,17 +81,17 @@ def restart_run(live: ActiveRun, *, instance: str) -> Write:
 
 
 def start_run(run_id: str) -> Write:
-    """A run whose turn it is."""
+    """Mark a run as running."""
     return UpdateRun(run_id, {"status": "running", "started_at": time.time()})
 
 
 def insert_event(run_id: str, what: RunEvent) -> Write:
-    """An event."""
+    """Insert an event."""
     return InsertEvent(lambda: {"run": run_id, "seq": what.seq, "choice": what.choice, "data": what.data})
 
 
 def finish_run(live: ActiveRun, status: str, error: Mapping[str, Any] | None) -> Write:
-    """The end of a run. Only what may have to be done again is kept."""
+    """Record the end of a run. The request is kept only if the run can be resumed."""
     fields: dict[str, Any] = {
         "status": status,
         "finished_at": time.time(),
@@ -104,14 +104,14 @@ def finish_run(live: ActiveRun, status: str, error: Mapping[str, Any] | None) ->
 
 
 def interrupt_runs(session: Session, instance: str) -> int:
-    """Mark what a former process of this name has left unfinished; how many that were."""
+    """Mark runs that an earlier process of this instance left unfinished as interrupted; returns how many."""
     left = update(RunRecord).where(RunRecord.instance == instance, RunRecord.status.not_in(FINAL_STATUSES))
     fields = {"status": "interrupted", "finished_at": time.time(), "error": _INTERRUPTED.model_dump()}
     return int(session.execute(left.values(fields)).rowcount)  # type: ignore[attr-defined]
 
 
 def delete_old_runs(session: Session, seconds: float) -> None:
-    """Forget runs that ended so long ago."""
+    """Delete runs that ended at least so many seconds ago."""
     old = delete(RunRecord).where(RunRecord.finished_at < time.time() - seconds)
     session.execute(old)
 
@@ -130,7 +130,7 @@ def find_run_by_key(session: Session, tenant: str, key: str) -> RunRecord | None
 
 
 def select_events(session: Session, run_id: str, after: int = 0) -> list[EventRecord]:
-    """Events of a run after one of them."""
+    """Events of a run after a sequence number."""
     wanted = select(EventRecord).where(EventRecord.run == run_id, EventRecord.seq > after)
     return list(session.scalars(wanted.order_by(EventRecord.seq)))
 
@@ -149,7 +149,7 @@ def select_runs(
     order: Literal["asc", "desc"],
     status: str | None,
 ) -> Sequence[tuple[RunRecord, bool]]:
-    """Runs of a tenant by age, each with whether its request is kept."""
+    """Runs of a tenant ordered by age, each with whether its request is kept."""
     place = tuple_(RunRecord.created_at, RunRecord.id)
     wanted = select(RunRecord, RunRecord.kept.is_not(None)).where(RunRecord.tenant == tenant)
     if status is not None:
@@ -163,12 +163,12 @@ def select_runs(
 
 
 def run_summary(record: RunRecord, kept: bool) -> RunSummary:
-    """A run as a list shows it."""
+    """The list entry of a run."""
     return RunSummary(**_summary_fields(record, kept))
 
 
 def run_object(record: RunRecord, told: Sequence[EventRecord]) -> RunObject:
-    """A run as it is shown alone."""
+    """The full API object of a run."""
     return RunObject(
         **_summary_fields(record, record.kept is not None),
         request=record.request,
@@ -179,7 +179,7 @@ def run_object(record: RunRecord, told: Sequence[EventRecord]) -> RunObject:
 
 
 def run_events(told: Sequence[EventRecord]) -> list[RunEvent]:
-    """Events as they were told."""
+    """Recorded events as RunEvent objects."""
     return [RunEvent(each.seq, each.choice, _EVENT_ADAPTER.validate_python(each.data)) for each in told]
 
 
@@ -228,13 +228,13 @@ def _summary_fields(record: RunRecord, kept: bool) -> dict[str, Any]:
 
 
 _POLL_SECONDS = 1.0
-"""How often the records are read for news of a run that another process works on."""
+"""Seconds between polls for events of a run that another process works on."""
 
 
 class RunReader:
-    """All runs, of which each tenant sees its own. What was told just now is written down before it is read.
+    """Reads runs, each visible to its own tenant only. Queued writes are flushed before every read.
 
-    `kinds` are the jobs that there are, by endpoint.
+    `kinds` maps endpoints to classes of jobs.
     """
 
     def __init__(self, records: Database, book: WriteQueue, live: RunRegistry, kinds: Mapping[str, type[Job]]) -> None:
@@ -244,14 +244,14 @@ class RunReader:
         self._kinds = kinds
 
     async def get(self, tenant: str, run_id: str) -> RunObject:
-        """One run with its whole trace. Raises Missing."""
+        """One run with its whole trace. Raises NotFound."""
         await self._book.flush()
         return await self._records.read(
             lambda session: run_object(_get_run(session, tenant, run_id), select_events(session, run_id))
         )
 
     def require_finished(self, run: RunObject) -> RunObject:
-        """The run, if it is over. Raises Clash: what another process works on can be cancelled only there."""
+        """The run, if it has finished. Raises Conflict: only the process that works on it can cancel it."""
         if run.status not in FINAL_STATUSES:
             raise Conflict("This run works in another process of the service.", code="run_elsewhere")
         return run
@@ -259,7 +259,7 @@ class RunReader:
     async def page(
         self, tenant: str, *, limit: int, after: str | None, order: Literal["asc", "desc"], status: str | None
     ) -> RunList:
-        """So many runs that come after one of them. Raises Missing if that one does not exist."""
+        """Up to `limit` runs after the one named. Raises NotFound if that one does not exist."""
         await self._book.flush()
 
         def turn(session: Session) -> RunList:
@@ -272,7 +272,7 @@ class RunReader:
         return await self._records.read(turn)
 
     async def end_seq(self, tenant: str, run_id: str) -> int | None:
-        """The number of the end of a run, which comes after its last event; None if it is not over. Raises Missing."""
+        """Sequence number of a run's final event; None while it is active. Raises NotFound."""
         await self._book.flush()
         return await self._records.read(
             lambda session: (
@@ -283,9 +283,9 @@ class RunReader:
         )
 
     async def follow(self, tenant: str, run_id: str, after: int, quiet: float) -> AsyncGenerator[bytes | None]:
-        """Its events after one of them and its end, as frames; first those of the past, then as they come.
+        """Yield a run's events after number `after` and its final event, encoded as server-sent events.
 
-        None after each `quiet` seconds of silence. Raises Missing.
+        Recorded events come first, then new ones as they happen. Yields None after each `quiet` seconds of silence. Raises NotFound.
         """
         silence = 0.0
         while True:
@@ -316,7 +316,7 @@ class RunReader:
             yield encode_error({"error": record.error}, after + 1)
 
     async def reopen(self, caller: Caller, run_id: str, request_id: str) -> ActiveRun:
-        """A run that may be begun again. Raises Missing, Clash."""
+        """Load a run to be resumed. Raises NotFound, Conflict."""
         await self._book.flush()
 
         def look(session: Session) -> tuple[RunRecord, int]:

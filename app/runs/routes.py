@@ -81,7 +81,7 @@ async def run(run_id: str, at: ServiceDep, by: CanRead) -> RunObject:
 
 @router.get("/v1/runs/{run_id}/events", tags=["runs"], responses=_EVENTS_RESPONSES, response_class=Response)
 async def events(run_id: str, at: ServiceDep, by: CanRead, last_seen: _LastEventId = 0) -> Response:
-    """What has happened in a run, then what happens, as server-sent events; the last is `answer` or `error`."""
+    """Past events of a run, then new ones, as server-sent events; the last is `answer` or `error`."""
     last = await at.history.end_seq(by.tenant, run_id)
     if last is not None and last_seen >= last:
         return Response(status_code=204)
@@ -91,7 +91,7 @@ async def events(run_id: str, at: ServiceDep, by: CanRead, last_seen: _LastEvent
 
 @router.post("/v1/runs/{run_id}/cancel", tags=["runs"], responses=error_responses(404, 409))
 async def cancel(run_id: str, at: ServiceDep, by: CanAsk) -> RunObject:
-    """End a run. One that is over stays as it is."""
+    """Cancel a run. One that has finished stays as it is."""
     await at.history.end_seq(by.tenant, run_id)
     if live := at.runs.active.get(by.tenant, run_id):
         await at.runs.cancel(live)
@@ -100,7 +100,7 @@ async def cancel(run_id: str, at: ServiceDep, by: CanAsk) -> RunObject:
 
 @router.post("/v1/runs/{run_id}/resume", status_code=202, tags=["runs"], responses=error_responses(400, 404, 409, 507))
 async def resume(run_id: str, request: Request, at: ServiceDep, by: CanAsk) -> RunObject:
-    """Begin a run again that was interrupted, cancelled or failed: from its beginning, in the background.
+    """Run an interrupted, cancelled or failed run again from the start, in the background.
 
     The request and the seed are the same, so the same frames are looked at and the same samples drawn, as far as the
     model itself repeats itself; what is still in caches is not paid for twice. The run keeps its id and its trace.

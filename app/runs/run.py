@@ -1,4 +1,4 @@
-"""A run in this process: its job, its events so far, who follows it, and the registry that finds it."""
+"""A run in this process: its job, events and followers, and the registry of active runs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from app.runs.schemas import RunStatus
 
 
 class EventSink(Protocol):
-    """Hears what happens, each with the number of the answer that it belongs to."""
+    """Receives the events of a job. `choice` is the index of the answer that an event belongs to."""
 
     def on_event(self, event: Event, choice: int) -> None:
-        """An event."""
+        """Receive an event."""
 
     def on_delta(self, choice: int) -> OnDelta | None:
-        """Who reads along while the model writes; None if nobody does."""
+        """A callback for pieces of partial replies; None if nobody follows them."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobContext:
-    """Where a job is done: for whom, as which run, since when (seconds since 1970), and in how many seconds."""
+    """The caller and run of a job. `created_at` is a Unix time; `seconds` is the time limit, if any."""
 
     caller: Caller
     run_id: str
@@ -41,31 +41,31 @@ class JobContext:
 
 
 class Job(Protocol):
-    """A request of one of the faces. It has been checked: doing it fails only for what could not be known before."""
+    """A validated request of one of the APIs, which can be stored and run."""
 
     endpoint: ClassVar[str]
 
     @property
     def model(self) -> str | None:
-        """The model's name as the request says it, if it does."""
+        """The model that the request names, if any."""
 
     def document(self) -> dict[str, Any]:
-        """All that `load` needs, as JSON."""
+        """The job as JSON, for `load`."""
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
-        """The job of a document."""
+        """Restore a job from its document."""
 
     def check(self, answers: AnswerService) -> None:
-        """Raise what is wrong with it, before it is begun."""
+        """Raise what is wrong with the request, before the run starts."""
 
     async def run(self, answers: AnswerService, place: JobContext, teller: EventSink) -> BaseModel:
-        """Do it and return the response."""
+        """Run the job and return the response."""
 
 
 @dataclass(frozen=True)
 class AnswerJob:
-    """A question by our own wire."""
+    """A request to /v1/answers."""
 
     request: AnswerRequest
     endpoint: ClassVar[str] = "/v1/answers"
@@ -77,7 +77,7 @@ class AnswerJob:
 
     @classmethod
     def load(cls, document: Mapping[str, Any]) -> Self:
-        """The job of a request."""
+        """Restore a job from its document."""
         return cls(AnswerRequest.model_validate(document["request"]))
 
     def check(self, answers: AnswerService) -> None:
@@ -113,7 +113,7 @@ class RunEvent:
 
 @dataclass(frozen=True, slots=True)
 class RunDelta:
-    """A piece of what the model writes just now for one of the answers. It is shown to who follows, and forgotten."""
+    """A piece of a partial reply for one of the answers. It is sent to followers and not recorded."""
 
     choice: int
     delta: Delta
@@ -126,12 +126,13 @@ class RunDelta:
 
 @dataclass(eq=False)
 class ActiveRun:
-    """One run. `first` is the number of its first event in this process; those before are in the records.
+    """A run of this process.
 
-    `drafts` are the calls, one for each answer at most, whose words are told while they are written.
-    `response` is as it goes over the wire. `error` is what a failed run raised. `recorded`: it is in the records, or
-    on its way there before all that it will tell. `tokens` are those read and written so far. `stopping` is what
-    becomes of it now that it is stopped.
+    `first_seq` is the number of its first event here; earlier ones are in the database. `deltas` has the partial reply
+    of at most one model call for each answer. `response` is the JSON that clients get, `error` what a failed run
+    raised. `recorded` is set once the insertion of the run is written or queued ahead of its events. `tokens` counts
+    prompt and completion tokens so far. `deadline` is by the monotonic clock. `stopping` is the final status of a run
+    that is being stopped.
     """
 
     id: str
@@ -163,16 +164,16 @@ class ActiveRun:
 
     @property
     def durable(self) -> bool:
-        """Whether somebody may come back for it, so that what they are told of it has to last."""
+        """Whether a client may come back for it, so that it must be in the database before it is acknowledged."""
         return self.background or self.idempotency_key is not None
 
     @property
     def over(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has finished, in whatever way."""
         return self._over
 
     def add_event(self, event: Event, choice: int) -> RunEvent:
-        """Add an event; whoever follows hears it. A call that was made is told whole: its draft is over."""
+        """Add an event and wake the followers. A finished model call replaces its partial reply."""
         told = RunEvent(self.first_seq + len(self.events), choice, event)
         self.events.append(told)
         self.tokens += _tokens(event)
@@ -182,14 +183,14 @@ class ActiveRun:
         return told
 
     def add_delta(self, delta: Delta, choice: int) -> None:
-        """Add a piece of a draft; another call's draft that was not finished is given up."""
+        """Add a piece of a partial reply; that of another call is dropped."""
         if _call_of(self.deltas.get(choice)) != delta.call:
             self.deltas[choice] = []
         self.deltas[choice].append(RunDelta(choice, delta))
         self._wake()
 
     def finish(self, status: RunStatus) -> None:
-        """The end: nothing more will be told."""
+        """Set the final status and resolve all waiters. No events follow."""
         self.status = status
         self._over = True
         for each in self._waiting:
@@ -199,14 +200,14 @@ class ActiveRun:
         self._wake()
 
     def restore(self, told: Sequence[RunEvent], response: dict[str, Any]) -> ActiveRun:
-        """Be a run that was completed before."""
+        """Load the events and response of a completed run."""
         self.events, self.response, self.first_seq = list(told), response, told[0].seq if told else 1
         self.tokens = sum(_tokens(each.event) for each in told)
         self.finish("completed")
         return self
 
     def finished(self) -> asyncio.Future[None]:
-        """Done at the end, whatever it is. Belongs to the caller, who may cancel it."""
+        """A future resolved when the run finishes; safe to cancel."""
         ending = asyncio.get_running_loop().create_future()
         if self.over:
             ending.set_result(None)
@@ -215,20 +216,21 @@ class ActiveRun:
         return ending
 
     async def result(self) -> dict[str, Any]:
-        """Wait for the end; the response. Raises what the run raised."""
+        """Wait for the response. Raises what the run raised."""
         await self.finished()
         return self.outcome()
 
     def outcome(self) -> dict[str, Any]:
-        """The response of a run that is over. Raises what the run raised."""
+        """The response of a finished run. Raises what the run raised."""
         if self.error is not None:
             raise self.error
         return self.response or {}
 
     async def follow(self, after: int = 0, quiet: float | None = None) -> AsyncGenerator[RunEvent | RunDelta | None]:
-        """Its events after one of them until the end, and what is written meanwhile.
+        """Yield the events after number `after` until the run finishes, and pieces of partial replies in between.
 
-        Who is slow misses the rest of a draft, and finds it in the event. None after each `quiet` seconds of silence.
+        A slow follower may miss pieces; the event has the whole reply. Yields None after each `quiet` seconds of
+        silence.
         """
         place, read = max(0, after + 1 - self.first_seq), DeltaCursor()
         while True:
@@ -250,7 +252,7 @@ class ActiveRun:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Somebody waits for it meanwhile."""
+        """Count one more client as waiting."""
         self.watchers += 1
         try:
             yield
@@ -263,13 +265,13 @@ class ActiveRun:
 
 
 class DeltaCursor:
-    """How far somebody has read the drafts of a run."""
+    """The position of a follower in the partial replies of a run."""
 
     def __init__(self) -> None:
         self._read: dict[int, tuple[int, int]] = {}
 
     def next(self, drafts: Mapping[int, Sequence[RunDelta]]) -> RunDelta | None:
-        """The next piece; None if there is none yet."""
+        """The next unread piece, or None."""
         for choice, draft in drafts.items():
             call, place = self._read.get(choice, (0, 0))
             place = place if call == _call_of(draft) else 0
@@ -280,12 +282,12 @@ class DeltaCursor:
 
 
 def _tokens(event: Event) -> int:
-    """Tokens that were read and written for an event."""
+    """Prompt and completion tokens of an event."""
     return event.prompt_tokens + event.completion_tokens if isinstance(event, ModelEvent) else 0
 
 
 def _call_of(draft: Sequence[RunDelta] | None) -> int | None:
-    """The number of the call that writes a draft."""
+    """The number of the model call behind a partial reply."""
     return draft[0].delta.call if draft else None
 
 
@@ -294,7 +296,7 @@ K = TypeVar("K")
 
 
 class RunRegistry:
-    """Runs by id, by idempotency key, and by what was asked."""
+    """Active runs by id, by idempotency key, and by request."""
 
     def __init__(self) -> None:
         self._runs: dict[str, ActiveRun] = {}
@@ -305,7 +307,7 @@ class RunRegistry:
         return iter(list(self._runs.values()))
 
     def add(self, live: ActiveRun) -> None:
-        """From now on it is found."""
+        """Register the run."""
         self._runs[live.id] = live
         if live.idempotency_key is not None:
             self._keyed[live.caller.tenant, live.idempotency_key] = live
@@ -313,22 +315,22 @@ class RunRegistry:
             self._twins[twin] = live
 
     def remove(self, live: ActiveRun) -> None:
-        """It is found in the records now; a retry of its request may still come (`forget`)."""
+        """Remove the run by id and key; retries still find it until `forget_request`."""
         _drop(self._runs, live.id, live)
         if live.idempotency_key is not None:
             _drop(self._keyed, (live.caller.tenant, live.idempotency_key), live)
 
     def forget_request(self, live: ActiveRun) -> None:
-        """No retry is expected any more."""
+        """Stop matching retries of the request to this run."""
         if (twin := _request_key(live)) is not None:
             _drop(self._twins, twin, live)
 
     def tokens_of(self, key: str) -> int:
-        """What the runs of a key that are not over have read and written."""
+        """Prompt and completion tokens of a key's active runs."""
         return sum(live.tokens for live in self if live.caller.key == key)
 
     def get(self, tenant: str, run_id: str) -> ActiveRun | None:
-        """A run of this tenant."""
+        """A run by id, if it belongs to this tenant."""
         live = self._runs.get(run_id)
         return live if live is not None and live.caller.tenant == tenant else None
 
@@ -337,7 +339,7 @@ class RunRegistry:
         return self._keyed.get((tenant, key))
 
     def by_request(self, tenant: str, endpoint: str, digest: str | None) -> ActiveRun | None:
-        """A run of the same request, under way or just over."""
+        """A run of the same request that is active or has just finished."""
         return None if digest is None else self._twins.get((tenant, endpoint, digest))
 
 

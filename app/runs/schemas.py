@@ -1,4 +1,4 @@
-"""The wire of runs. Types only."""
+"""Schemas of /v1/runs."""
 
 from __future__ import annotations
 

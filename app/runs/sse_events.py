@@ -10,7 +10,10 @@ from app.sse import encode_event
 
 
 async def stream_run(live: ActiveRun, quiet: float) -> AsyncGenerator[bytes | None]:
-    """Everything that a living run tells, then its response; None for silence. Raises what the run raises."""
+    """All events of an active run, then its response; None after `quiet` seconds of silence.
+
+    Raises what the run raises.
+    """
     number = live.first_seq - 1
     async for told in live.follow(quiet=quiet):
         if told is None or isinstance(told, RunDelta):
@@ -22,20 +25,20 @@ async def stream_run(live: ActiveRun, quiet: float) -> AsyncGenerator[bytes | No
 
 
 def encode_run_event(seq: int, choice: int, data: dict[str, Any]) -> bytes:
-    """One event."""
+    """A recorded event."""
     return encode_event({**data, "choice": choice}, name=data["event"], number=seq)
 
 
 def encode_delta(piece: RunDelta) -> bytes:
-    """What the model writes just now. It has no number: it is not kept, and the event `asked` says all of it."""
+    """A piece of a partial reply. It has no number, since it is not recorded."""
     return encode_event({**piece.data, "choice": piece.choice}, name="delta")
 
 
 def encode_answer(seq: int, response: dict[str, Any]) -> bytes:
-    """The end of a run that was completed."""
+    """The final event of a completed run."""
     return encode_event(response, name="answer", number=seq)
 
 
 def encode_error(body: dict[str, Any], seq: int | None = None) -> bytes:
-    """The end of any other run; `body` is an error's."""
+    """The final event of any other run; `body` is the error response."""
     return encode_event(body, name="error", number=seq)

@@ -18,24 +18,24 @@ from app.db.session import Database, DatabaseFull, DatabaseUnavailable
 from app.db.tables import EventRecord, RunRecord, UsageRecord
 
 Write = Callable[[Session], object]
-"""Something to do in a transaction. It may be done more than once, and makes nothing but rows."""
+"""A write in a transaction. It may run more than once, so it must only change rows."""
 RowValues = Mapping[str, Any]
 
 
 class BatchedWrite(ABC):
-    """A change that is made together with others of its kind."""
+    """A write that is grouped with others of its kind into one statement."""
 
     def __call__(self, session: Session) -> None:
         apply_writes(session, [self])
 
     @abstractmethod
     def add_to(self, batch: WriteBatch) -> None:
-        """Be one of a batch."""
+        """Add this write to a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class InsertRun(BatchedWrite):
-    """A new run. All its columns are in the row, which is made where it is written, off the event loop."""
+    """Insert a run. `row` has all columns and is called off the event loop."""
 
     run: str
     row: Callable[[], RowValues]
@@ -46,7 +46,7 @@ class InsertRun(BatchedWrite):
 
 @dataclass(frozen=True, slots=True)
 class UpdateRun(BatchedWrite):
-    """New values of columns of a run."""
+    """Set columns of a run."""
 
     run: str
     values: RowValues
@@ -58,7 +58,7 @@ class UpdateRun(BatchedWrite):
 
 @dataclass(frozen=True, slots=True)
 class InsertEvent(BatchedWrite):
-    """An event of a run; its row is made off the event loop."""
+    """Insert an event of a run. `row` is called off the event loop."""
 
     row: Callable[[], RowValues]
 
@@ -68,7 +68,7 @@ class InsertEvent(BatchedWrite):
 
 @dataclass(frozen=True, slots=True)
 class AddUsage(BatchedWrite):
-    """One more run of a key on a day, and the tokens that it took."""
+    """Add one run and its tokens to a key's usage of a day."""
 
     key: str
     day: str
@@ -81,7 +81,7 @@ class AddUsage(BatchedWrite):
 
 @dataclass(slots=True)
 class WriteBatch:
-    """What is to be written: rows of new runs, columns of older ones, events, and what keys have used."""
+    """Rows of new runs, changed columns of older ones, events, and usage of keys."""
 
     runs: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class WriteBatch:
     tokens: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def write(self, session: Session) -> None:
-        """Write all of it."""
+        """Execute the statements."""
         if self.runs:
             session.execute(insert(RunRecord), list(self.runs.values()))
         for run, values in self.changed.items():
@@ -109,7 +109,7 @@ class WriteBatch:
 
 
 def apply_writes(session: Session, changes: Sequence[Write]) -> None:
-    """Make changes as if one after another."""
+    """Apply writes in batches, with the same result as one after another."""
     batch = WriteBatch()
     for change in changes:
         if isinstance(change, BatchedWrite):
@@ -122,19 +122,19 @@ def apply_writes(session: Session, changes: Sequence[Write]) -> None:
 
 
 def _count_updated(session: Session, statement: Any) -> int:
-    """How many rows an update has changed. Nothing of them is in the session."""
+    """Number of rows that an update changed. The session holds none of them, so it need not be synchronized."""
     result = session.execute(statement, execution_options={"synchronize_session": False})
     return int(result.rowcount)  # type: ignore[attr-defined]
 
 
 _LOG = logging.getLogger("secondlook")
 _MAX_WAITING = 10_000
-"""Changes held back while the records cannot be written; then the oldest are given up."""
+"""Most writes kept while the database is unavailable; beyond that the oldest are dropped."""
 _RETRY_SECONDS = 0.1
 
 
 class WriteQueue:
-    """A queue of changes to the records. `pause`: the longest that one waits for others, in seconds."""
+    """Writes to the database in order and in batches. `pause`: longest wait in seconds for a batch to fill."""
 
     def __init__(self, records: Database, pause: float) -> None:
         self._records = records
@@ -147,11 +147,11 @@ class WriteQueue:
         self._writing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
-        """Begin to write."""
+        """Start the writing task."""
         self._writing = asyncio.create_task(self._write())
 
     async def close(self) -> None:
-        """Write what is left and stop. What cannot be written is lost and logged."""
+        """Write what is queued and stop. Writes that fail are lost; their number is logged."""
         if self._writing is not None:
             try:
                 await self.flush()
@@ -161,14 +161,14 @@ class WriteQueue:
             await asyncio.gather(self._writing, return_exceptions=True)
 
     def put(self, change: Write) -> None:
-        """Write this soon, after all that was put before. It may run more than once and make nothing but rows."""
+        """Queue a write. It may run more than once, so it must only change rows."""
         self._waiting.append(change)
         self._some.set()
 
     async def flush(self, *, hurry: bool = True) -> None:
-        """Wait until all that was put lasts; without `hurry`, let it wait for others first.
+        """Wait until everything queued so far is committed; without `hurry`, a batch may fill first.
 
-        Raises RecordsDown, RecordsFull: it is tried again, but not now.
+        Raises DatabaseUnavailable or DatabaseFull; the writes stay queued and are tried again.
         """
         if not self._waiting and not self._busy:
             return
@@ -203,7 +203,7 @@ class WriteQueue:
                 self._busy = False
 
     async def _apply(self, changes: Sequence[Write]) -> None:
-        """All in one transaction; if one of them is wrong, each in its own, so that the others are not lost with it."""
+        """Write all in one transaction; if that fails, each in its own, so that only the bad write is lost."""
         try:
             await self._records.write(partial(apply_writes, changes=changes))
         except (DatabaseUnavailable, DatabaseFull):

@@ -122,7 +122,7 @@ async def test_an_end_after_the_end_of_the_video_is_told(
     settings: Settings, engine: ScriptedEngine, video_path: Path
 ) -> None:
     report = (await answer(settings, engine, body(video_path, start=60, end=90)))["report"]
-    assert report["degraded"] == ["end: the film is over after 64.000 s, before 90 s"]
+    assert report["degraded"] == ["end: the video is over after 64.000 s, before 90 s"]
 
 
 async def test_a_model_that_says_nothing_readable_gives_no_answer(settings: Settings, video_path: Path) -> None:
