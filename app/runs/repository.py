@@ -285,7 +285,8 @@ class RunReader:
     async def follow(self, tenant: str, run_id: str, after: int, quiet: float) -> AsyncGenerator[bytes | None]:
         """Yield a run's events after number `after` and its final event, encoded as server-sent events.
 
-        Recorded events come first, then new ones as they happen. Yields None after each `quiet` seconds of silence. Raises NotFound.
+        Recorded events come first, then new ones as they happen. Yields None after each `quiet` seconds of silence.
+        Raises NotFound.
         """
         silence = 0.0
         while True:
