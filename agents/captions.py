@@ -100,10 +100,10 @@ class CaptionSource(Protocol):
 
 
 class Captions:
-    """What is known in words of one film, and the means to know more.
+    """What is known in words of one video, and the means to know more.
 
     `levels`: lengths of clips in seconds, finest first. The finest ones are captioned from frames, the longer ones
-    from the captions of the shorter ones within them. Whoever else captions the film shares the work.
+    from the captions of the shorter ones within them. Whoever else captions the video shares the work.
     """
 
     def __init__(self, index: Index, eyes: CaptionSource, how: CaptionConfig | None = None) -> None:
@@ -240,7 +240,7 @@ def _cache_key(asked: str, span: Span) -> str:
 
 
 class Captioner:
-    """One film, one engine, and whose meter pays. Keeps no frames: a whole film passes by."""
+    """One video, one engine, and whose meter pays. Keeps no frames: a whole video passes by."""
 
     def __init__(self, video: VideoSource, engine: Engine, meter: BudgetMeter, ledger: RunUsage, trace: Trace) -> None:
         self._video = video

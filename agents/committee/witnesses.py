@@ -26,7 +26,7 @@ class WitnessedScene(StructuredOutput):
 
 
 class WitnessedScenes(StructuredOutput):
-    """The scenes of a film."""
+    """The scenes of a video."""
 
     scenes: tuple[WitnessedScene, ...]
 

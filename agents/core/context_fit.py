@@ -19,7 +19,7 @@ from agents.engines.base import (
 )
 from tools.video.frame import frame_sides
 
-_FEWEST = 4  # frames; fewer show too little of a film to answer about it
+_FEWEST = 4  # frames; fewer show too little of a video to answer about it
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _LARGEST_SIDE = 4096  # pixels; the longest side to which a picture is decoded t
 
 
 class FrameLoader:
-    """One film, seen at most `side` pixels large. `latest` are the pictures of the last look."""
+    """One video, seen at most `side` pixels large. `latest` are the pictures of the last look."""
 
     def __init__(self, video: VideoSource, side: int, ledger: RunUsage, trace: Trace) -> None:
         self._video = video
@@ -78,6 +78,6 @@ class FrameLoader:
         self._ledger.add_degradation(*seen.degraded)
         whole = len(seen.frames) == len(moments)
         for index, frame in enumerate(seen.frames):
-            # Of a damaged film some moments bring no frame: then each frame belongs to the moment nearest to it.
+            # Of a damaged video some moments bring no frame: then each frame belongs to the moment nearest to it.
             moment = moments[index] if whole else min(moments, key=lambda each: abs(each.time - frame.time))
             self._pictures[moment] = Picture(frame, f"{self._video.id}:{frame.time:.6f}:{self._side}")

@@ -101,7 +101,7 @@ class ModelEvent(_TraceEvent):
 
 
 class ToolEvent(_TraceEvent):
-    """A tool was applied. What it found in the film is told as data, its pictures by their seconds."""
+    """A tool was applied. What it found in the video is told as data, its pictures by their seconds."""
 
     event: Literal["used"] = "used"
     tool: str

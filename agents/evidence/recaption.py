@@ -42,7 +42,7 @@ class ScopePeriod(StructuredOutput):
 
 
 class QuestionScope(StructuredOutput):
-    """Whether a question is about a part of the film alone, and which."""
+    """Whether a question is about a part of the video alone, and which."""
 
     local: bool
     periods: tuple[ScopePeriod, ...] = ()

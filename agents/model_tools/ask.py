@@ -1,4 +1,4 @@
-"""Ask about a part of the film someone who sees only that part."""
+"""Ask about a part of the video someone who sees only that part."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sighting(StructuredOutput):
 
 
 class AskReply(StructuredOutput):
-    """What someone says who saw a part of the film."""
+    """What someone says who saw a part of the video."""
 
     found: Literal["yes", "partial", "no"]
     answer: str

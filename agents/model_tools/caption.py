@@ -1,4 +1,4 @@
-"""Describe a part of the film."""
+"""Describe a part of the video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in the whole film."""
+"""What happens in the whole video."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OverviewEvent(StructuredOutput):
 
 
 class OverviewReply(StructuredOutput):
-    """What happens in a film, and who or what takes part."""
+    """What happens in a video, and who or what takes part."""
 
     summary: str
     subjects: list[str]
@@ -39,7 +39,7 @@ class OverviewReply(StructuredOutput):
 
 
 class Overview(ModelTool):
-    """Tell what happens in the whole film, and above all what has to do with `query`, if there is one."""
+    """Tell what happens in the whole video, and above all what has to do with `query`, if there is one."""
 
     essential: ClassVar[tuple[str, ...]] = ("query",)
     name: Literal["overview"] = "overview"
@@ -79,7 +79,7 @@ def even_facts(facts: Sequence[Fact], count: int) -> Sequence[Fact]:
 
 
 def _known(scene: ToolContext, lines: int) -> str:
-    """What is known of the film, in our words."""
+    """What is known of the video, in our words."""
     part = scene.index.coverage(scene.level, scene.span)
     spoken = len(scene.index.subtitles(scene.span))
     return f"{lines} lines read; captions cover {part:.0%} of the film; {spoken} subtitles"

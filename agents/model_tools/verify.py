@@ -1,4 +1,4 @@
-"""Check whether a part of the film shows something."""
+"""Check whether a part of the video shows something."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Verify(ModelTool):
 
 
 def extended(span: Span, whole: Span) -> Span:
-    """A span of at least two seconds with half its length more on either side, within the film."""
+    """A span of at least two seconds with half its length more on either side, within the video."""
     least = widen(span, _LEAST, whole)
     more = least.length * _EXTENDED
     return Span(max(whole.start, least.start - more), min(whole.end, least.end + more))

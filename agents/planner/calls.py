@@ -1,4 +1,4 @@
-"""From what the model wrote to what it wants: calls of tools, or an answer. Films' words never come here."""
+"""From what the model wrote to what it wants: calls of tools, or an answer. Videos' words never come here."""
 
 from __future__ import annotations
 

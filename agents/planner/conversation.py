@@ -96,7 +96,7 @@ class PlannerConversation:
     ) -> None:
         """Add what came of some calls; those that were left out are told so.
 
-        The result of a native call is told in our own words alone; what comes from the film follows as the user's,
+        The result of a native call is told in our own words alone; what comes from the video follows as the user's,
         between marks, and pictures after it: the form that every chat template can show.
         """
         told = [(call.origin, _line(result)) for call, result in done]

@@ -1,4 +1,4 @@
-"""What agent programs and their tools say to the model. Their words are ours; what films say is quoted as data."""
+"""What agent programs and their tools say to the model. Their words are ours; what videos say is quoted as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOT_SEEN = "not seen"
 
 
 def ask(question: str, spans: Sequence[Span], *, slots: bool) -> str:
-    """Ask about parts of a film, to be answered from them alone."""
+    """Ask about parts of a video, to be answered from them alone."""
     how = (
         "Say whether the frames show it, and the seconds that prove it."
         if slots
@@ -27,7 +27,7 @@ def ask(question: str, spans: Sequence[Span], *, slots: bool) -> str:
 
 
 def overview(query: str | None, facts: Iterable[Fact]) -> str:
-    """Ask what happens in a film, from notes about it or from its frames."""
+    """Ask what happens in a video, from notes about it or from its frames."""
     wish = f" Above all, what has to do with: {query}." if query else ""
     notes = quote_facts(facts)
     source = f"{DATA}\n{notes}\nFrom these notes" if notes else "From these frames"
@@ -45,7 +45,7 @@ def statement(words: str) -> str:
 
 
 def mark_span(words: str) -> tuple[str, str, str]:
-    """The words before, after and below a part of a film of which is asked whether it shows something."""
+    """The words before, after and below a part of a video of which is asked whether it shows something."""
     return (
         "Segment starts here.",
         "Segment ends here.",
@@ -76,7 +76,7 @@ def turns_left(turns: int, question: str) -> str:
 
 
 def plan_look(question: str, span: Span, known: Iterable[Fact], missing: str) -> str:
-    """Ask for the one look at a film that is worth most now."""
+    """Ask for the one look at a video that is worth most now."""
     return join_parts(
         question,
         f"The film goes from {_between(span)}.",
@@ -138,7 +138,7 @@ def choose_period(question: str, known: Iterable[Fact], visited: Sequence[Span],
 
 
 def judge_scope(question: str, known: Iterable[Fact]) -> str:
-    """Ask whether only a part of a film matters."""
+    """Ask whether only a part of a video matters."""
     return join_parts(
         weigh_evidence(question, known), "Is the question about a part of the film alone? If it is, name its periods."
     )
@@ -151,7 +151,7 @@ def quote_evidence(known: Iterable[Fact]) -> str:
 
 
 def quote_reply(what: str, words: str) -> str:
-    """What the model said before, as data: it may repeat what a film says."""
+    """What the model said before, as data: it may repeat what a video says."""
     return f"<data>\n{what}: {sanitise(words)}\n</data>" if words.strip() else ""
 
 

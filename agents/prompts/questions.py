@@ -26,7 +26,7 @@ _FINAL: dict[QuestionKind, str] = {
 
 
 def frame_label(seconds: float) -> str:
-    """The words before a frame: when it is shown, in seconds from the start of the film."""
+    """The words before a frame: when it is shown, in seconds from the start of the video."""
     return f"<{seconds:.1f}s>"
 
 

@@ -1,4 +1,4 @@
-"""Words that come from a film, as data: delimited, short, with nothing in them that could pass for anything else."""
+"""Words that come from a video, as data: delimited, short, with nothing in them that could pass for anything else."""
 
 from __future__ import annotations
 
