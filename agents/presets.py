@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,11 +30,11 @@ class BadStrategy(Exception):
 
 
 class StrategyPreset(BaseModel):
-    """One of our programs under a paper's name."""
+    """One of our strategies under a paper's name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    program: str
+    strategy: str
     summary: str
     paper: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")]
     fidelity: Fidelity
@@ -41,24 +42,24 @@ class StrategyPreset(BaseModel):
 
 
 class Catalogue:
-    """All names that a request may use: programs and presets. Raises if a preset does not fit its program."""
+    """All names that a request may use: strategies and presets. Raises if a preset does not fit its strategy."""
 
     def __init__(self, presets: Mapping[str, StrategyPreset]) -> None:
         self.presets = dict(presets)
         self._adapter: TypeAdapter[Strategy] = TypeAdapter(AnyStrategy)
         for name in self.presets:
             if name in STRATEGIES:
-                raise ValueError(f"preset {name!r} hides the program of that name")
+                raise ValueError(f"preset {name!r} hides the strategy of that name")
             self.resolve(name)
 
     @classmethod
     def load(cls) -> Catalogue:
-        """All programs, and the presets that are shipped."""
+        """All strategies, and the presets that are shipped."""
         return cls(_load_presets())
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Programs first, then presets."""
+        """Strategies first, then presets."""
         return (*STRATEGIES, *self.presets)
 
     def resolve(self, spec: str | Mapping[str, Any]) -> Strategy:
@@ -66,10 +67,14 @@ class Catalogue:
         given = {"name": spec} if isinstance(spec, str) else dict(spec)
         name = str(given.get("name"))
         if preset := self.presets.get(name):
-            given = {**preset.parameters, **given, "name": preset.program}
+            given = {**preset.parameters, **given, "name": preset.strategy}
         elif name not in STRATEGIES:
+            near = get_close_matches(name, self.names)
+            hint = f"Did you mean {' or '.join(near)}? " if near else ""
             known = ", ".join(self.names)
-            raise BadStrategy(f"There is no strategy {name!r}. There are: {known}.", "strategy", "unknown_strategy")
+            raise BadStrategy(
+                f"There is no strategy {name!r}. {hint}There are: {known}.", "strategy", "unknown_strategy"
+            )
         try:
             return self._adapter.validate_python(given)
         except ValidationError as error:
@@ -87,55 +92,12 @@ def _explain(name: str, error: ValidationError) -> BadStrategy:
     path = [str(part) for part in first["loc"] if part not in STRATEGIES]
     field = ".".join(path) or "strategy"
     if first["type"] == "extra_forbidden":
-        program = [str(part) for part in first["loc"] if part in STRATEGIES][-1]
-        known = ", ".join(key for key in STRATEGIES[program].model_fields if key != "name")
-        return BadStrategy(f"{program} has no parameter {path[-1]!r}. It has: {known}.", field, "unknown_parameter")
+        strategy = [str(part) for part in first["loc"] if part in STRATEGIES][-1]
+        known = ", ".join(key for key in STRATEGIES[strategy].model_fields if key != "name")
+        return BadStrategy(f"{strategy} has no parameter {path[-1]!r}. It has: {known}.", field, "unknown_parameter")
     return BadStrategy(f"{name}: {field}: {first['msg']}", field)
 
 
-_FIDELITIES: tuple[Fidelity, ...] = ("exact", "without its training", "approximation")
-
-
-def strategy_tables(catalogue: Catalogue) -> str:
-    """Two tables for README: the programs with their parameters, and the presets by program and fidelity."""
-    programs = [
-        f"| `{name}` | {strategy_summary(name)} | {_parameter_list(name)} | {_links(STRATEGIES[name].papers())} |"
-        for name in STRATEGIES
-    ]
-    used = dict.fromkeys(preset.program for preset in catalogue.presets.values())
-    presets = [
-        f"| `{program}` | {' | '.join(_preset_links(catalogue, program, fidelity) for fidelity in _FIDELITIES)} |"
-        for program in used
-    ]
-    return "\n".join(
-        [
-            "| program | what it does | parameters and their defaults | papers |",
-            "|---|---|---|---|",
-            *programs,
-            "",
-            "| presets of | exact | without its training | approximation |",
-            "|---|---|---|---|",
-            *presets,
-        ]
-    )
-
-
-def _preset_links(catalogue: Catalogue, program: str, fidelity: Fidelity) -> str:
-    """The presets of a program that are as near to their papers, each with its paper."""
-    these = ((name, p) for name, p in catalogue.presets.items() if p.program == program and p.fidelity == fidelity)
-    return ", ".join(f"[`{name}`](https://arxiv.org/abs/{preset.paper})" for name, preset in these)
-
-
 def strategy_summary(name: str) -> str:
-    """First paragraph of a program's documentation: the idea in one sentence."""
+    """First paragraph of a strategy's documentation: the idea in one sentence."""
     return " ".join(STRATEGIES[name].documentation().split("\n\n")[0].split())
-
-
-def _parameter_list(name: str) -> str:
-    fields = STRATEGIES[name].model_fields
-    shown = [f"{key}={field.default}" for key, field in fields.items() if isinstance(field.default, str | int | float)]
-    return ", ".join(f"`{each}`" for each in shown if not each.startswith("name="))
-
-
-def _links(papers: tuple[str, ...]) -> str:
-    return ", ".join(f"[{paper}](https://arxiv.org/abs/{paper})" for paper in papers)

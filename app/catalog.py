@@ -17,7 +17,7 @@ class StrategyCard(BaseModel):
     """A name that requests may use, and all there is to know about it."""
 
     name: str
-    program: str = Field(description="The program behind it; its own name unless it is a preset.")
+    strategy: str = Field(description="The strategy behind it; its own name unless it is a preset.")
     summary: str
     description: str
     papers: list[str] = Field(description="arXiv numbers.")
@@ -42,15 +42,15 @@ def strategy_cards(catalogue: Catalogue, offers: Iterable[Capability] | None = N
 
 def _card(catalogue: Catalogue, name: str, offers: frozenset[Capability] | None) -> StrategyCard:
     strategy = catalogue.resolve(name)
-    program = STRATEGIES[strategy.name]
+    kind = STRATEGIES[strategy.name]
     preset = catalogue.presets.get(name)
     needs = strategy.required_capabilities()
     return StrategyCard(
         name=name,
-        program=strategy.name,
+        strategy=strategy.name,
         summary=preset.summary if preset else strategy_summary(name),
-        description=program.documentation(),
-        papers=_papers(program, preset),
+        description=kind.documentation(),
+        papers=_papers(kind, preset),
         fidelity=preset.fidelity if preset else None,
         needs=sorted(needs),
         fits=None if offers is None else needs <= offers,
@@ -58,12 +58,12 @@ def _card(catalogue: Catalogue, name: str, offers: frozenset[Capability] | None)
     )
 
 
-def _papers(program: type[Strategy], preset: StrategyPreset | None) -> list[str]:
-    return [preset.paper] if preset else list(dict.fromkeys(program.papers()))
+def _papers(kind: type[Strategy], preset: StrategyPreset | None) -> list[str]:
+    return [preset.paper] if preset else list(dict.fromkeys(kind.papers()))
 
 
 def _parameters(name: str, strategy: Strategy, preset: StrategyPreset | None) -> dict[str, Any]:
-    """The JSON schema of the program, with the preset's name and values as the defaults."""
+    """The JSON schema of the strategy, with the preset's name and values as the defaults."""
     schema = type(strategy).model_json_schema()
     if preset is None:
         return schema

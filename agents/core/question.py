@@ -11,7 +11,7 @@ QuestionKind = Literal[
     "choice", "text", "number", "yesno", "open"
 ]  # text is a few words, open is whatever was asked for
 StopReason = Literal[
-    "complete",  # the program ran to its end
+    "complete",  # the strategy ran to its end
     "agreed",  # all samples said the same
     "decided",  # the leader cannot be caught, or the Beta rule is satisfied
     "confident",  # the confidence that was asked for is reached

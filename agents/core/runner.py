@@ -25,7 +25,7 @@ class UnfitEngine(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunOutcome:
-    """A finished run: the answer, and why the run stopped. The bill is in the run's ledger."""
+    """A finished run: the answer, and why the run stopped. What it cost is in the run's usage."""
 
     answer: Answer
     stopped: StopReason
@@ -42,7 +42,7 @@ def check_engine(strategy: Strategy, engine: Engine) -> None:
 async def run_strategy(strategy: Strategy, run: Run) -> RunOutcome:
     """Run a strategy to its end, or to the first limit; then the last proposal is the answer.
 
-    Raises EngineError or TooLong if it comes before anything was proposed, BadVideo if nothing can be seen.
+    Raises EngineError or PromptTooLong if it comes before anything was proposed, BadVideo if nothing can be seen.
     """
     try:
         async with asyncio.timeout(run.budget.seconds):

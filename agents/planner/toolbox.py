@@ -4,48 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from agents import model_tools
 from agents.engines.base import ToolSpec
-from agents.model_tools.ask import Ask
-from agents.model_tools.caption import Caption
-from agents.model_tools.overview import Overview
-from agents.model_tools.verify import Verify
 from agents.parsing.structured import simplify_schema
 from agents.prompts.untrusted import sanitise
+from tools import builtin
 from tools.base import BaseTool, ToolError
-from tools.builtin.detect import Detect
-from tools.builtin.ocr import Ocr
-from tools.builtin.search import ReadSubtitles, SearchClips, SearchSubtitles
-from tools.builtin.segment import Segment
-from tools.builtin.submit import Submit
-from tools.builtin.view import View
-from tools.builtin.zoom import Zoom
 
-ToolName = Literal[
-    "overview",
-    "search_clips",
-    "search_subtitles",
-    "read_subtitles",
-    "view",
-    "zoom",
-    "ask",
-    "caption",
-    "verify",
-    "partition",
-    "ocr",
-    "detect",
-    "submit",
-]
-_TOOLS: Mapping[str, type[BaseTool]] = {
-    str(tool.model_fields["name"].default): tool
-    for tool in (
-        *(Overview, SearchClips, SearchSubtitles, ReadSubtitles, View, Zoom, Ask, Caption, Verify, Segment),
-        *(Ocr, Detect, Submit),
-    )
-}
+TOOLS: Mapping[str, type[BaseTool]] = {**model_tools.TOOLS, **builtin.TOOLS}
+if len(TOOLS) < len(model_tools.TOOLS) + len(builtin.TOOLS):
+    raise TypeError(f"two tools share a name: {model_tools.TOOLS.keys() & builtin.TOOLS.keys()}")
+if TYPE_CHECKING:
+    ToolName = str  # the names are only known at run time, from the folders
+else:
+    ToolName = Literal[tuple(TOOLS)]
 # What models call arguments in other systems.
 _ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("start_time", "start_s", "begin", "from", "t0", "start_second"), "start"),
@@ -69,7 +45,7 @@ class Toolbox:
     """Some tools under their names."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._tools = {name: _TOOLS[name] for name in dict.fromkeys(names)}
+        self._tools = {name: TOOLS[name] for name in dict.fromkeys(names)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +71,7 @@ class Toolbox:
 
     def essential(self, name: str) -> tuple[str, ...]:
         """The arguments of a tool in the order of a plain line."""
-        return _TOOLS[name].essential
+        return TOOLS[name].essential
 
     def known(self, name: str) -> str | None:
         """The tool that is meant by a name, if only one can be."""
@@ -158,7 +134,7 @@ def _slot(name: str, tool: type[BaseTool]) -> dict[str, Any]:
 
 
 def _usage(name: str) -> str:
-    return " ".join([name, *(argument.upper() for argument in _TOOLS[name].essential)])
+    return " ".join([name, *(argument.upper() for argument in TOOLS[name].essential)])
 
 
 def _short(name: str) -> str:

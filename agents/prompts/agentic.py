@@ -1,4 +1,4 @@
-"""What agent programs and their tools say to the model. Their words are ours; what videos say is quoted as data."""
+"""What agentic strategies and their tools say to the model. Their words are ours; what videos say is quoted as data."""
 
 from __future__ import annotations
 

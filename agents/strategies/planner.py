@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -12,12 +12,12 @@ from agents.core.run import Run
 from agents.engines.base import Picture, Sampling
 from agents.planner.conversation import CallProtocol, choose_format
 from agents.planner.loop import LoopConfig, PlannerLoop
-from agents.planner.toolbox import Toolbox, ToolName
+from agents.planner.toolbox import TOOLS, Toolbox, ToolName
 from agents.strategies.base import AgenticStrategy, Extra
 from agents.strategies.verification import Challenge, answer_from_evidence, look_first
 from tools.context import ViewLimits
 
-_TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom", "ask", "submit")
+_DEFAULT_TOOLS: tuple[ToolName, ...] = ("search_clips", "read_subtitles", "view", "zoom", "ask", "submit")
 
 
 class Planner(AgenticStrategy):
@@ -29,7 +29,9 @@ class Planner(AgenticStrategy):
     """
 
     name: Literal["planner"] = "planner"
-    tools: tuple[ToolName, ...] = Field(_TOOLS, min_length=1, max_length=13, description="What the model may call.")
+    tools: tuple[ToolName, ...] = Field(
+        _DEFAULT_TOOLS, min_length=1, max_length=len(TOOLS), description="What the model may call."
+    )
     rounds: int = Field(8, ge=1, le=64, description="Replies of the model; the last one must answer.")
     fps: float = Field(0, ge=0, le=30, description="Frames a second of the first look; 0 for as many as allowed.")
     shown: bool = Field(True, description="Whether the planner sees the first look too.")
@@ -54,7 +56,7 @@ class Planner(AgenticStrategy):
     max_tokens: int = Field(256, ge=16, le=8192, description="Longest reply of the planner, in tokens.")
 
     def extras(self) -> frozenset[Extra]:
-        return frozenset(name for name in self.tools if name == "ocr" or name == "detect")
+        return frozenset(extra for extra in get_args(Extra) if extra in self.tools)
 
     async def look(self, run: Run) -> tuple[Picture, ...]:
         return await look_first(run, self.frames, self.fps, self.view_tokens)

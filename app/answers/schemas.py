@@ -154,7 +154,7 @@ class AnswerRequest(_Request):
     budget: Budget = Field(Budget(), description="The most that this answer may spend.")
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed draws the same frames and samples.")
     stream: bool = Field(False, description="Send what happens as server-sent events, then the answer.")
-    background: bool = Field(False, description="Not supported yet.")
+    background: bool = Field(False, description="Do not wait: return 202 and the run's id at once.")
 
     @field_validator("options")
     @classmethod

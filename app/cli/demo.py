@@ -32,7 +32,7 @@ from app.videos import VideoLoader
 from tools.video.decoders import InProcessDecoder
 
 DEMO_SEED = 1_000_000_007
-"""A film of the test range: the demo model has never seen it."""
+"""A video of the test range: the demo model has never seen it."""
 STRATEGIES = ("direct", "self_consistency", "sparse_to_dense", "until_confident", "auto")
 
 
@@ -51,20 +51,20 @@ class DemoAnswer:
 
 
 async def run_demo(settings: Settings, seed: int, count: int, keep: Path | None, console: Console) -> None:
-    """Make the film, ask every question in every way, print a table for each question and one of all."""
+    """Make the video, ask every question in every way, print a table for each question and one of all."""
     waiting = Console(stderr=True).status(f"Loading {settings.engine}")
     with tempfile.TemporaryDirectory() as folder, waiting:
         async with running_engine(settings) as engine:
-            path = (keep or Path(folder) / "film.mp4").absolute()
-            film = make_video(seed)
-            waiting.update("Making a film")
-            encode_video(film, path)
-            _introduce(console, film, keep)
+            path = (keep or Path(folder) / "video.mp4").absolute()
+            video = make_video(seed)
+            waiting.update("Making a video")
+            encode_video(video, path)
+            _introduce(console, video, keep)
             inside = settings.model_copy(update={"video_dir": path.parent, "data_dir": Path(folder) / "data"})
             videos, indexes = VideoLoader(inside, InProcessDecoder(settings.decoder)), IndexManager(inside)
             answers = AnswerService(inside, Catalogue.load(), videos, engine, indexes, Extras())
             takes: list[DemoAnswer] = []
-            for question in ask_about(film, count):
+            for question in ask_about(video, count):
                 for strategy in STRATEGIES:
                     waiting.update(f"{question.text} ({strategy})")
                     response = await answers.answer(AnswerSpec(_request(path, question, strategy)), LOCAL)
@@ -81,25 +81,25 @@ def _request(path: Path, question: DemoQuestion, strategy: str) -> AnswerRequest
     return AnswerRequest.model_validate({"video": {"path": str(path)}, **fields})
 
 
-def _introduce(console: Console, film: DemoVideo, path: Path | None) -> None:
+def _introduce(console: Console, video: DemoVideo, path: Path | None) -> None:
     where = f", kept at {path}" if path else ""
     console.print(
-        f"A film of {film.duration:.1f} seconds: {len(film.shots)} shots of one coloured shape each{where}. "
+        f"A video of {video.duration:.1f} seconds: {len(video.shots)} shots of one coloured shape each{where}. "
         "The model has never seen it and knows only the frames that each strategy shows it. "
         "Sure: how probable its own words or votes make the answer.",
         highlight=False,
     )
 
 
-def _command(film: Path | None, question: DemoQuestion) -> str:
+def _command(video: Path | None, question: DemoQuestion) -> str:
     """What to type next, as it works from here: a virtual environment's programs need not be on the path."""
     beside = Path(sys.executable).with_name("secondlook")
     near = beside.is_relative_to(Path.cwd()) and which("secondlook") is None
     program = str(beside.relative_to(Path.cwd())) if near else "secondlook"
-    if film is None:
-        return f"{program} demo --keep film.mp4"
+    if video is None:
+        return f"{program} demo --keep video.mp4"
     options = "".join(f" --option {option}" for option in question.options) or " --kind yesno"
-    return f"{program} ask {film} {json.dumps(question.text)}{options}"
+    return f"{program} ask {video} {json.dumps(question.text)}{options}"
 
 
 def _answers(takes: Sequence[DemoAnswer]) -> Table:

@@ -105,7 +105,7 @@ async def _search(settings: Settings, request: SearchRequest, video: Path | None
 
 
 async def _index_of(indexes: IndexManager, video: Path) -> str:
-    """The newest index of the film in a file, by its content."""
+    """The newest index of the video in a file, by its content."""
     content = await asyncio.to_thread(_digest, video)
     cards = await asyncio.to_thread(indexes.archive.list_indexes, LOCAL.tenant)
     found = [card.id for card in cards if card.video == content]

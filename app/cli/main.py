@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from agents.presets import Catalogue, strategy_tables
+from agents.presets import Catalogue
 from app.access.caller import LOCAL
 from app.answers.preferences import AnswerSpec
 from app.answers.schemas import AnswerRequest, AnswerResponse
@@ -148,7 +148,6 @@ def ask(
 def strategies(
     name: Annotated[str | None, typer.Argument(help="One of them, in full.")] = None,
     as_json: JsonOption = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of README.")] = False,
 ) -> None:
     """Say which strategy to use when and list them all, or show one with its parameters."""
     with exit_on_error(as_json):
@@ -156,9 +155,7 @@ def strategies(
         if name is not None:
             catalogue.resolve(name)
         found = [card for card in strategy_cards(catalogue) if name in (None, card.name)]
-    if as_markdown:
-        typer.echo(strategy_tables(catalogue))
-    elif as_json:
+    if as_json:
         typer.echo(StrategyList(data=found).model_dump_json(indent=2))
     elif name is None:
         show_cards(Console(), found)

@@ -134,9 +134,9 @@ def show_cards(console: Console, cards: Sequence[StrategyCard]) -> None:
 
 def show_card(console: Console, card: StrategyCard) -> None:
     """Print one strategy with its parameters."""
-    program = f" (a preset of {card.program})" if card.program != card.name else ""
-    console.print(Text(f"{card.name}{program}", style="bold"))
-    console.print(Text(_unwrapped(f"{card.summary}\n\n{card.description}" if program else card.description)))
+    preset_of = f" (a preset of {card.strategy})" if card.strategy != card.name else ""
+    console.print(Text(f"{card.name}{preset_of}", style="bold"))
+    console.print(Text(_unwrapped(f"{card.summary}\n\n{card.description}" if preset_of else card.description)))
     schema = card.parameters
     fields = schema.get("properties") or schema["$defs"][schema["$ref"].rpartition("/")[2]]["properties"]
     table = Table("--set", "default", "bounds", "meaning", box=SIMPLE)

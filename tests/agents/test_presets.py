@@ -43,11 +43,11 @@ def test_parameters_of_a_request_win_over_those_of_the_preset() -> None:
 
 
 def test_a_preset_that_does_not_fit_its_program_stops_the_start() -> None:
-    wrong = StrategyPreset(program="direct", summary="", paper="2401.00001", fidelity="exact", parameters={"x": 1})
+    wrong = StrategyPreset(strategy="direct", summary="", paper="2401.00001", fidelity="exact", parameters={"x": 1})
     with pytest.raises(BadStrategy, match="no parameter 'x'"):
         Catalogue({"wrong": wrong})
 
 
 def test_a_preset_must_not_hide_a_program() -> None:
-    with pytest.raises(ValueError, match="hides the program"):
-        Catalogue({"direct": StrategyPreset(program="direct", summary="", paper="2401.00001", fidelity="exact")})
+    with pytest.raises(ValueError, match="hides the strategy"):
+        Catalogue({"direct": StrategyPreset(strategy="direct", summary="", paper="2401.00001", fidelity="exact")})

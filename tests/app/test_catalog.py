@@ -28,7 +28,7 @@ async def test_every_name_has_a_card(settings: Settings, engine: ScriptedEngine)
     assert direct["description"]
     assert cards["until_confident"]["needs"] == ["logprobs"]
     rts = cards["video_rts"]
-    assert (rts["program"], rts["fidelity"], rts["papers"]) == (
+    assert (rts["strategy"], rts["fidelity"], rts["papers"]) == (
         "sparse_to_dense",
         "without its training",
         ["2507.06485"],
@@ -131,7 +131,7 @@ async def test_the_documentation_describes_every_route(settings: Settings, engin
         "get /metrics",
     }
     schemas = document["components"]["schemas"]
-    assert {"Direct", "SelfConsistency", "Escalate"} <= set(schemas)  # the programs with their parameters
+    assert {"Direct", "SelfConsistency", "Escalate"} <= set(schemas)  # the strategies with their parameters
     assert schemas["Direct"]["properties"]["frames"]["maximum"] == 1024
     assert "HTTPValidationError" not in schemas  # errors have our form, not the framework's
     assert "text/event-stream" in document["paths"]["/v1/answers"]["post"]["responses"]["200"]["content"]

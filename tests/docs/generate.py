@@ -47,7 +47,7 @@ def strategies_page() -> str:
     catalogue = Catalogue.load()
     default = Settings.model_fields["strategy"].default
     cards = strategy_cards(catalogue)
-    own = [card for card in cards if card.name == card.program]
+    own = [card for card in cards if card.name == card.strategy]
     (usual,) = (card for card in cards if card.name == default)
     parts = [
         "# Strategies",
@@ -58,7 +58,7 @@ def strategies_page() -> str:
         _choice(),
         _AFTER_CHOICE,
         f"## {usual.name}",
-        f"The default. {usual.summary} It is [`{usual.program}`](#{usual.program}) with "
+        f"The default. {usual.summary} It is [`{usual.strategy}`](#{usual.strategy}) with "
         f"`strategies` = {_value(_properties(usual.parameters)['strategies'])}.",
         *(_strategy(card) for card in own),
     ]
@@ -163,7 +163,7 @@ def systems_page() -> str:
 
 
 def _system(name: str, preset: StrategyPreset) -> str:
-    strategy = f"[`{preset.program}`](strategies.md#{preset.program})"
+    strategy = f"[`{preset.strategy}`](strategies.md#{preset.strategy})"
     return f"| `{name}` | {strategy} | {preset.fidelity} | {_cell(preset.summary)} | {_paper(preset.paper)} |"
 
 

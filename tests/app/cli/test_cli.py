@@ -19,7 +19,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agents.engines.scripted import ScriptedEngine
-from agents.presets import Catalogue, strategy_tables
 from app.answers.schemas import AnswerResponse
 from app.cli.main import cli
 from app.settings import Settings
@@ -116,10 +115,6 @@ async def test_strategies_are_those_of_the_service(settings: Settings, engine: S
     assert mine == theirs
     listed = run("strategies").stdout
     assert all(card["name"] in listed for card in mine["data"])
-
-
-def test_the_tables_of_readme() -> None:
-    assert run("strategies", "--markdown").stdout == strategy_tables(Catalogue.load()) + "\n"
 
 
 def test_one_strategy_in_full() -> None:
