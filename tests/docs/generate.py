@@ -132,11 +132,11 @@ def _bounds(shape: Mapping[str, Any]) -> str:
 
 _OUT_OF_REACH = {
     "EgoPrune": "prunes visual tokens inside the model",
-    "PruneVid": "prunes visual tokens by attention inside the model",
+    "PruneVid": "prunes visual tokens inside the model",
     "V-Reason": "optimises the model's cache by entropy while it decodes",
-    "Free-MoRef": "merges attention over several references in one forward pass",
-    "TTA-Vid": "updates the model's weights on the test video",
-    "AdaptToken": "reads attention and token entropy inside the model",
+    "Free-MoRef": "fuses attention over interleaved parts of the video, layer by layer",
+    "TTA-Vid": "trains the model on the test video",
+    "AdaptToken": "needs attention maps",
 }
 
 
