@@ -140,7 +140,7 @@ class Captions:
 
         Those that are missing are written now, are paid for by this run, and are kept for the next; a clip that
         cannot be captioned is left out. What is written before a budget ends stays. Raises BudgetExceeded,
-        EngineError, IndexFull, IndexDown; ValueError for a level that is not one of `levels`.
+        EngineError, IndexFull, IndexUnavailable; ValueError for a level that is not one of `levels`.
         """
         chosen = self.levels[0] if level is None else level
         await self._fill(self.levels.index(chosen), span)
@@ -258,7 +258,7 @@ class Captioner:
         return tuple(Picture(frames[time], f"{self._video.id}:{time:.6f}:{side}") for time in sorted(frames))
 
     async def describe(self, pictures: Sequence[Picture], text: str, sampling: Sampling, purpose: str) -> CaptionText:
-        """The model's words about some pictures. Raises BudgetExceeded, EngineError, TooLong."""
+        """The model's words about some pictures. Raises BudgetExceeded, EngineError, PromptTooLong."""
         began = perf_counter()
         generation = await self._client.generate(pictures, text, sampling, 1, purpose=purpose, shrink=False)
         cost = {

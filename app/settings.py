@@ -21,7 +21,7 @@ _DAY = 24 * 3600.0
 
 
 class IndexSettings(BaseModel):
-    """Captioning, keeping, and the limits of both."""
+    """How videos are captioned and indexed, and the limits of both."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -43,7 +43,7 @@ _PING = b": ping\n\n"
 class EventStreamResponse(Response):
     """Sends frames, and a comment for each None. What goes wrong before the first frame keeps its status code.
 
-    `broken` makes the frame for what goes wrong later. `watch` is held until the last frame is sent or the client
+    `encode_error` encodes what goes wrong later. `watching` is held until the last frame is sent or the client
     is gone.
     """
 

@@ -89,7 +89,7 @@ class VideoLoader:
         self._lock = Lock()
 
     async def probe(self, path: Path) -> VideoMetadata:
-        """Facts about the film in a file that is not kept yet. Raises BadVideo."""
+        """Facts about the video in a file that is not kept yet. Raises BadVideo."""
         return (await _open_while_awaited(self._read, path)).metadata
 
     @asynccontextmanager
@@ -147,7 +147,7 @@ class VideoLoader:
         return video
 
     def _read(self, path: Path, stop: Event) -> Video:
-        """Read a film's facts."""
+        """Read a video's facts."""
         return Video.open(path, decoder=self._decoder, cache=self.cache, limits=self._settings.limits, stop=stop)
 
     def _allowed(self, given: str) -> Path:
@@ -211,7 +211,7 @@ def make_decoder(settings: Settings) -> Decoder:
 
 @asynccontextmanager
 async def decoder_running(decoder: Decoder, settings: Settings) -> AsyncIterator[None]:
-    """Start a decoder's processes, say what they are not kept from, and end them at the end. Raises Unconfined."""
+    """Run the decoding processes, and log what they are not kept from. Raises SandboxUnavailable."""
     if not isinstance(decoder, Sandbox):
         yield
         return

@@ -54,7 +54,7 @@ async def prompt_fits(engine: Engine, prompt: Prompt, sampling: Sampling) -> boo
 async def fit_prompt(engine: Engine, prompt: Prompt, sampling: Sampling) -> FittedPrompt:
     """The prompt within `engine.context` tokens, reply and tools included, and `engine.most_pictures`.
 
-    Its words are counted only when the upper bound, one token a byte, does not fit. Raises TooLong, EngineError.
+    Its words are counted only when the upper bound, one token a byte, does not fit. Raises PromptTooLong, EngineError.
     """
     wanted, most = len(pictures_of(prompt)), engine.max_pictures
     if most is None or wanted <= most:

@@ -215,7 +215,7 @@ class Run:
         return 0.5 if known is None else known["yes"]
 
     async def yes_probability(self, pictures: Sequence[Picture], text: str) -> float | None:
-        """P(yes) of a question in any words about some pictures; see `decide`."""
+        """P(yes) of a question in any words about some pictures; see `yes_probability_of`."""
         return await self.yes_probability_of(compose_prompt(pictures, text, self.opening))
 
     async def yes_probability_of(self, prompt: Prompt) -> float | None:

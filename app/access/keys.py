@@ -118,7 +118,7 @@ class KeyStore:
         return self._records.read_sync(lambda session: list(session.scalars(select(KeyRecord).order_by("created_at"))))
 
     def rotate(self, key_id: str, grace: float) -> NewKey:
-        """Give a key a new secret; the old one stays good for `grace` seconds. Blocks. Raises Missing."""
+        """Give a key a new secret; the old one stays good for `grace` seconds. Blocks. Raises NotFound."""
         secret = _secret(key_id)
 
         def change(session: Session) -> KeyRecord:
@@ -130,7 +130,7 @@ class KeyStore:
         return NewKey(self._changed(change), secret)
 
     def revoke(self, key_id: str) -> KeyRecord:
-        """End a key now; blocks. Raises Missing."""
+        """End a key now; blocks. Raises NotFound."""
 
         def change(session: Session) -> KeyRecord:
             record = self._revocable(session, key_id)

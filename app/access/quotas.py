@@ -34,7 +34,7 @@ class RateLimiter:
         self._full_at: dict[str, float] = {}
 
     def check(self, caller: Caller) -> None:
-        """Count one request. Raises TooFast."""
+        """Count one request. Raises RateLimited."""
         limit = caller.quota.requests_per_minute
         if limit is None:
             return
@@ -65,7 +65,7 @@ class DailyQuota:
     async def admit(self, caller: Caller, at_work: int) -> Caller:
         """The caller with a purse and a quota for one run that today's limit allows, `at_work` tokens being spent.
 
-        Raises Spent if nothing is left, Busy if runs at work have reserved all of it.
+        Raises QuotaExceeded if nothing is left, Busy if runs at work have reserved all of it.
         """
         limit, now = caller.quota.tokens_per_day, self._clock()
         if limit is None:

@@ -19,7 +19,7 @@ _INSTRUCTING = ("system", "developer")
 
 @dataclass(frozen=True, slots=True)
 class AttachedMedia:
-    """A picture, film or file, where it stands in the request, and the second in the label before it, if any."""
+    """A picture, video or file, where it stands in the request, and the second in the label before it, if any."""
 
     part: MediaPart
     param: str

@@ -38,11 +38,11 @@ class ModelNames:
         return [self._card(None), *map(self._card, self._strategies)]
 
     def get(self, name: str) -> ModelCard:
-        """One name. Raises Missing."""
+        """One name. Raises NotFound."""
         return self._card(self.strategy(name))
 
     def strategy(self, name: str) -> str | None:
-        """The strategy that a model's name chooses, if any. Raises Missing."""
+        """The strategy that a model's name chooses, if any. Raises NotFound."""
         if name == self._engine.model:
             return None
         model, colon, strategy = name.rpartition(":")

@@ -26,7 +26,7 @@ class TextPart(_OpenAIModel):
 
 
 class MediaUrl(_OpenAIModel):
-    """Where a picture or a film is."""
+    """Where a picture or a video is."""
 
     url: str | None = None
 
@@ -38,14 +38,14 @@ MediaUrlField = Annotated[
 
 
 class ImagePart(_OpenAIModel):
-    """A picture; several of them are the frames of one film."""
+    """A picture; several of them are the frames of one video."""
 
     type: Literal["image_url"]
     image_url: MediaUrlField
 
 
 class VideoPart(_OpenAIModel):
-    """A film: http(s), data: or file: URL, or the id of an uploaded file."""
+    """A video: http(s), data: or file: URL, or the id of an uploaded file."""
 
     type: Literal["video_url"]
     video_url: MediaUrlField = MediaUrl()
@@ -61,7 +61,7 @@ class FileReference(_OpenAIModel):
 
 
 class FilePart(_OpenAIModel):
-    """A film or picture as OpenAI's clients send files."""
+    """A video or picture as OpenAI's clients send files."""
 
     type: Literal["file"]
     file: FileReference

@@ -108,7 +108,7 @@ def show_answer(console: Console, response: AnswerResponse) -> None:
     console.print(table)
 
 
-_WHEN_TO_USE = (
+WHEN_TO_USE = (
     ("you do not know yet", "auto", "one direct answer; votes only where that is unsure"),
     ("latency matters most", "direct", "one call"),
     ("what matters is short, the video is not", "until_confident", "looks at more frames until the answer is probable"),
@@ -121,7 +121,7 @@ _WHEN_TO_USE = (
 def show_cards(console: Console, cards: Sequence[StrategyCard]) -> None:
     """Print which strategy to use when, then all of them, one line each."""
     advice = Table("when", "use", "why", box=SIMPLE, title="Which strategy?", title_justify="left")
-    for row in _WHEN_TO_USE:
+    for row in WHEN_TO_USE:
         advice.add_row(*row)
     console.print(advice)
     table = Table("name", "what it does", "paper", box=SIMPLE)

@@ -36,7 +36,7 @@ class VersionRecord(Base):
 
 
 def prepare_tables(engine: Engine) -> None:
-    """Make the tables that are missing and stamp them. Raises WrongVersion and then has changed nothing."""
+    """Make the tables that are missing and stamp them. Raises WrongSchemaVersion and then has changed nothing."""
     with engine.begin() as connection:
         VersionRecord.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
         with Session(connection) as session:
@@ -95,7 +95,7 @@ class Database:
         self._pool: ThreadPoolExecutor | None = None
 
     def open(self) -> None:
-        """Connect and make the tables. Raises WrongVersion, RecordsDown; blocks."""
+        """Connect and make the tables. Raises WrongSchemaVersion, DatabaseUnavailable; blocks."""
         engine = self._engine_for(self._url)
         if self._sqlite:
             event.listen(engine, "connect", self._connected)
@@ -124,7 +124,7 @@ class Database:
 
         The function may run more than once (another's transaction got in the way), so it may change nothing but
         the database. Cancelling the caller does not undo it. Raises what the function raises, and then nothing
-        has happened; RecordsDown, RecordsFull.
+        has happened; DatabaseUnavailable, DatabaseFull.
         """
         return await self._off_loop(lambda: self.write_sync(work))
 

@@ -93,7 +93,7 @@ class FetchCache:
         """The content of a URL as a file, until it is let go.
 
         With a `uuid` the caller vouches that all URLs it gives with it have the same content. Raises BadRequest,
-        Forbidden, TooLarge, CannotFetch, StorageFull.
+        Forbidden, TooLarge, FetchFailed, StorageFull.
         """
         if url[:5].lower() == "data:":
             async with self._written_out(url) as path:
@@ -121,7 +121,7 @@ class FetchCache:
                 self._copies.pop(key).drop()
 
     async def sweep(self) -> None:
-        """`tidy`, and remove what processes that died have left."""
+        """`evict`, and remove what processes that died have left."""
         self.evict()
         await asyncio.to_thread(self._incoming.sweep)
 

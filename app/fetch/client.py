@@ -51,7 +51,7 @@ class CheckedNetworkBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises NotPublic, and httpcore's errors for a host that does not answer."""
+        """Raises AddressNotPublic, and httpcore's errors for a host that does not answer."""
         addresses = await self._checked(host, port, timeout)
         for address in addresses[:-1]:
             try:
@@ -130,7 +130,7 @@ class FetchClient:
     async def fetch(self, url: str, write: WriteChunk, known: ResourceVersion | None = None) -> ResourceVersion | None:
         """Give the content of a URL to `write`, piece by piece. None: it is still what `known` was.
 
-        Raises BadRequest, Forbidden, TooLarge, CannotFetch.
+        Raises BadRequest, Forbidden, TooLarge, FetchFailed.
         """
         target = TargetUrl.parse(url)
         try:

@@ -1,1 +1,1 @@
-"""What is known of films in words: built on demand or whole, searched, listed, removed; each tenant has its own."""
+"""What is known of videos in words: built on demand or whole, searched, listed, removed; each tenant has its own."""

@@ -33,7 +33,7 @@ from tools.video.video import Video
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What is to be built: of which film, up to clips of which length, with which subtitles, at which cost."""
+    """What is to be built: of which video, up to clips of which length, with which subtitles, at which cost."""
 
     source: VideoInput
     level: float | None = None
@@ -51,7 +51,7 @@ class IndexBuilder:
     async def prepare(self, wish: BuildRequest, caller: Caller, engine: Engine) -> tuple[str, int]:
         """Begin an index, if there is none, and have it know what is said; its id, and how many captions it lacks.
 
-        Raises what is wrong with the video or its subtitles, IndexFull, IndexDown.
+        Raises what is wrong with the video or its subtitles, IndexFull, IndexUnavailable.
         """
         async with self._videos.open(wish.source, caller) as footage:
             index, video = self._opened(caller, footage, wish, engine)
@@ -130,7 +130,7 @@ class IndexBuild:
 
 
 class BuildQueue:
-    """Builds at most so many indexes at once, one of each film however often it is asked for."""
+    """Builds at most so many indexes at once, one of each video however often it is asked for."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class BuildQueue:
     async def start(self, wish: BuildRequest, caller: Caller, request_id: str) -> str:
         """Begin to build, unless that is under way or done; the id of the index.
 
-        Raises what is wrong with the video or its subtitles, Busy, Draining, NotReady, IndexFull, IndexDown.
+        Raises what is wrong with the video or its subtitles, Busy, ShuttingDown, NotReady, IndexFull, IndexUnavailable.
         """
         engine = self._engine().for_tenant(caller.tenant)
         id_, lacking = await self._work.prepare(wish, caller, engine)

@@ -83,17 +83,17 @@ class IndexManager:
     def opener(
         self, caller: Caller, footage: VideoSource, source: VideoInput, engine: Engine
     ) -> Callable[[], Index] | None:
-        """What opens the caller's index of a film; None for single pictures."""
+        """What opens the caller's index of a video; None for single pictures."""
         return partial(self.open, caller, footage, source, engine) if isinstance(footage, Video) else None
 
     def open(self, caller: Caller, video: Video, source: VideoInput, engine: Engine) -> Index:
-        """The caller's index of a film; nothing is read or written before it is used."""
+        """The caller's index of a video; nothing is read or written before it is used."""
         index = self.archive.open(caller.tenant, video.id, video.span.end, self.builder(engine), _label(source))
         index.add_subtitles_later(partial(subtitle_entries, video))
         return index
 
     async def metadata(self, caller: Caller, id_: str) -> IndexMetadata:
-        """A caller's index by its id. Raises Missing."""
+        """A caller's index by its id. Raises NotFound."""
         cards = await asyncio.to_thread(self.archive.list_indexes, caller.tenant)
         card = next((card for card in cards if card.id == id_), None)
         if card is None:
@@ -101,7 +101,7 @@ class IndexManager:
         return card
 
     def state(self, card: IndexMetadata) -> IndexState:
-        """What is in an index. Blocks. Raises IndexDown."""
+        """What is in an index. Blocks. Raises IndexUnavailable."""
         tally = self.archive.summary(card)
         found = []
         for level in clip_levels(card.duration, card.config.clip_seconds):
@@ -112,7 +112,7 @@ class IndexManager:
         return IndexState(tuple(found), said, size, dict(tally.cost))
 
     async def delete(self, caller: Caller, id_: str) -> None:
-        """Remove a caller's index. Raises Missing."""
+        """Remove a caller's index. Raises NotFound."""
         if not await asyncio.to_thread(self.archive.delete, caller.tenant, id_):
             await self.metadata(caller, id_)
 
@@ -136,18 +136,18 @@ class IndexManager:
 
 
 def video_of(card: IndexMetadata) -> VideoInput:
-    """What its owner called a film."""
+    """What its owner called a video."""
     return VideoInput.model_validate_json(card.label)
 
 
 def subtitle_entries(video: Video, given: str | None = None) -> Sequence[IndexEntry]:
-    """What is said in a film, as lines of its index. Blocks. Raises BadVideo, Stopped."""
+    """What is said in a video, as lines of its index. Blocks. Raises BadVideo, DecodingStopped."""
     cues = video.subtitles(given)
     return [IndexEntry(f"s:{number}", cue.start, cue.end, cue.text, "subtitle") for number, cue in enumerate(cues)]
 
 
 def _label(source: VideoInput) -> str:
-    """A film's name as JSON. What was sent within a request has none."""
+    """A video's name as JSON. What was sent within a request has none."""
     inline = source.url is not None and source.url.startswith(_INLINE)
     shown = VideoInput(url=_INLINE) if inline else source
     return shown.model_dump_json(exclude_none=True)
@@ -158,7 +158,7 @@ Found = Sequence[tuple[IndexMetadata, Hit]]
 
 
 async def search_indexes(indexes: IndexManager, request: SearchRequest, caller: Caller) -> HitList:
-    """What fits a query in the index that is named, else in all. Raises Missing, BadRequest, IndexDown."""
+    """What fits a query in the index that is named, else in all. Raises NotFound, BadRequest, IndexUnavailable."""
     most = indexes.settings.max_hits
     if request.k > most:
         raise BadRequest(f"k: This service returns {most} hits at most.", param="k")
@@ -212,7 +212,7 @@ def _span(request: SearchRequest) -> Span | None:
 
 
 _UNBOUNDED = 1e9
-"""Seconds; longer than any film."""
+"""Seconds; longer than any video."""
 
 
 def _hit_list(found: Found, degraded: list[str], coverage: float | None) -> HitList:

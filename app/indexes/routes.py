@@ -13,7 +13,7 @@ router = APIRouter(tags=["indexes"], responses=ERROR_RESPONSE | error_responses(
 
 @router.post("/v1/indexes", status_code=202, responses=error_responses(400, 404, 413, 415, 422, 424))
 async def build(body: IndexRequest, request: Request, response: Response, at: ServiceDep, by: CanAsk) -> IndexObject:
-    """Caption a film from end to end, in the background; ask again to see how far it is. What is there is not redone.
+    """Caption a video from end to end, in the background; ask again to see how far it is. What is there is not redone.
 
     After a failure, a limit, or a restart of the service, the same request goes on where it ended.
     """
@@ -37,12 +37,12 @@ async def index(index_id: str, at: ServiceDep, by: CanRead) -> IndexObject:
 
 @router.delete("/v1/indexes/{index_id}", responses=error_responses(404))
 async def delete(index_id: str, at: ServiceDep, by: CanUpload) -> DeletedIndex:
-    """Forget what is known of a film; if it is being built, that ends."""
+    """Forget what is known of a video; if it is being built, that ends."""
     await at.indexes.delete(index_id, by)
     return DeletedIndex(id=index_id)
 
 
 @router.post("/v1/search", responses=error_responses(400, 404, 413, 415, 422, 424))
 async def search(body: SearchRequest, at: ServiceDep, by: CanRead) -> HitList:
-    """Find the seconds of a film, or of all films that are indexed, by what is seen or said there."""
+    """Find the seconds of a video, or of all videos that are indexed, by what is seen or said there."""
     return await at.indexes.search(body, by)

@@ -20,7 +20,7 @@ class _Request(BaseModel):
 
 
 class IndexRequest(_Request):
-    """A film to be captioned from end to end, in the background."""
+    """A video to be captioned from end to end, in the background."""
 
     video: VideoField = Field(description="A file id, or where else the video is.")
     level: Seconds | None = Field(None, description="Longest clips to be captioned, in seconds; all if left out.")
@@ -96,7 +96,7 @@ class BuildError(BaseModel):
 
 
 class IndexObject(BaseModel):
-    """What is known of a film in words."""
+    """What is known of a video in words."""
 
     id: str
     object: Literal["index"] = "index"

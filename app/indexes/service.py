@@ -46,29 +46,29 @@ class IndexService:
         self._engine = engine
 
     async def build(self, request: IndexRequest, caller: Caller, request_id: str) -> IndexObject:
-        """Begin to build an index, or go on. Raises what `Builds.start` raises."""
+        """Begin to build an index, or go on. Raises what `IndexBuilder.start` raises."""
         wish = BuildRequest(request.video, request.level, request.subtitles, request.budget)
         return await self.get(await self._builds.start(wish, caller, request_id), caller)
 
     async def get(self, id_: str, caller: Caller) -> IndexObject:
-        """An index as it is now. Raises Missing, IndexDown."""
+        """An index as it is now. Raises NotFound, IndexUnavailable."""
         card = await self._indexes.metadata(caller, id_)
         state = await asyncio.to_thread(self._indexes.state, card)
         return index_object(card, state, self._builds.get(card.id), self._current())
 
     async def list(self, caller: Caller) -> IndexList:
-        """All indexes of the caller's tenant. Raises IndexDown."""
+        """All indexes of the caller's tenant. Raises IndexUnavailable."""
         cards = await asyncio.to_thread(self._indexes.archive.list_indexes, caller.tenant)
         return IndexList(data=[await self.get(card.id, caller) for card in cards])
 
     async def delete(self, id_: str, caller: Caller) -> None:
-        """Remove an index; its building ends. Raises Missing."""
+        """Remove an index; its building ends. Raises NotFound."""
         await self._indexes.metadata(caller, id_)
         await self._builds.cancel(id_)
         await self._indexes.delete(caller, id_)
 
     async def search(self, request: SearchRequest, caller: Caller) -> HitList:
-        """What fits a query. Raises Missing, BadVideo, BadRequest, IndexDown."""
+        """What fits a query. Raises NotFound, BadVideo, BadRequest, IndexUnavailable."""
         if request.video is None:
             return await search_indexes(self._indexes, request, caller)
         async with self._videos.open(request.video, caller) as footage:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.terminal import WHEN_TO_USE
 from app.main import create_app
 from app.settings import Settings
 from tests.docs import generate
@@ -75,3 +76,9 @@ def _anchors(page: Path) -> set[str]:
 )
 def test_what_is_expected_and_what_is_printed(expected: str, printed: str, same: bool) -> None:
     assert matches(expected, printed) is same
+
+
+def test_the_command_line_gives_the_advice_of_readme() -> None:
+    section = README.read_text("utf-8").partition("## Which strategy should I choose?")[2]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")][1:7]
+    assert [re.findall(r"`(\w+)`", row)[0] for row in rows] == [row[1] for row in WHEN_TO_USE]
