@@ -14,7 +14,7 @@ from app.service import Service
 
 
 class _KeySecurity(SecurityBase):
-    """The key of a request, as the API's description tells of it. The middleware has asked for it already."""
+    """Describes the API key in OpenAPI. The middleware has authenticated the request already."""
 
     model = BearerModel(description="An API key, as `secondlook keys create` shows it.")
     scheme_name = "HTTPBearer"
@@ -31,7 +31,7 @@ class _CallerSecurity(_KeySecurity):
 
 
 class _MetricsSecurity(_KeySecurity):
-    """Only with the scope for it; where the operator has opened the route to all, nobody was asked who it is."""
+    """Requires the scope `metrics`, unless the operator has opened the route."""
 
     async def __call__(self, request: Request) -> None:
         caller: Caller | None = getattr(request.state, "caller", None)
@@ -49,7 +49,7 @@ CanRead = Annotated[Caller, Security(_caller, scopes=["read"])]
 
 
 async def _get_service(request: Request) -> Service:
-    """FastAPI would call a plain function in a thread, which on a busy machine costs more than the answer."""
+    """Async, because FastAPI would run a plain function in a thread."""
     service: Service = request.app.state.service
     return service
 

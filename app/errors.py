@@ -24,7 +24,7 @@ from tools.video.limits import BadVideo
 
 
 class ApiError(Exception):
-    """We will not do this. `param` names the field at fault; `retry_after` is in seconds."""
+    """Base of errors that a request causes. `param` names the field at fault; `retry_after` is in seconds."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class ApiError(Exception):
 
 
 class BadRequest(ApiError):
-    """The request says something that makes no sense."""
+    """The request is invalid."""
 
 
 class Unauthorized(ApiError):
-    """There is no valid key in the request."""
+    """The request has no valid API key."""
 
 
 class Forbidden(ApiError):
@@ -53,15 +53,15 @@ class Forbidden(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such thing."""
+    """What the request names does not exist."""
 
 
 class Conflict(ApiError):
-    """What is asked for contradicts what is there already."""
+    """The request conflicts with the present state."""
 
 
 class RequestTimeout(ApiError):
-    """The client has stopped sending."""
+    """The client stopped sending before its request was complete."""
 
 
 class TooLarge(ApiError):
@@ -69,23 +69,23 @@ class TooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """The body is not of the type that this route reads."""
+    """This route does not read bodies of this type."""
 
 
 class RateLimited(ApiError):
-    """The key has sent as many requests as it may."""
+    """The key has sent too many requests in the last minute."""
 
 
 class QuotaExceeded(ApiError):
-    """The key has used up what it has."""
+    """The key has used up its quota."""
 
 
 class FetchFailed(ApiError):
-    """A video could not be brought from where the caller says it is."""
+    """A video could not be fetched from its URL."""
 
 
 class Busy(ApiError):
-    """As much is running as may run at once."""
+    """All slots are taken and the queue is full or too slow."""
 
 
 class NotReady(ApiError):
@@ -93,15 +93,15 @@ class NotReady(ApiError):
 
 
 class StorageUnavailable(Exception):
-    """The place where files are kept cannot be reached."""
+    """The file storage cannot be reached."""
 
 
 class StorageFull(Exception):
-    """The place where files are kept has no room left."""
+    """The file storage is full."""
 
 
 class Misconfigured(Exception):
-    """The operator's settings do not go together, or name what is not there."""
+    """The settings contradict each other, or name something that does not exist."""
 
 
 class ShuttingDown(NotReady):
@@ -112,7 +112,7 @@ class ShuttingDown(NotReady):
 
 
 class RunCancelled(Exception):
-    """Somebody has cancelled the run that this request waited for."""
+    """The run that this request waited for was cancelled."""
 
 
 class ClientDisconnected(Exception):
@@ -120,7 +120,7 @@ class ClientDisconnected(Exception):
 
 
 class ErrorSpec(NamedTuple):
-    """How one kind of error looks from outside."""
+    """How one kind of error is shown: HTTP status, type, code, and exit code of the command line."""
 
     status: int
     type: str

@@ -39,7 +39,7 @@ from tools.sandbox.client import Sandbox
 
 @asynccontextmanager
 async def running_engine(settings: Settings, watch: RequestObserver | None = None) -> AsyncIterator[Engine]:
-    """The engine, closed at the end. Raises EngineError."""
+    """Open and probe the engine of the settings; close it at the end. Raises EngineError."""
     key = settings.engine_key.get_secret_value() if settings.engine_key else None
     engine = await asyncio.to_thread(open_engine, settings.engine, api_key=key, observer=watch)
     try:
@@ -52,22 +52,22 @@ async def running_engine(settings: Settings, watch: RequestObserver | None = Non
 _LOG = logging.getLogger("secondlook")
 
 
-async def run_periodically(seconds: float, *works: Callable[[], Awaitable[None]]) -> None:
-    """Do some works, one after another, now and then every so many seconds. What fails is logged and tried again."""
+async def run_periodically(seconds: float, *functions: Callable[[], Awaitable[None]]) -> None:
+    """Run some functions one after another, forever, every so many seconds. Failures are logged."""
     while True:
-        for work in works:
+        for function in functions:
             try:
-                await work()
+                await function()
             except Exception:
-                _LOG.exception("sweeping failed")
+                _LOG.exception("a clean-up failed")
         await asyncio.sleep(seconds)
 
 
-_TIDY_SECONDS = 3600.0
+_ORPHANS_SECONDS = 3600.0
 
 
 class Service:
-    """One service. It lives before its engine does: until the engine is loaded it is up but not ready."""
+    """One service. It starts before its engine is loaded: until then it is up but not ready."""
 
     def __init__(self, settings: Settings, engine: Engine | None = None, tracing: Tracing | None = None) -> None:
         self.settings = settings
@@ -118,7 +118,7 @@ class Service:
         """Open the records; load the engine in the background, unless one was given, and close it at the end."""
         await asyncio.to_thread(self.database.open)
         often = run_periodically(self.settings.sweep_seconds, self.files.sweep, self.runs.sweep, self.fetch_cache.sweep)
-        seldom = run_periodically(_TIDY_SECONDS, self.files.remove_orphans, lambda: self._indexes.sweep(self.files))
+        seldom = run_periodically(_ORPHANS_SECONDS, self.files.remove_orphans, lambda: self._indexes.sweep(self.files))
         tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, seldom)]
         try:
             async with decoder_running(self.decoder, self.settings), self._at_work():

@@ -19,11 +19,11 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from app.db.tables import Base
 
 SCHEMA_VERSION = 1
-"""Raise this with every change that `create_all` cannot make, which is any but a new table."""
+"""Version of the schema. Increase it with every change but a new table, which `create_all` can make."""
 
 
 class WrongSchemaVersion(Exception):
-    """The operator has pointed us at tables of another schema."""
+    """The database has tables of another schema version."""
 
 
 class VersionRecord(Base):
@@ -36,7 +36,7 @@ class VersionRecord(Base):
 
 
 def prepare_tables(engine: Engine) -> None:
-    """Make the tables that are missing and stamp them. Raises WrongSchemaVersion and then has changed nothing."""
+    """Create missing tables and record the schema version. Raises WrongSchemaVersion, having changed nothing."""
     with engine.begin() as connection:
         VersionRecord.__table__.create(connection, checkfirst=True)  # type: ignore[attr-defined]
         with Session(connection) as session:
@@ -95,7 +95,7 @@ class Database:
         self._pool: ThreadPoolExecutor | None = None
 
     def open(self) -> None:
-        """Connect and make the tables. Raises WrongSchemaVersion, DatabaseUnavailable; blocks."""
+        """Connect and create the tables. Blocks. Raises WrongSchemaVersion, DatabaseUnavailable."""
         engine = self._engine_for(self._url)
         if self._sqlite:
             event.listen(engine, "connect", self._connected)
@@ -109,14 +109,14 @@ class Database:
         self._pool = ThreadPoolExecutor(self._threads, "records")
 
     def close(self) -> None:
-        """Let transactions end, then disconnect. May be opened again."""
+        """Wait for open transactions, then disconnect. May be opened again."""
         if self._pool and self._engine:
             self._pool.shutdown()
             self._engine.dispose()
         self._pool = self._engine = None
 
     async def read(self, work: Transaction[T]) -> T:
-        """What a function finds in one consistent state of the database. Rows stay usable afterwards."""
+        """Run a read-only function in one consistent snapshot. Its rows stay usable afterwards."""
         return await self._off_loop(lambda: self.read_sync(work))
 
     async def write(self, work: Transaction[T]) -> T:
@@ -129,11 +129,11 @@ class Database:
         return await self._off_loop(lambda: self.write_sync(work))
 
     def read_sync(self, work: Transaction[T]) -> T:
-        """`read` for whoever is in a thread already."""
+        """`read` for callers that run in a thread already."""
         return self._transact(work, writes=False)
 
     def write_sync(self, work: Transaction[T]) -> T:
-        """`write` for whoever is in a thread already."""
+        """`write` for callers that run in a thread already."""
         tries, deadline = 0, monotonic() + self._wait
         while True:
             try:
@@ -193,11 +193,11 @@ def _begin(connection: Connection) -> None:
 
 
 class _Conflict(DatabaseUnavailable):
-    """Another's transaction got in the way."""
+    """A serialization failure or deadlock with another transaction."""
 
 
 def _translate(error: DBAPIError) -> Exception:
-    """The error by who must act. What is neither full nor down is a bug of ours and stays what it is."""
+    """The error as one of ours. What means neither a full nor an unreachable database is a bug and stays as it is."""
     if getattr(error.orig, "sqlstate", None) in _CONFLICTS:
         return _Conflict("The records are being changed by too many at once.")
     name = getattr(error.orig, "sqlite_errorname", None)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 
 class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
-    """A table. Moments are seconds since 1970, sizes are bytes, JSON is what pydantic dumps in mode "json"."""
+    """A table. Times are seconds since 1970, sizes are bytes, JSON is what pydantic dumps in mode "json"."""
 
     metadata = MetaData(
         naming_convention={

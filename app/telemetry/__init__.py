@@ -1,1 +1,1 @@
-"""What the service tells its operator of itself: numbers, log lines, spans. Nothing here changes what it does."""
+"""Metrics, logs and traces. Nothing here changes what the service does."""

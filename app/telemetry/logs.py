@@ -44,7 +44,7 @@ def log_config(form: LogFormat) -> dict[str, Any]:
 
 
 class TextFormatter(DefaultFormatter):
-    """uvicorn's lines, with the fields after them."""
+    """uvicorn's format, with our fields after the message."""
 
     def formatMessage(self, record: LogRecord) -> str:
         """The line."""
@@ -53,7 +53,7 @@ class TextFormatter(DefaultFormatter):
 
 
 class JsonFormatter(Formatter):
-    """One object a line: time (UTC), level, logger, message, the fields, and the traceback of an exception."""
+    """One JSON object per line: time (UTC), level, logger, message, fields, traceback."""
 
     def format(self, record: LogRecord) -> str:
         """The line."""
@@ -73,15 +73,15 @@ def _fields(record: LogRecord) -> Mapping[str, Any]:
 _REQUESTS = logging.getLogger("secondlook.requests")
 _RUNS = logging.getLogger("secondlook.runs")
 _PROBE_ROUTES = frozenset({"/health", "/ready", "/metrics"})
-"""Asked by machines every few seconds: worth a line only when they are refused, or it breaks."""
+"""Polled every few seconds: logged only when refused or failed."""
 _EXPECTED_STATUSES = (200, 503)
 
 
 class AccessLog:
-    """Writes who asked for what and what became of it, never what was said."""
+    """Logs who requested what and how it ended, never questions or answers."""
 
     def on_request_end(self, request: FinishedRequest) -> None:
-        """A request: by its route, since paths are whatever clients write."""
+        """Log a request by its route: paths are written by clients."""
         quiet = request.route in _PROBE_ROUTES and request.status in _EXPECTED_STATUSES
         _write(
             _REQUESTS,
@@ -98,13 +98,13 @@ class AccessLog:
         )
 
     def on_run_start(self, live: ActiveRun, waited: float) -> None:
-        """Nothing: the end says all."""
+        """Not logged: the end of the run is."""
 
     def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
-        """Nothing: the trace says it."""
+        """Not logged: events are in the run's trace."""
 
     def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
-        """A run."""
+        """Log a run that has ended."""
         calls = [told.event for told in live.events if isinstance(told.event, ModelEvent)]
         _write(
             _RUNS,

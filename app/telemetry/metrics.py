@@ -22,7 +22,7 @@ ReadValue = Callable[[], float]
 
 
 class Metrics:
-    """Counts in a registry of its own, so that two services in one process do not mix.
+    """The metrics of one service, in a registry of its own.
 
     `gauges` and `counters` are read when somebody looks: name (without prefix) to what it means and how to read it.
     """
@@ -56,7 +56,7 @@ class Metrics:
             self._errors.labels(request.error).inc()
 
     def on_run_start(self, live: ActiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
-        """Note how long a run waited."""
+        """Record how long a run waited."""
         self._wait.observe(waited)
 
     def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
@@ -80,11 +80,11 @@ class Metrics:
             self._run_seconds.labels(strategy).observe(report["seconds"]["total"])
 
     def count_failure(self, kind: RequestFailure) -> None:
-        """Count what went wrong on the way to a model server; heard in any thread."""
+        """Count a failed request to a model server. Thread-safe."""
         self._engine_failures.labels(kind).inc()
 
     def page(self, accept: str | None) -> tuple[bytes, str]:
-        """All of it in the form that a client accepts, OpenMetrics or Prometheus's own, and the name of that form."""
+        """The metrics in the format that the client accepts (OpenMetrics or Prometheus), and its content type."""
         encode, kind = choose_encoder(accept or "")
         return encode(self.registry), kind
 
@@ -96,7 +96,7 @@ class Metrics:
 
 
 class _CallbackCollector(Collector):
-    """Numbers that somebody else keeps."""
+    """Gauges and counters that are read from other objects when scraped."""
 
     def __init__(
         self, gauges: Mapping[str, tuple[str, ReadValue]], counters: Mapping[str, tuple[str, ReadValue]]
@@ -105,7 +105,7 @@ class _CallbackCollector(Collector):
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
-        """Read them."""
+        """Yield their present values."""
         for name, (what, read) in self._gauges.items():
             yield GaugeMetricFamily(f"secondlook_{name}", what, read())
         for name, (what, read) in self._counters.items():

@@ -19,7 +19,7 @@ from app.telemetry.observers import FinishedRequest, RunObserver, RunObservers, 
 
 
 class Telemetry:
-    """Numbers and log lines always, spans if there are any. It is the engine's watch too (`agents.engines.watch`)."""
+    """Metrics and logs always, spans if tracing is on. It observes the engine's requests too (`RequestObserver`)."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Telemetry:
         self.observers = RunObservers(watchers if spans is None else [*watchers, spans])
 
     def on_request_end(self, scope: Scope, status: int, seconds: float, run_id: str | None) -> None:
-        """A request is over."""
+        """Pass a finished request on to all observers."""
         state, route = scope["state"], scope.get("route")
         caller = state.get("caller")
         self.observers.on_request_end(
@@ -54,15 +54,15 @@ class Telemetry:
         )
 
     def request_failed(self, kind: RequestFailure) -> None:
-        """Something went wrong on the way to the model server."""
+        """Count a failed request to the model server."""
         self.metrics.count_failure(kind)
 
     def headers(self) -> Mapping[str, str]:
-        """What the model server is told of the trace."""
+        """Trace headers for requests to the model server."""
         return {} if self.spans is None else self.spans.headers()
 
     async def page(self, accept: str | None) -> tuple[bytes, str]:
-        """The numbers, and the type in which they are written."""
+        """The page of /metrics and its content type."""
         try:
             total = await self._records.read(lambda session: session.scalar(select(func.sum(BlobRecord.bytes))))
             self._stored = float(total or 0)
@@ -72,7 +72,7 @@ class Telemetry:
 
 
 def make_tracing(settings: Settings, model: Callable[[], str]) -> Tracing | None:
-    """What makes spans, if the settings say so. Raises Misconfigured without the extra."""
+    """The tracing that the settings ask for. Raises Misconfigured if the extra `otel` is missing."""
     if not settings.otel:
         return None
     try:

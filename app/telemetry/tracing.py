@@ -37,7 +37,7 @@ _UNTRACED = "/health,/ready,/metrics"
 
 @dataclass(slots=True)
 class _RunSpan:
-    """A run at work: its span, how to leave its context, and the rounds that are open, for each of its answers."""
+    """The open spans of a run: its own, and the rounds of each of its answers."""
 
     span: Span
     token: Token[Context]
@@ -45,7 +45,7 @@ class _RunSpan:
 
 
 class OpenTelemetryTracing:
-    """Makes spans. `model` tells the name of the model. Without a provider they go where OTEL_… variables say."""
+    """Makes spans. `model` returns the model's name. Without a provider, spans go where the OTEL_… variables say."""
 
     def __init__(self, model: Callable[[], str], provider: TracerProvider | None = None) -> None:
         self._model = model
@@ -65,20 +65,20 @@ class OpenTelemetryTracing:
         return spans, Middleware(_RouteNameMiddleware)
 
     def headers(self) -> Mapping[str, str]:
-        """W3C's traceparent of the run at work, for the model server."""
+        """The W3C `traceparent` of the current run, for the model server."""
         found: dict[str, str] = {}
         inject(found)
         return found
 
     def close(self) -> None:
-        """Send what is left; blocks."""
+        """Flush and shut down. Blocks."""
         self._provider.shutdown()
 
     def on_request_end(self, request: FinishedRequest) -> None:
-        """Nothing: its span has ended with its last byte."""
+        """Nothing to do: the ASGI middleware ends its span."""
 
     def on_run_start(self, live: ActiveRun, waited: float) -> None:
-        """A run begins: what follows in its task is part of it."""
+        """Start the span of a run; later spans of its task are its children."""
         attributes: dict[str, Any] = {
             _OPERATION: "invoke_workflow",
             _PROVIDER: "secondlook",
@@ -91,7 +91,7 @@ class OpenTelemetryTracing:
         self._open[live.id] = _RunSpan(span, contexts.attach(trace.set_span_in_context(span)))
 
     def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
-        """A round, or something that was done in it and is over."""
+        """Start or end the span of a round, or add one for a finished step."""
         if (run := self._open.get(live.id)) is None:
             return
         rounds = run.rounds.setdefault(choice, [])
@@ -109,7 +109,7 @@ class OpenTelemetryTracing:
                 self._past(within, f"execute_tool {event.tool}", event.seconds, _tool_attributes(event))
 
     def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
-        """A run is over."""
+        """End the span of a run."""
         if (run := self._open.pop(live.id, None)) is None:
             return
         for left in (each for rounds in run.rounds.values() for each in reversed(rounds)):
@@ -140,7 +140,7 @@ class OpenTelemetryTracing:
     def _past(
         self, within: Context, name: str, seconds: float, attributes: dict[str, Any], kind: SpanKind = SpanKind.INTERNAL
     ) -> None:
-        """A span of something that took so many seconds until now."""
+        """Add a span that ends now and took so many seconds."""
         end = time_ns()
         start = end - round(seconds * _NANOSECONDS)
         span = self._tracer.start_span(name, context=within, kind=kind, attributes=attributes, start_time=start)
@@ -148,7 +148,7 @@ class OpenTelemetryTracing:
 
 
 class _RouteNameMiddleware:
-    """Names a request's span by its route, once that is found: paths hold ids."""
+    """Names a request's span by its route, because paths hold ids."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
