@@ -1,4 +1,4 @@
-"""What reads writing and finds things by name in pictures, where the operator has installed it."""
+"""Optional parts of tools: a text reader for `ocr` and an object detector for `detect`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HOW_TO_ENABLE: dict[Extra, str] = {
 
 
 class Extras:
-    """Means of tools that this project does not bring along; None where there is none."""
+    """The text reader and the detector; None where not installed."""
 
     def __init__(self, reader: TextReader | None = None, detector: Detector | None = None) -> None:
         self.reader = reader
@@ -28,14 +28,14 @@ class Extras:
 
     @classmethod
     def of(cls, settings: Settings) -> Extras:
-        """Those that the settings name, else what is installed. Raises Misconfigured."""
+        """The extras that the settings name, else those installed. Raises Misconfigured."""
         return cls(
             reader=_load("reader", settings.reader) if settings.reader else default_text_reader(),
             detector=_load("detector", settings.detector) if settings.detector else None,
         )
 
     def check(self, strategy: Strategy) -> None:
-        """Raise BadRequest if a strategy names a tool that has nothing to work with."""
+        """Raise BadRequest if a strategy names a tool whose extra is missing."""
         have = {"ocr": self.reader, "detect": self.detector}
         if missing := sorted(name for name in strategy.extras() if have[name] is None):
             raise BadRequest(
@@ -46,7 +46,7 @@ class Extras:
 
 
 def _load(setting: str, place: str) -> Any:
-    """What a function returns that is named as module:function."""
+    """Call the function that `module:function` names."""
     wrong = partial(_misconfigured, setting, place)
     module, colon, name = place.partition(":")
     if not colon:

@@ -1,4 +1,4 @@
-"""Put the service together."""
+"""Builds the FastAPI application."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.telemetry.observers import Tracing
 
 QUESTION_PATHS = (AnswerJob.endpoint, ChatJob.endpoint)
-"""Where media may come with the question."""
+"""Routes whose requests may contain media."""
 _ROUTERS = (runs.router, chat.router, router, files.router, indexes.router, metrics.metrics_router, public)
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
@@ -83,7 +83,7 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """What may be done at a path. Starlette names only the methods of the first route that has this path."""
+    """Methods allowed at a path, over all routes: Starlette names only those of the first match."""
     routes = request.app.routes
     return [each for each in _METHODS if any(_is_for({**request.scope, "method": each}, route) for route in routes)]
 

@@ -27,7 +27,7 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 def describe_error(error: BaseException, request_id: str) -> ErrorDetail:
-    """What to tell the client about an exception; our own bugs go to the log, here and only here."""
+    """The error object of an exception. Unexpected exceptions are logged here, and only here."""
     failure = ErrorDetail.from_exception(error)
     if failure.spec is INTERNAL_ERROR:
         _LOG.error("unexpected error in request %s", request_id, exc_info=error)
@@ -35,7 +35,7 @@ def describe_error(error: BaseException, request_id: str) -> ErrorDetail:
 
 
 def note_error_code(scope: Scope, failure: ErrorDetail) -> ErrorDetail:
-    """The same failure, remembered as what became of a request."""
+    """Remember an error's code for the access log."""
     scope["state"]["error"] = failure.spec.code
     return failure
 
@@ -82,7 +82,7 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Reads bodies whole before their route, up to a limit. One route is left out: it streams its own.
+    """Reads request bodies up to a limit, except for uploads, which are streamed.
 
     `larger`: limits of paths that may read more, in bytes.
     """
@@ -127,12 +127,12 @@ def check_body_size(size: int, limit: int) -> None:
 
 
 PUBLIC_PATHS = frozenset({"/health", "/ready", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
-"""What needs no key: whether the service lives, and how to talk to it."""
+"""Paths that need no key."""
 _BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)
 
 
 class AuthMiddleware:
-    """Puts the caller into the request's state. Every path is closed, routed or not, unless it is public.
+    """Authenticates requests and stores the caller in the request's state. Every path but the public ones needs a key.
 
     Without keys, only this machine is answered, under its own name: neither another host nor a web page whose domain
     was pointed at loopback.

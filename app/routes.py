@@ -22,13 +22,13 @@ _METRICS_RESPONSE: Responses = {
 
 @metrics_router.get("/metrics", response_class=Response, responses=_METRICS_RESPONSE)
 async def metrics(at: ServiceDep, accept: Annotated[str | None, Header()] = None) -> Response:
-    """The service in numbers. Needs a key with the scope `metrics`, unless the operator opened it to all."""
+    """Prometheus metrics. Needs a key with the scope `metrics`, unless the operator opened it to all."""
     page, kind = await at.telemetry.page(accept)
     return Response(page, headers={"content-type": kind})
 
 
 class Health(BaseModel):
-    """That the process lives, or that it is ready."""
+    """Status of a health check."""
 
     status: Literal["ok", "ready"]
     model: str | None = None
@@ -40,7 +40,7 @@ public = APIRouter(responses=ERROR_RESPONSE)
 
 @router.get("/v1/strategies", responses=error_responses(503))
 def strategies(at: ServiceDep) -> StrategyList:
-    """All strategies by name: what each does, whose idea it is, and its parameters."""
+    """All strategies and presets: what each does, its papers, its parameters."""
     return StrategyList(data=strategy_cards(at.catalogue, at.engine.capabilities))
 
 

@@ -1,4 +1,4 @@
-"""The web server, which stops as a load balancer and its clients would wish."""
+"""The web server, with a graceful shutdown for load balancers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from app.service import Service
 
 _FLUSH_SECONDS = 2
-"""For the last bytes of responses that are finished."""
+"""Seconds for the last bytes of finished responses."""
 
 
 class Server(uvicorn.Server):
@@ -34,25 +34,25 @@ class Server(uvicorn.Server):
         self._signalled_at = 0.0
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Begin to listen. What is in memory by now stays, and need not be searched for garbage again and again."""
+        """Start listening. What is in memory by now lives as long as the process: do not search it for garbage."""
         await super().startup(sockets)
         gc.collect()
         gc.freeze()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Hear a stop signal; it is acted upon between two others of the loop's steps."""
+        """Count a stop signal; `on_tick` acts on it."""
         self._signals += 1
         if self._signals > 2:
             self.should_exit = self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """What uvicorn does ten times a second: True ends the server."""
+        """Called by uvicorn ten times a second; True ends the server."""
         if self._signals and not self.should_exit:
             self.should_exit = await self._wind_down()
         return await super().on_tick(counter)
 
     async def _wind_down(self) -> bool:
-        """Whether it is time to end; the first time, let no run in any more."""
+        """Whether it is time to stop. Closes the queue."""
         self._signalled_at = self._signalled_at or monotonic()
         gate, waited = self._service.queue, monotonic() - self._signalled_at
         gate.close()

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 async def cancel_on_disconnect(receive: Receive, work: Awaitable[T]) -> T:
-    """Await some work; cancel it and raise Gone when the client hangs up. The body must have been read."""
+    """Await work; cancel it and raise ClientDisconnected when the client hangs up. The body must have been read."""
     task, left = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
@@ -88,7 +88,7 @@ class EventStreamResponse(Response):
 
 
 def encode_event(data: object, *, name: str | None = None, number: int | None = None) -> bytes:
-    """One server-sent event. Clients send the number of the last one that they have seen when they come back."""
+    """One server-sent event. Clients send its number as `Last-Event-ID` when they reconnect."""
     event = "" if name is None else f"event: {name}\n"
     mark = "" if number is None else f"id: {number}\n"
     return f"{event}{mark}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode()

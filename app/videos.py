@@ -70,7 +70,7 @@ class PictureLoader:
 
 
 class VideoLoader:
-    """Opens videos. Without a library and what was fetched, those of the operator's directory only."""
+    """Opens videos. Without a file store and a fetch cache, only those of the operator's directory."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class VideoLoader:
 
     @asynccontextmanager
     async def open(self, source: VideoInput, caller: Caller) -> AsyncIterator[VideoSource]:
-        """Hold the video that a request names. Raises BadVideo, BadRequest, and what holding files raises."""
+        """Open the video that a request names, for the duration of a block. Raises BadVideo, BadRequest, NotFound."""
         if source.pictures is not None:
             yield await self._pictures.open(source.pictures, caller.tenant)
             return
@@ -130,7 +130,7 @@ class VideoLoader:
                 yield path
 
     def _recall(self, path: Path) -> Video | None:
-        """A video that is known already. The stamp makes a file that changed another one."""
+        """A cached video. Its stamp includes the modification time, so that a changed file is another video."""
         key = path, file_stamp(path)
         with self._lock:
             if key in self._known:
@@ -147,7 +147,7 @@ class VideoLoader:
         return video
 
     def _read(self, path: Path, stop: Event) -> Video:
-        """Read a video's facts."""
+        """Probe a video."""
         return Video.open(path, decoder=self._decoder, cache=self.cache, limits=self._settings.limits, stop=stop)
 
     def _allowed(self, given: str) -> Path:
@@ -170,7 +170,7 @@ class VideoLoader:
 
 
 async def _open_while_awaited(work: Callable[[Path, Event], Video], path: Path) -> Video:
-    """Open a video in a thread, which is told to stop if nobody waits for it any more."""
+    """Open a video in a thread, which is stopped when the request is cancelled."""
     stop = Event()
     try:
         return await asyncio.to_thread(work, path, stop)
@@ -194,11 +194,11 @@ _EXECUTOR_THREADS = 64
 
 
 class SandboxUnavailable(Exception):
-    """The operator requires confinement that this machine does not offer."""
+    """The settings require a sandbox that this machine cannot provide."""
 
 
 def make_decoder(settings: Settings) -> Decoder:
-    """The decoder that the settings name. A sandbox starts no process before its first use."""
+    """The decoder that the settings name. A sandbox starts its processes at first use."""
     if settings.sandbox == "off":
         return InProcessDecoder(settings.decoder)
     return Sandbox(
@@ -230,7 +230,7 @@ async def decoder_running(decoder: Decoder, settings: Settings) -> AsyncIterator
 
 
 def _log_restrictions(sandbox: Sandbox) -> tuple[str, ...]:
-    """What the workers are not kept from; for the log too."""
+    """Log what the workers are not kept from."""
     try:
         report = sandbox.report
     except OSError as error:

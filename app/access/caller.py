@@ -15,7 +15,7 @@ _DAY = 24 * 3600.0
 
 
 class Quota(BaseModel):
-    """The most that one key may take. None: only what the service itself allows."""
+    """Limits of one key. None: only the limits of the service apply."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,7 +33,7 @@ class Quota(BaseModel):
 
     @property
     def run(self) -> Budget:
-        """What one run may spend, by this quota alone."""
+        """The largest budget of one run under this quota."""
         return Budget(frames=self.frames_per_run, tokens=self.tokens_per_run)
 
 
@@ -45,7 +45,7 @@ ALL_SCOPES: frozenset[KeyScope] = frozenset(get_args(KeyScope))
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `key` is the key's id, not its secret. Whatever is stored belongs to `tenant`.
+    """The sender of a request. `key` is the key's id, not its secret. Everything stored belongs to `tenant`.
 
     `purse` has the tokens that all runs of the key may still spend today, once one of them is admitted.
     """
@@ -63,5 +63,5 @@ class Caller:
 
 
 LOCAL = Caller(tenant="local", key="local", quota=Quota(requests_per_minute=None))
-"""Who asks a service on loopback that has no keys; nobody else is there to be protected from a fast client."""
+"""The caller of a service on loopback without keys. It has no rate limit: there are no others to protect."""
 """For routes that need some key but not to know whose."""

@@ -26,14 +26,14 @@ _KEY = re.compile(r"sl_([0-9a-f]{12})_[\w-]{43}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key and, this once, its secret: what the client sends."""
+    """A new key and its secret, which is shown only once."""
 
     record: KeyRecord
     secret: str
 
 
 class KeyStore:
-    """All keys of one service. `bootstrap` is a key of the operator's own making, for the tenant "local".
+    """The API keys of one service. `bootstrap` is a key that the operator chose, for the tenant "local".
 
     `quota` is what a key may take unless it was made with another. With no key of any kind, the service is open and
     everybody is the tenant "local"; once there has been one, even a revoked one, it never is. What was read is trusted
@@ -60,7 +60,7 @@ class KeyStore:
         self._anybody = replace(LOCAL, quota=quota.model_copy(update={"requests_per_minute": None}))
 
     async def authenticate(self, secret: str | None) -> Caller:
-        """Whose key this is. Raises Unauthorized."""
+        """The caller that a secret belongs to. Raises Unauthorized."""
         digest = _digest(secret or "")
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
             return replace(LOCAL, key="bootstrap", quota=self._quota)
@@ -78,14 +78,14 @@ class KeyStore:
         return self._known(record)
 
     async def find(self, key_id: str) -> Caller | None:
-        """Who has the key with this id; None if it is no longer good. For work that outlives its request."""
+        """The caller with this key id; None if the key is no longer valid. For work that outlives its request."""
         if key_id in ("bootstrap", LOCAL.key):
             return replace(LOCAL, key=key_id, quota=self._quota)
         record = await self._records.read(lambda session: session.get(KeyRecord, key_id))
         return self._known(record) if record and self._live(record) else None
 
     def any_exist(self) -> bool:
-        """Whether there is or has been any key; blocks."""
+        """Whether any key exists or ever existed. Blocks."""
         return self._closed or self._records.read_sync(_any_key)
 
     def create(
@@ -97,7 +97,7 @@ class KeyStore:
         quota: dict[str, Any] | None = None,
         seconds: float | None = None,
     ) -> NewKey:
-        """Make a key that is good for so many seconds; blocks. `quota` holds what differs from the settings."""
+        """Create a key that is valid for so many seconds. Blocks. `quota` holds what differs from the settings."""
         key_id, now = secrets.token_hex(6), self._clock()
         secret = _secret(key_id)
         record = KeyRecord(
@@ -114,11 +114,11 @@ class KeyStore:
         return NewKey(record, secret)
 
     def list(self) -> list[KeyRecord]:
-        """All keys, oldest first; blocks."""
+        """All keys, oldest first. Blocks."""
         return self._records.read_sync(lambda session: list(session.scalars(select(KeyRecord).order_by("created_at"))))
 
     def rotate(self, key_id: str, grace: float) -> NewKey:
-        """Give a key a new secret; the old one stays good for `grace` seconds. Blocks. Raises NotFound."""
+        """Give a key a new secret; the old one stays valid for `grace` seconds. Blocks. Raises NotFound."""
         secret = _secret(key_id)
 
         def change(session: Session) -> KeyRecord:
@@ -130,7 +130,7 @@ class KeyStore:
         return NewKey(self._changed(change), secret)
 
     def revoke(self, key_id: str) -> KeyRecord:
-        """End a key now; blocks. Raises NotFound."""
+        """Revoke a key now. Blocks. Raises NotFound."""
 
         def change(session: Session) -> KeyRecord:
             record = self._revocable(session, key_id)
@@ -153,14 +153,14 @@ class KeyStore:
         return 0 <= self._clock() - read_at < self._trust
 
     def _changed(self, work: Callable[[Session], KeyRecord]) -> KeyRecord:
-        """Change the records; what was read before is no longer trusted here."""
+        """Change the database and clear the cache of keys."""
         record = self._records.write_sync(work)
         self._read.clear()
         self._opened_at = -math.inf
         return record
 
     async def _look_up(self, key_id: str) -> KeyRecord | None:
-        """What the records say. Only keys that exist are remembered: whoever guesses fills no memory."""
+        """Read the key from the database. Only existing keys are cached, so guessing fills no memory."""
         began = self._clock()
         record, self._closed = await self._records.read(
             lambda session: (session.get(KeyRecord, key_id), self._closed or _any_key(session))

@@ -23,7 +23,7 @@ _WINDOW = 60.0
 
 
 class RateLimiter:
-    """Counts requests by key, each service process on its own, and lets through what the key's quota allows.
+    """Counts requests per key, in this process only, against the key's quota.
 
     It is a bucket that holds a minute's worth and fills evenly, so a burst after a pause is fine and a steady stream
     is held to its rate.
@@ -34,7 +34,7 @@ class RateLimiter:
         self._full_at: dict[str, float] = {}
 
     def check(self, caller: Caller) -> None:
-        """Count one request. Raises RateLimited."""
+        """Count one request. Raises RateLimited if it is one too many."""
         limit = caller.quota.requests_per_minute
         if limit is None:
             return
@@ -51,7 +51,7 @@ _KEPT_DAYS = 400
 
 
 class DailyQuota:
-    """Counts the tokens of every key, day by day in UTC, and holds those that have a limit to it.
+    """Counts the tokens of every key per day (UTC) and enforces daily limits.
 
     Runs at work at once have one purse, from which each call is charged before it is made: together they spend no more
     than the limit. Other processes of the service see of that only what ended runs have spent.
@@ -63,7 +63,7 @@ class DailyQuota:
         self._purses: WeakValueDictionary[tuple[str, str], TokenPool] = WeakValueDictionary()
 
     async def admit(self, caller: Caller, at_work: int) -> Caller:
-        """The caller with a purse and a quota for one run that today's limit allows, `at_work` tokens being spent.
+        """The caller with the token pool and quota that today's limit leaves; `at_work` tokens are being spent.
 
         Raises QuotaExceeded if nothing is left, Busy if runs at work have reserved all of it.
         """
@@ -84,11 +84,11 @@ class DailyQuota:
         return replace(caller, quota=caller.quota.model_copy(update={"tokens_per_run": most}), token_pool=purse)
 
     def usage(self, key: str, tokens: int) -> AddUsage:
-        """What to do to the records when a run of this key has ended."""
+        """The database write for a run of this key that has ended."""
         return AddUsage(key, _day(self._clock()), tokens)
 
     def _purse(self, key: str, day: str, left: int) -> TokenPool:
-        """The purse of a key's runs, for as long as one of them is at work. Others may have spent meanwhile."""
+        """The token pool that a key's runs in this process share while one of them is at work."""
         purse = self._purses.get((key, day))
         if purse is None:
             purse = self._purses[key, day] = TokenPool(left)
@@ -96,7 +96,7 @@ class DailyQuota:
         return purse
 
     async def sweep(self) -> None:
-        """Forget days long past."""
+        """Delete old days."""
         first = _day(self._clock() - _KEPT_DAYS * _DAY)
         await self._records.write(lambda session: session.execute(delete(UsageRecord).where(UsageRecord.day < first)))
 

@@ -1,1 +1,1 @@
-"""OpenAI's chat completions as a second face of the same path: a conversation becomes a question, a report a reply."""
+"""OpenAI's chat completions: a conversation becomes an answer request, its answer a completion."""

@@ -19,7 +19,7 @@ _INSTRUCTING = ("system", "developer")
 
 @dataclass(frozen=True, slots=True)
 class AttachedMedia:
-    """A picture, video or file, where it stands in the request, and the second in the label before it, if any."""
+    """A picture, video or file, its place in the request, and the time in the label before it, if any."""
 
     part: MediaPart
     param: str
@@ -38,7 +38,7 @@ class ParsedMessages:
 
 
 def parse_messages(messages: Sequence[ChatMessage]) -> ParsedMessages:
-    """Take a conversation apart. The user's last turn is the question. Raises BadRequest."""
+    """Parse a conversation. The user's last turn is the question. Raises BadRequest."""
     _check_roles(messages)
     told = [_text(message) for message in messages if message.role in _INSTRUCTING]
     turns = [message for message in messages if message.role not in _INSTRUCTING]
@@ -92,7 +92,7 @@ def _joined(texts: Iterator[str] | Sequence[str]) -> str:
 
 
 def _label(parts: Sequence[ContentPart], at: int) -> float | None:
-    """The second that a text names as the label of the picture after it; None for any other text."""
+    """The time, in seconds, if a text is the label of the picture after it; else None."""
     part = parts[at]
     if not isinstance(part, TextPart) or at + 1 == len(parts) or not isinstance(parts[at + 1], ImagePart):
         return None
@@ -108,7 +108,7 @@ def _media_items(at: int, message: ChatMessage) -> Iterator[AttachedMedia]:
 
 
 def _scattered(parts: Sequence[ContentPart]) -> bool:
-    """Whether there are words between pictures, whose place is lost when all pictures come first."""
+    """Whether words stand between pictures; their place is lost when all pictures come first."""
     kinds = [
         "picture" if isinstance(part, ImagePart) else "words" for at, part in enumerate(parts) if _counts(parts, at)
     ]
@@ -127,7 +127,7 @@ _JPEG_FRAMES = "data:video/jpeg;base64,"
 
 
 def video_input(conversation: ParsedMessages) -> tuple[VideoInput, list[str]]:
-    """The video that the conversation is about, and in words what of its form is lost. Raises BadRequest."""
+    """The video that the conversation is about, and notes on what of it is ignored. Raises BadRequest."""
     films = list(dict.fromkeys(_video(each) for each in conversation.media if not _is_picture(each)))
     stills = [each for each in conversation.media if _is_picture(each)]
     if not films and not stills:
@@ -186,7 +186,7 @@ def _file(part: FilePart, param: str) -> VideoInput:
 
 
 def _pictures(stills: Sequence[AttachedMedia], scattered: bool) -> tuple[VideoInput, list[str]]:
-    """Pictures in order, at the seconds of their labels if those make sense."""
+    """Pictures in order, at the times of their labels if those increase."""
     times = [each.time for each in stills]
     known = [time for time in times if time is not None]
     labelled = len(known) == len(times) and all(earlier < later for earlier, later in pairwise(known))

@@ -34,7 +34,7 @@ _YES_NO = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuestion:
-    """A question without its form, and the form: how a chosen option or a yes or no is to be written."""
+    """A question without its format instructions, and the format in which its answer is to be written."""
 
     text: str
     kind: QuestionKind
@@ -43,7 +43,7 @@ class ParsedQuestion:
     yes_no: tuple[str, str] = ("yes", "no")
 
     def format_answer(self, answer: str, option: str | None) -> str:
-        """An answer as the words asked for it."""
+        """The answer in the format that the question asked for."""
         if self.kind == "yesno":
             return self.yes_no[answer != "yes"]
         if option is None or self.choice_format == "words":
@@ -52,7 +52,7 @@ class ParsedQuestion:
 
 
 def parse_question(text: str, ours: SecondLookOptions) -> ParsedQuestion:
-    """What is asked for: by our own fields where they say it, else by the words where they leave no doubt.
+    """The question, from our own fields where given, else from the text where it is unambiguous.
 
     Raises BadRequest if a choice is asked for and there are no options.
     """
@@ -81,7 +81,7 @@ def _yes_or_no(text: str) -> ParsedQuestion | None:
 
 
 def _choice(text: str) -> ParsedQuestion | None:
-    """One run of lines A, B, … after a question, and nothing asked for but to choose among them."""
+    """A question followed by one list of lines A, B, … to choose from."""
     lines = text.splitlines()
     lettered = [
         (at, (found[1] or found[2]), found[3]) for at, line in enumerate(lines) if (found := _OPTION.fullmatch(line))

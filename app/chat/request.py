@@ -24,13 +24,13 @@ _HARMLESS = frozenset(
     "user metadata store service_tier ignore_eos parallel_tool_calls prompt_cache_key safety_identifier priority "
     "request_id timeout tool_choice".split()
 )
-"""Fields that change nothing about an answer here, whatever they say."""
+"""Fields that are accepted and have no effect on an answer."""
 _MAX_SEED = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedChat:
-    """What a chat request comes to."""
+    """A chat request, parsed."""
 
     specs: tuple[AnswerSpec, ...]
     question: ParsedQuestion
@@ -38,7 +38,7 @@ class ParsedChat:
 
 
 def parse_chat(request: ChatRequest, strategy: str | None) -> ParsedChat:
-    """Understand a request whose model name chose `strategy`. Its seed must be known. Raises BadRequest."""
+    """Parse a request whose model name chose `strategy`. Its seed must be set. Raises BadRequest."""
     said = messages.parse_messages(request.messages)
     source, lost = messages.video_input(said)
     ours = request.secondlook
@@ -70,13 +70,13 @@ def _seeded(answer: AnswerRequest, number: int) -> AnswerRequest:
 
 
 def _max_tokens(request: ChatRequest) -> int | None:
-    """The longest visible answer. A bound on a whole reply is one on what is visible of it."""
+    """The longest visible answer, in tokens. A bound on the whole reply bounds its visible part too."""
     bounds = [each for each in (request.max_tokens, request.max_completion_tokens) if each is not None]
     return min(bounds, default=None)
 
 
 def _strategy(request: ChatRequest, alias: str | None) -> dict[str, Any] | None:
-    """Chosen by the model's name, or by our own object, or by both if they agree."""
+    """The strategy, chosen by the model's name, by the `secondlook` object, or by both if they agree."""
     wanted = request.secondlook.strategy
     if alias is None:
         return wanted
@@ -89,7 +89,7 @@ def _strategy(request: ChatRequest, alias: str | None) -> dict[str, Any] | None:
 
 
 def _budget_per_choice(budget: Budget, count: int) -> Budget:
-    """Each choice's part of what all of them may spend. They work side by side, so each has all the seconds."""
+    """The budget of each choice: a share of the whole, but all of the seconds, since choices run side by side."""
     if count == 1:
         return budget
     parts = budget.model_dump(include={"frames", "tokens", "calls"}, exclude_none=True)
@@ -122,7 +122,7 @@ def _schema(request: ChatRequest) -> dict[str, Any] | None:
 
 
 def _ignored(request: ChatRequest) -> Sequence[str]:
-    """What was asked for in fields that this service does not know. Empty values ask for nothing."""
+    """Notes on fields that this service does not know. Empty values are ignored."""
     extra = request.model_extra or {}
     if "audio" in (extra.get("modalities") or ()):
         raise BadRequest("This service answers in text only.", param="modalities", code="unsupported_audio")
@@ -135,7 +135,7 @@ _RANDOM_SEEDS = 2**31
 
 @dataclass(frozen=True)
 class ChatJob:
-    """A conversation to answer. `strategy` is what the model's name chose."""
+    """A conversation to answer. `strategy` is the one that the model's name chose."""
 
     request: ChatRequest
     strategy: str | None
@@ -143,7 +143,7 @@ class ChatJob:
     endpoint: ClassVar[str] = "/v1/chat/completions"
 
     def __post_init__(self) -> None:
-        """Without a seed each request draws its own, as clients expect that ask the same several times."""
+        """Draw a seed if the request has none: clients expect different replies to equal requests."""
         if self.request.seed is None:
             object.__setattr__(self, "request", self.request.model_copy(update={"seed": randbelow(_RANDOM_SEEDS)}))
         object.__setattr__(self, "parsed", parse_chat(self.request, self.strategy))
@@ -168,7 +168,7 @@ class ChatJob:
         answers.check(self.parsed.specs[0])
 
     async def run(self, answers: AnswerService, place: JobContext, teller: EventSink) -> ChatCompletion:
-        """Answer for each choice; the first that fails ends all."""
+        """Answer every choice. The first failure cancels the others."""
         heard: list[list[Event]] = [[] for _ in self.parsed.specs]
 
         async def take(number: int, order: AnswerSpec) -> AnswerResponse:

@@ -18,14 +18,14 @@ FinishReason = Literal["stop", "length"]
 
 
 class PromptTokensDetails(BaseModel):
-    """Of the prompt tokens."""
+    """Details of the prompt tokens."""
 
     cached_tokens: int
     audio_tokens: int = 0
 
 
 class CompletionTokensDetails(BaseModel):
-    """Of the completion tokens. `reasoning_tokens` were written in calls that think or judge, whatever they state."""
+    """Details of the completion tokens. `reasoning_tokens` are those of calls that think or judge."""
 
     reasoning_tokens: int
     audio_tokens: int = 0
@@ -42,7 +42,7 @@ class CompletionUsage(BaseModel):
 
 
 class AssistantMessage(BaseModel):
-    """What the assistant says. `reasoning` is what was done and thought on the way; both names are in use."""
+    """The assistant's message. `reasoning` is what was done and thought before; clients use both of its names."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -52,7 +52,7 @@ class AssistantMessage(BaseModel):
 
 
 class ChatChoice(BaseModel):
-    """One reply."""
+    """One choice of a completion."""
 
     index: int
     message: AssistantMessage
@@ -61,13 +61,13 @@ class ChatChoice(BaseModel):
 
 
 class ChatReport(AnswerResponse):
-    """The answer behind the first choice with its confidence and its bill, and those behind the others."""
+    """The answer behind the first choice, with confidence and report, and those behind the others."""
 
     others: list[AnswerResponse] = Field(default=[])
 
 
 class ChatCompletion(BaseModel):
-    """A reply to a conversation. Its id ends like that of its run: `chatcmpl-…` of `run_…`."""
+    """A completion. Its id ends like that of its run: `chatcmpl-…` of `run_…`."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -84,7 +84,7 @@ _ANSWER_PURPOSES = frozenset({"direct"})
 
 
 def describe_event(event: Event) -> str:
-    """A line, or the model's own thoughts; empty for what a reader need not know."""
+    """An event as a line of reasoning text; empty for events that readers need not see."""
     match event:
         case SpanBeginEvent():
             return f"{event.span[:1].upper()}{event.span[1:]}:\n"
@@ -107,7 +107,7 @@ def describe_event(event: Event) -> str:
 
 
 def describe_call(purpose: str, *replies: str) -> str:
-    """What the model said in a call; a longer reply only adds to that of a shorter one."""
+    """The reasoning text of a model call. A longer reply only extends the text of a shorter one."""
     if purpose in _ANSWER_PURPOSES:
         return ""
     said = "\n".join(reply.strip() for reply in replies)
@@ -115,7 +115,7 @@ def describe_call(purpose: str, *replies: str) -> str:
 
 
 def reasoning_text(events: Iterable[Event]) -> str | None:
-    """All of a run in words."""
+    """The reasoning text of a whole run."""
     return "".join(map(describe_event, events)) or None
 
 
@@ -130,7 +130,7 @@ _NO_JSON_REFUSAL = "The answer could not be put into the JSON that was asked for
 
 @dataclass(frozen=True, slots=True)
 class ChoiceResult:
-    """One answer and what happened on the way to it."""
+    """One answer and the events that led to it."""
 
     answer: AnswerResponse
     events: Sequence[Event]
@@ -139,7 +139,7 @@ class ChoiceResult:
 def build_completion(
     takes: Sequence[ChoiceResult], form: Form, *, as_json: bool, run_id: str, model: str, created: int
 ) -> ChatCompletion:
-    """The reply, one choice for each take."""
+    """The completion, with one choice for each answer."""
     first, *others = [take.answer for take in takes]
     return ChatCompletion(
         id=completion_id(run_id),
@@ -153,17 +153,17 @@ def build_completion(
 
 
 def completion_id(run_id: str) -> str:
-    """The name of the reply that a run makes."""
+    """The id of the completion of a run."""
     return f"chatcmpl-{run_id.removeprefix('run_')}"
 
 
 def system_fingerprint(model: str) -> str:
-    """A name for what answered; it changes with the model."""
+    """The system fingerprint; it changes with the model."""
     return f"fp_{hashlib.sha256(model.encode()).hexdigest()[:12]}"
 
 
 def usage_of(events: Iterable[Event]) -> CompletionUsage:
-    """The bill of these events."""
+    """The token usage of these events."""
     calls = [event for event in events if isinstance(event, ModelEvent)]
     prompt, written = sum(call.prompt_tokens for call in calls), sum(call.completion_tokens for call in calls)
     return CompletionUsage(
@@ -185,7 +185,7 @@ def _choice(number: int, take: ChoiceResult, form: Form, as_json: bool) -> ChatC
 
 
 def _content(take: ChoiceResult, form: Form, as_json: bool) -> tuple[str | None, str | None]:
-    """What to say, or why JSON cannot be said. What the model said stands even if it is no answer to the question.
+    """The content, or a refusal where JSON cannot be given. An unparsed reply is returned as it is.
 
     Nothing at all is an empty text: many clients take a content for granted.
     """

@@ -34,11 +34,11 @@ class ModelNames:
 
     @property
     def list(self) -> Sequence[ModelCard]:
-        """All names."""
+        """Every model name."""
         return [self._card(None), *map(self._card, self._strategies)]
 
     def get(self, name: str) -> ModelCard:
-        """One name. Raises NotFound."""
+        """The card of one model name. Raises NotFound."""
         return self._card(self.strategy(name))
 
     def strategy(self, name: str) -> str | None:

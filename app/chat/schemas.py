@@ -1,4 +1,4 @@
-"""The wire of a chat request: OpenAI's, with one object of our own in it. Types only."""
+"""Schemas of chat requests: OpenAI's, with one object of our own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.answers.schemas import EndSeconds, Options, Seconds, StrategySpec
 
 
 class _OpenAIModel(BaseModel):
-    """Clients send more than is documented anywhere: what is unknown is let through."""
+    """Unknown fields are allowed: clients send more than is documented."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -68,7 +68,7 @@ class FilePart(_OpenAIModel):
 
 
 class AudioPart(_OpenAIModel):
-    """Sound, which is refused: nothing here can hear."""
+    """Audio, which is refused."""
 
     type: Literal["input_audio", "audio_url"]
 
@@ -117,27 +117,27 @@ class ResponseFormat(_OpenAIModel):
 
 
 class StreamOptions(_OpenAIModel):
-    """What a stream tells of its cost: in a last chunk, or in every one."""
+    """Whether a stream reports usage: in a last chunk, or in every one."""
 
     include_usage: bool | None = None
     continuous_usage_stats: bool | None = None
 
 
 class VideoIO(_OpenAIModel):
-    """vLLM's wishes for the frames of a video. -1 leaves it to the strategy."""
+    """vLLM's options for the frames of a video. -1 leaves it to the strategy."""
 
     num_frames: int | None = Field(None, ge=-1)
     fps: float | None = Field(None, ge=-1, le=240, allow_inf_nan=False)
 
 
 class MediaIO(_OpenAIModel):
-    """vLLM's wishes for media."""
+    """vLLM's options for media."""
 
     video: VideoIO | None = None
 
 
 class SecondLookOptions(BaseModel):
-    """How to answer and what it may cost: all that is ours, in one object (`extra_body` of OpenAI's clients)."""
+    """Our own options in one object (`extra_body` of OpenAI's clients): how to answer and the budget."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -188,7 +188,7 @@ class ModelCard(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All names of the model."""
+    """All model names."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]

@@ -21,7 +21,7 @@ from app.sse import encode_event
 
 
 class StreamedChoice:
-    """Puts what happens and what is being written into one text, as `narrate` would tell it afterwards.
+    """Turns events and deltas into one growing text, equal to `reasoning_text` at the end.
 
     While one call is being told, what else happens waits until that one is told to its end. `content` is what has
     been told of the answer; where `formed`, the answer is put into a form first, so that none of it can be told early.
@@ -58,11 +58,11 @@ class StreamedChoice:
         return words
 
     def finish(self, content: str) -> str:
-        """What is left of the answer. What was told of one that ran out of budget stands as it is: it was cut off."""
+        """The rest of the answer. One that ran out of budget stays cut off where it was."""
         return content[len(self.content) :] if content.startswith(self.content) else ""
 
     def _give_up(self) -> str:
-        """The end of a call that was not finished."""
+        """Close the text of a call that was not finished."""
         rest = f"\n{self._waiting}" if self._said else ""
         self._forget()
         return rest
@@ -102,12 +102,12 @@ async def stream_chat(live: ActiveRun, job: ChatJob, model: str, quiet: float) -
 
 
 def encode_error(body: dict[str, Any]) -> bytes:
-    """What goes wrong in mid-stream. Nothing follows it, so that nobody takes it for a whole reply."""
+    """Encode an error in mid-stream. No [DONE] follows, so that clients do not take the reply for complete."""
     return encode_event(body)
 
 
 class ChunkBuilder:
-    """Makes the chunks of one reply."""
+    """Makes the chunks of one completion."""
 
     def __init__(self, live: ActiveRun, job: ChatJob, model: str) -> None:
         self._live = live
@@ -122,12 +122,12 @@ class ChunkBuilder:
         }
 
     def opening(self) -> Iterator[dict[str, Any]]:
-        """Who speaks, for each choice."""
+        """The role, for each choice."""
         for number in range(len(self._voices)):
             yield self._chunk(number, {"role": "assistant", "content": ""})
 
     def on_delta(self, heard: RunDelta) -> Iterator[dict[str, Any]]:
-        """What is being written."""
+        """A delta, as a chunk."""
         reasoning, content = self._voices[heard.choice].on_delta(heard.delta)
         if reasoning:
             yield self._chunk(heard.choice, _reasoning(reasoning))
@@ -135,14 +135,14 @@ class ChunkBuilder:
             yield self._chunk(heard.choice, {"content": content})
 
     def on_event(self, told: RunEvent) -> Iterator[dict[str, Any]]:
-        """What happened: in words, and as it is if that was asked for."""
+        """An event, as reasoning text, and as it is if that was asked for."""
         if words := self._voices[told.choice].on_event(told.event):
             yield self._chunk(told.choice, _reasoning(words))
         if self._request.secondlook.steps:
             yield {**self._chunk(told.choice, {}), "secondlook": {"step": told.data}}
 
     def closing(self, completion: ChatCompletion) -> Iterator[dict[str, Any]]:
-        """What was answered, why it ended, our report, and the bill if it was asked for."""
+        """The answer, the finish reason, our report, and usage if it was asked for."""
         for choice in completion.choices:
             yield from self._rest(choice)
         last = len(completion.choices) - 1
@@ -154,7 +154,7 @@ class ChunkBuilder:
             yield {**self._head, "choices": [], "usage": completion.usage.model_dump()}
 
     def _rest(self, choice: ChatChoice) -> Iterator[dict[str, Any]]:
-        """What was not told of an answer while it was written."""
+        """The part of an answer that was not streamed."""
         content, voice = choice.message.content, self._voices[choice.index]
         if content is None:
             yield self._chunk(choice.index, {"refusal": choice.message.refusal})
@@ -166,7 +166,7 @@ class ChunkBuilder:
         return {**self._head, "choices": [choice], **self._usage()}
 
     def _usage(self) -> dict[str, Any]:
-        """The bill so far in every chunk, or its place, as the stream's options say."""
+        """Usage in a chunk, as the stream's options say."""
         options = self._request.stream_options
         if options and options.continuous_usage_stats:
             return {"usage": usage_of(told.event for told in self._live.events).model_dump()}

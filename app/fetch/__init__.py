@@ -1,1 +1,1 @@
-"""Videos named by a URL: brought from the internet, and only from there, and kept for a while."""
+"""Fetches videos by URL, from public addresses only, and caches them."""

@@ -33,7 +33,7 @@ class FetchCacheLimits:
 
 
 class _Key(NamedTuple):
-    """Nobody finds what another tenant has fetched. `name` is a URL, or what the caller calls its content."""
+    """The cache key of a video, separate for each tenant. `name` is a URL or the caller's name for the content."""
 
     tenant: str
     name: str
@@ -42,7 +42,7 @@ class _Key(NamedTuple):
 
 @dataclass(slots=True)
 class _Copy:
-    """A video on our disk; it goes when it is dropped and nobody holds it."""
+    """A video on disk, deleted once it is dropped and unused."""
 
     part: SpooledFile
     version: ResourceVersion
@@ -53,26 +53,26 @@ class _Copy:
     dropped: bool = False
 
     def drop(self) -> None:
-        """No longer to be found."""
+        """Remove it from the cache."""
         self.dropped = True
         self.settle()
 
     def settle(self) -> None:
-        """Remove the file if its time has come."""
+        """Delete the file if it is dropped and unused."""
         if self.dropped and not self.holders:
             self.closing.close()
 
 
 @dataclass(slots=True)
 class _Download:
-    """What several requests may wait for at once; it ends when the last one has left."""
+    """Work shared by several requests; cancelled when the last one leaves."""
 
     task: asyncio.Task[_Copy]
     waiting: int = 0
 
 
 class FetchCache:
-    """Lends out videos of the internet as files."""
+    """Fetches videos and lends them out as local files."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class FetchCache:
 
     @asynccontextmanager
     async def open(self, url: str, tenant: str, uuid: str | None = None) -> AsyncIterator[Path]:
-        """The content of a URL as a file, until it is let go.
+        """Open the content of a URL as a local file.
 
         With a `uuid` the caller vouches that all URLs it gives with it have the same content. Raises BadRequest,
         Forbidden, TooLarge, FetchFailed, StorageFull.
@@ -111,7 +111,7 @@ class FetchCache:
             self.evict()
 
     def evict(self) -> None:
-        """Remove copies that nobody has used for long, and of the others the oldest until the rest fits."""
+        """Delete copies unused for too long, then the oldest until the rest fits."""
         idle = {k: c for k, c in self._copies.items() if not c.holders and k not in self._downloads}
         size = sum(copy.part.size for copy in self._copies.values())
         for key, copy in idle.items():
@@ -121,12 +121,12 @@ class FetchCache:
                 self._copies.pop(key).drop()
 
     async def sweep(self) -> None:
-        """`evict`, and remove what processes that died have left."""
+        """`evict`, and delete what dead processes left behind."""
         self.evict()
         await asyncio.to_thread(self._incoming.sweep)
 
     async def close(self) -> None:
-        """End all downloads and remove all copies."""
+        """Cancel all downloads and delete all copies."""
         tasks = [download.task for download in self._downloads.values()]
         for task in tasks:
             task.cancel()
@@ -143,7 +143,7 @@ class FetchCache:
             yield part.path
 
     async def _copy(self, key: _Key, url: str) -> _Copy:
-        """A copy that may be used now, the same for all who ask at the same time."""
+        """A fresh copy, shared by simultaneous requests."""
         copy = self._copies.get(key)
         if copy is None or not (key.named or self._clock() - copy.checked <= self._keeping.fresh_seconds):
             copy = await self._shared(key, url)

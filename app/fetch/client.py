@@ -23,18 +23,18 @@ _LOG = logging.getLogger("secondlook.fetch")
 
 
 class AddressNotPublic(Exception):
-    """A host that is nowhere or not on the public internet: which of these, callers are not told."""
+    """A host that does not resolve or is not public. Callers are not told which."""
 
 
 async def resolve_host(host: str, port: int) -> list[str]:
-    """Ask the operating system."""
+    """Resolve with the operating system."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class CheckedNetworkBackend(httpcore.AsyncNetworkBackend):
-    """Lets HTTP connections out under a policy; host names stay what certificates are checked against."""
+    """Opens connections to allowed addresses only; certificates are checked against the host name."""
 
     def __init__(
         self, policy: FetchPolicy, resolve: Resolver = resolve_host, network: httpcore.AsyncNetworkBackend | None = None
@@ -61,7 +61,7 @@ class CheckedNetworkBackend(httpcore.AsyncNetworkBackend):
         return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
 
     async def sleep(self, seconds: float) -> None:
-        """As httpcore wants it."""
+        """See httpcore's `AsyncNetworkBackend`."""
         await asyncio.sleep(seconds)
 
     async def _checked(self, host: str, port: int, seconds: float | None) -> list[str]:
@@ -96,7 +96,7 @@ class FetchLimits:
 
 
 class ResourceVersion(NamedTuple):
-    """Which state of a resource was fetched, and from where in the end."""
+    """The validators of a fetched resource (ETag, Last-Modified) and its final URL."""
 
     url: str
     etag: str | None = None
@@ -104,7 +104,7 @@ class ResourceVersion(NamedTuple):
 
 
 class FetchClient:
-    """Fetches from everywhere that the policy allows, without proxies, cookies or credentials."""
+    """Fetches URLs that the policy allows, without proxies, cookies or credentials."""
 
     def __init__(
         self,
@@ -124,11 +124,11 @@ class FetchClient:
         )
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         await self._pool.aclose()
 
     async def fetch(self, url: str, write: WriteChunk, known: ResourceVersion | None = None) -> ResourceVersion | None:
-        """Give the content of a URL to `write`, piece by piece. None: it is still what `known` was.
+        """Stream the content of a URL into `write`. Returns None if it has not changed since `known`.
 
         Raises BadRequest, Forbidden, TooLarge, FetchFailed.
         """
@@ -190,7 +190,7 @@ class FetchClient:
 
 
 def _redirect_target(target: TargetUrl, response: httpcore.Response) -> TargetUrl:
-    """Where a redirect leads; its own errors are the server's, not the caller's."""
+    """The target of a redirect. An invalid one is the server's error, not the caller's."""
     try:
         following = target.follow(_header(response, b"location") or "")
     except BadRequest:
@@ -201,7 +201,7 @@ def _redirect_target(target: TargetUrl, response: httpcore.Response) -> TargetUr
 
 
 def _headers(target: TargetUrl, known: ResourceVersion | None) -> list[tuple[str, str]]:
-    """All that a server is told. Who asked before for the very same is told what came of it."""
+    """The request headers, with validators if the same URL was fetched before."""
     headers = [
         ("Host", target.authority),
         ("User-Agent", _USER_AGENT),
@@ -215,7 +215,7 @@ def _headers(target: TargetUrl, known: ResourceVersion | None) -> list[tuple[str
 
 
 def _header(response: httpcore.Response, name: bytes) -> str | None:
-    """A header's text; None if it is not there or not plain."""
+    """A header's value; None if missing or not ASCII."""
     for key, value in response.headers:
         if key.lower() == name and value.isascii() and value.decode().isprintable():
             return str(value.decode()).strip()

@@ -145,7 +145,7 @@ class FetchPolicy:
     enabled: bool = True
 
     def check(self, target: TargetUrl) -> None:
-        """Raise Forbidden for what can be refused without asking where the host is."""
+        """Raise Forbidden for what can be refused before the host is resolved."""
         if not self.enabled:
             raise Forbidden("This service does not fetch videos. Upload the file to /v1/files.", code="url_not_allowed")
         if self._is_private(target.host, target.port):
@@ -160,7 +160,7 @@ class FetchPolicy:
             raise _forbidden("addresses that are not on the public internet")
 
     def allows(self, host: str, port: int, addresses: Collection[str]) -> bool:
-        """Whether all addresses of a host are such that it may be asked."""
+        """Whether all addresses of a host are allowed."""
         return bool(addresses) and (self._is_private(host, port) or all(map(is_public, addresses)))
 
     def _is_private(self, host: str, port: int) -> bool:

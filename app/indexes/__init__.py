@@ -1,1 +1,1 @@
-"""What is known of videos in words: built on demand or whole, searched, listed, removed; each tenant has its own."""
+"""Caption indexes of videos: built, searched, listed, deleted. Each tenant has its own."""

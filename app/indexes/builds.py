@@ -33,7 +33,7 @@ from tools.video.video import Video
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """What is to be built: of which video, up to clips of which length, with which subtitles, at which cost."""
+    """A request to build an index: video, longest clips, subtitles, budget."""
 
     source: VideoInput
     level: float | None = None
@@ -42,7 +42,7 @@ class BuildRequest:
 
 
 class IndexBuilder:
-    """Builds indexes of videos."""
+    """Builds the index of one video at a time."""
 
     def __init__(self, indexes: IndexManager, videos: VideoLoader) -> None:
         self._indexes = indexes
@@ -63,7 +63,7 @@ class IndexBuilder:
     async def build(
         self, wish: BuildRequest, caller: Caller, engine: Engine, ledger: RunUsage, listener: OnEvent | None = None
     ) -> None:
-        """Write all captions that are missing. What is written before a limit stays. Raises BudgetExceeded too."""
+        """Write all missing captions. Those written before a limit are kept. Raises BudgetExceeded too."""
         budget = wish.budget.capped(self._indexes.settings.budget).capped(caller.quota.run)
         async with self._videos.open(wish.source, caller) as footage:
             index, video = self._opened(caller, footage, wish, engine)
@@ -90,12 +90,12 @@ class IndexBuilder:
 
 
 def _wanted_levels(wish: BuildRequest, known: tuple[float, ...]) -> tuple[float, ...]:
-    """The levels that a wish is for."""
+    """The clip lengths that a request asks for, in seconds."""
     return tuple(level for level in known if wish.level is None or level <= wish.level)
 
 
 def _add_subtitles(index: Index, video: Video, given: str | None) -> None:
-    """Have an index know what is said. Blocks."""
+    """Add subtitles to an index. Blocks."""
     if given is not None:
         index.replace_subtitles(subtitle_entries(video, given))
     index.facts()
@@ -119,7 +119,7 @@ _MAX_FAILED = 1024
 
 @dataclass(slots=True)
 class IndexBuild:
-    """A build under way, or one that failed."""
+    """A running or failed build."""
 
     caller: Caller
     request_id: str
@@ -130,7 +130,7 @@ class IndexBuild:
 
 
 class BuildQueue:
-    """Builds at most so many indexes at once, one of each video however often it is asked for."""
+    """Builds a limited number of indexes at once, and each only once however often it is requested."""
 
     def __init__(
         self,
@@ -148,11 +148,11 @@ class BuildQueue:
         self._builds: dict[str, IndexBuild] = {}
 
     def get(self, id_: str) -> IndexBuild | None:
-        """The build of an index that is under way, or that failed since this process began."""
+        """The running build of an index, or its last failure in this process."""
         return self._builds.get(id_)
 
     async def start(self, wish: BuildRequest, caller: Caller, request_id: str) -> str:
-        """Begin to build, unless that is under way or done; the id of the index.
+        """Start a build unless it is running or done. Returns the id of the index.
 
         Raises what is wrong with the video or its subtitles, Busy, ShuttingDown, NotReady, IndexFull, IndexUnavailable.
         """
@@ -172,7 +172,7 @@ class BuildQueue:
         return id_
 
     async def cancel(self, id_: str) -> None:
-        """End a build. What it wrote stays."""
+        """Cancel a build. What it wrote is kept."""
         build = self._builds.pop(id_, None)
         if build is not None and build.task is not None:
             build.error = RunCancelled("This build was cancelled.")
@@ -180,13 +180,13 @@ class BuildQueue:
             await asyncio.gather(build.task, return_exceptions=True)
 
     async def close(self) -> None:
-        """End all builds; asked for again, they go on where they were."""
+        """Cancel all builds. Requested again, they continue."""
         self._gate.close()
         for id_ in list(self._builds):
             await self.cancel(id_)
 
     async def _run(self, id_: str, build: IndexBuild, wish: BuildRequest, engine: Engine) -> None:
-        """Build when it is this build's turn. It counts as under way until what it took is written down."""
+        """Build when a slot is free. The build counts as running until its cost is stored."""
         failure: Exception | None = None
         try:
             async with self._gate.slot(build.caller, math.inf):
@@ -205,7 +205,7 @@ class BuildQueue:
             self._builds.pop(id_, None)
 
     def _forget_some(self) -> None:
-        """Of builds that failed, the last ones are remembered."""
+        """Forget all but the latest failures."""
         failed = [id_ for id_, build in self._builds.items() if build.error is not None]
         for id_ in failed[: max(0, len(failed) - _MAX_FAILED)]:
             del self._builds[id_]

@@ -34,7 +34,7 @@ _INLINE = "data:"
 
 @dataclass(frozen=True, slots=True)
 class LevelProgress:
-    """How far the captioning of clips of so many seconds has come."""
+    """Progress of captioning clips of one length."""
 
     seconds: float
     clips: int
@@ -44,7 +44,7 @@ class LevelProgress:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """What is in an index: captions by level, subtitles, bytes on the disk, what it took."""
+    """Contents of an index: captions by clip length, subtitles, bytes on disk, cost."""
 
     levels: tuple[LevelProgress, ...]
     subtitles: int
@@ -53,12 +53,12 @@ class IndexState:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to be done."""
+        """Whether every clip is captioned."""
         return all(level.captioned + level.failed == level.clips for level in self.levels)
 
 
 class IndexManager:
-    """Every tenant's indexes, made by one embedder. Close them at the end."""
+    """The indexes of all tenants, made with one embedder. Close it at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings: IndexSettings = settings.index
@@ -77,23 +77,23 @@ class IndexManager:
         return self.settings.captioning
 
     def builder(self, engine: Engine) -> IndexConfig:
-        """What makes indexes now."""
+        """The configuration with which indexes are built now."""
         return self.captioning.builder(engine, self.archive.embedder)
 
     def opener(
         self, caller: Caller, footage: VideoSource, source: VideoInput, engine: Engine
     ) -> Callable[[], Index] | None:
-        """What opens the caller's index of a video; None for single pictures."""
+        """A function that opens the caller's index of a video; None for single pictures."""
         return partial(self.open, caller, footage, source, engine) if isinstance(footage, Video) else None
 
     def open(self, caller: Caller, video: Video, source: VideoInput, engine: Engine) -> Index:
-        """The caller's index of a video; nothing is read or written before it is used."""
+        """The caller's index of a video. Nothing is read or written before its first use."""
         index = self.archive.open(caller.tenant, video.id, video.span.end, self.builder(engine), _label(source))
         index.add_subtitles_later(partial(subtitle_entries, video))
         return index
 
     async def metadata(self, caller: Caller, id_: str) -> IndexMetadata:
-        """A caller's index by its id. Raises NotFound."""
+        """The metadata of a caller's index. Raises NotFound."""
         cards = await asyncio.to_thread(self.archive.list_indexes, caller.tenant)
         card = next((card for card in cards if card.id == id_), None)
         if card is None:
@@ -101,7 +101,7 @@ class IndexManager:
         return card
 
     def state(self, card: IndexMetadata) -> IndexState:
-        """What is in an index. Blocks. Raises IndexUnavailable."""
+        """The contents of an index. Blocks. Raises IndexUnavailable."""
         tally = self.archive.summary(card)
         found = []
         for level in clip_levels(card.duration, card.config.clip_seconds):
@@ -112,12 +112,12 @@ class IndexManager:
         return IndexState(tuple(found), said, size, dict(tally.cost))
 
     async def delete(self, caller: Caller, id_: str) -> None:
-        """Remove a caller's index. Raises NotFound."""
+        """Delete a caller's index. Raises NotFound."""
         if not await asyncio.to_thread(self.archive.delete, caller.tenant, id_):
             await self.metadata(caller, id_)
 
     async def sweep(self, library: FileStore) -> None:
-        """Remove the indexes that nobody opens, and those of files that are no longer there."""
+        """Delete indexes unused for too long, and those of deleted files."""
         gone = await asyncio.to_thread(self.archive.delete_unused, self.settings.days * _DAY)
         for card in await asyncio.to_thread(self.archive.all):
             file = video_of(card).file
@@ -131,17 +131,17 @@ class IndexManager:
             _LOG.info("%d indexes were removed: nobody opened them, or their file was deleted", len(gone))
 
     async def aclose(self) -> None:
-        """Write down what makes the next opening quick."""
+        """Close all indexes, saving what makes the next opening fast."""
         await asyncio.to_thread(self.archive.close)
 
 
 def video_of(card: IndexMetadata) -> VideoInput:
-    """What its owner called a video."""
+    """The name that the owner gave a video."""
     return VideoInput.model_validate_json(card.label)
 
 
 def subtitle_entries(video: Video, given: str | None = None) -> Sequence[IndexEntry]:
-    """What is said in a video, as lines of its index. Blocks. Raises BadVideo, DecodingStopped."""
+    """The subtitles of a video, as index entries. Blocks. Raises BadVideo, DecodingStopped."""
     cues = video.subtitles(given)
     return [IndexEntry(f"s:{number}", cue.start, cue.end, cue.text, "subtitle") for number, cue in enumerate(cues)]
 
@@ -158,7 +158,7 @@ Found = Sequence[tuple[IndexMetadata, Hit]]
 
 
 async def search_indexes(indexes: IndexManager, request: SearchRequest, caller: Caller) -> HitList:
-    """What fits a query in the index that is named, else in all. Raises NotFound, BadRequest, IndexUnavailable."""
+    """Search the named index, else all. Raises NotFound, BadRequest, IndexUnavailable."""
     most = indexes.settings.max_hits
     if request.k > most:
         raise BadRequest(f"k: This service returns {most} hits at most.", param="k")
@@ -198,7 +198,7 @@ async def _search_all(archive: IndexArchive, request: SearchRequest, caller: Cal
 
 
 async def _search_or_words(look: Callable[[SearchBy], T]) -> tuple[T, list[str]]:
-    """What a search finds, by words alone while the embedder is down."""
+    """Search; by words alone while the embedder is unavailable."""
     try:
         return await asyncio.to_thread(look, "both"), []
     except EmbedderUnavailable as down:

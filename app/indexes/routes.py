@@ -13,7 +13,7 @@ router = APIRouter(tags=["indexes"], responses=ERROR_RESPONSE | error_responses(
 
 @router.post("/v1/indexes", status_code=202, responses=error_responses(400, 404, 413, 415, 422, 424))
 async def build(body: IndexRequest, request: Request, response: Response, at: ServiceDep, by: CanAsk) -> IndexObject:
-    """Caption a video from end to end, in the background; ask again to see how far it is. What is there is not redone.
+    """Caption a video from end to end, in the background; ask again to see how far it is. Existing captions are kept.
 
     After a failure, a limit, or a restart of the service, the same request goes on where it ended.
     """
@@ -31,13 +31,13 @@ async def list_indexes(at: ServiceDep, by: CanRead) -> IndexList:
 
 @router.get("/v1/indexes/{index_id}", responses=error_responses(404))
 async def index(index_id: str, at: ServiceDep, by: CanRead) -> IndexObject:
-    """An index: how far it is, what is in it, what it took."""
+    """An index: progress, contents, cost."""
     return await at.indexes.get(index_id, by)
 
 
 @router.delete("/v1/indexes/{index_id}", responses=error_responses(404))
 async def delete(index_id: str, at: ServiceDep, by: CanUpload) -> DeletedIndex:
-    """Forget what is known of a video; if it is being built, that ends."""
+    """Delete the index of a video; a running build is cancelled."""
     await at.indexes.delete(index_id, by)
     return DeletedIndex(id=index_id)
 

@@ -1,4 +1,4 @@
-"""The wire of indexes and searches. Types only."""
+"""Schemas of /v1/indexes and /v1/search."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class LevelState(BaseModel):
 
 
 class IndexCost(BaseModel):
-    """What captions took, whoever paid."""
+    """The cost of all captions of an index."""
 
     calls: int = 0
     frames: int = 0
@@ -79,7 +79,7 @@ class IndexCost(BaseModel):
 
 
 class BuiltWith(BaseModel):
-    """What an index is made with. Another make is another index."""
+    """The configuration of an index. Another configuration is another index."""
 
     captioner: str
     clip_seconds: float
@@ -96,7 +96,7 @@ class BuildError(BaseModel):
 
 
 class IndexObject(BaseModel):
-    """What is known of a video in words."""
+    """The caption index of a video."""
 
     id: str
     object: Literal["index"] = "index"
@@ -121,7 +121,7 @@ class IndexList(BaseModel):
 
 
 class DeletedIndex(BaseModel):
-    """An index that is no longer kept."""
+    """A deleted index."""
 
     id: str
     object: Literal["index"] = "index"
@@ -129,7 +129,7 @@ class DeletedIndex(BaseModel):
 
 
 class HitObject(BaseModel):
-    """A line that was found."""
+    """One hit of a search."""
 
     object: Literal["hit"] = "hit"
     index: str
@@ -144,7 +144,7 @@ class HitObject(BaseModel):
 
 
 class HitList(BaseModel):
-    """What was found, best first."""
+    """The hits of a search, best first."""
 
     object: Literal["list"] = "list"
     data: list[HitObject]

@@ -35,7 +35,7 @@ Found = Sequence[tuple[IndexMetadata, Hit]]
 
 
 class IndexService:
-    """What callers can do with indexes."""
+    """The use cases of /v1/indexes and /v1/search."""
 
     def __init__(
         self, indexes: IndexManager, builds: BuildQueue, videos: VideoLoader, engine: Callable[[], Engine]
@@ -46,7 +46,7 @@ class IndexService:
         self._engine = engine
 
     async def build(self, request: IndexRequest, caller: Caller, request_id: str) -> IndexObject:
-        """Begin to build an index, or go on. Raises what `IndexBuilder.start` raises."""
+        """Start or continue building an index. Raises what `IndexBuilder.start` raises."""
         wish = BuildRequest(request.video, request.level, request.subtitles, request.budget)
         return await self.get(await self._builds.start(wish, caller, request_id), caller)
 
@@ -62,13 +62,13 @@ class IndexService:
         return IndexList(data=[await self.get(card.id, caller) for card in cards])
 
     async def delete(self, id_: str, caller: Caller) -> None:
-        """Remove an index; its building ends. Raises NotFound."""
+        """Delete an index; a running build is cancelled. Raises NotFound."""
         await self._indexes.metadata(caller, id_)
         await self._builds.cancel(id_)
         await self._indexes.delete(caller, id_)
 
     async def search(self, request: SearchRequest, caller: Caller) -> HitList:
-        """What fits a query. Raises NotFound, BadVideo, BadRequest, IndexUnavailable."""
+        """Search. Raises NotFound, BadVideo, BadRequest, IndexUnavailable."""
         if request.video is None:
             return await search_indexes(self._indexes, request, caller)
         async with self._videos.open(request.video, caller) as footage:
@@ -81,7 +81,7 @@ class IndexService:
             return await search_indexes(self._indexes, request.model_copy(update={"index": id_}), caller)
 
     def _current(self) -> IndexConfig | None:
-        """What would build an index now; None before the engine is loaded."""
+        """The configuration of new indexes; None before the engine is loaded."""
         try:
             return self._indexes.builder(self._engine())
         except NotReady:
@@ -91,7 +91,7 @@ class IndexService:
 def index_object(
     card: IndexMetadata, state: IndexState, build: IndexBuild | None, current: IndexConfig | None
 ) -> IndexObject:
-    """An index as the wire shows it. `current`: what would build one now."""
+    """An index as an API object. `current`: the configuration of new indexes."""
     builder = card.config
     return IndexObject(
         id=card.id,
