@@ -21,9 +21,9 @@ _METRICS_RESPONSE: Responses = {
 
 
 @metrics_router.get("/metrics", response_class=Response, responses=_METRICS_RESPONSE)
-async def metrics(at: ServiceDep, accept: Annotated[str | None, Header()] = None) -> Response:
+async def metrics(service: ServiceDep, accept: Annotated[str | None, Header()] = None) -> Response:
     """Prometheus metrics. Needs a key with the scope `metrics`, unless the operator opened it to all."""
-    page, kind = await at.telemetry.page(accept)
+    page, kind = await service.telemetry.page(accept)
     return Response(page, headers={"content-type": kind})
 
 
@@ -39,9 +39,9 @@ public = APIRouter(responses=ERROR_RESPONSE)
 
 
 @router.get("/v1/strategies", responses=error_responses(503))
-def strategies(at: ServiceDep) -> StrategyList:
+def strategies(service: ServiceDep) -> StrategyList:
     """All strategies and presets: what each does, its papers, its parameters."""
-    return StrategyList(data=strategy_cards(at.catalogue, at.engine.capabilities))
+    return StrategyList(data=strategy_cards(service.catalogue, service.engine.capabilities))
 
 
 @public.get("/health", response_model_exclude_none=True)
@@ -51,7 +51,7 @@ def health() -> Health:
 
 
 @public.get("/ready", responses=error_responses(503))
-def ready(at: ServiceDep) -> Health:
+def ready(service: ServiceDep) -> Health:
     """Whether questions can be answered."""
-    at.queue.check_open()
-    return Health(status="ready", model=at.engine.model)
+    service.queue.check_open()
+    return Health(status="ready", model=service.engine.model)

@@ -69,37 +69,37 @@ _COMPLETION_RESPONSES: Responses = {
 
 @router.post("/v1/chat/completions", response_model=ChatCompletion, responses=_COMPLETION_RESPONSES)
 async def complete(
-    body: ChatRequest, request: Request, at: ServiceDep, by: CanAsk, idempotency_key: IdempotencyKey = None
+    body: ChatRequest, request: Request, service: ServiceDep, caller: CanAsk, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer the last message of a conversation about a video, or about pictures that are shown in order.
 
     Everything that is ours stands in `secondlook`, in the request and in the reply.
     """
-    if (body.n or 1) > at.settings.max_choices:
-        raise BadRequest(f"n: {at.settings.max_choices} choices are the most that can be asked for.", param="n")
-    job = ChatJob(body, _models(at).strategy(body.model))
+    if (body.n or 1) > service.settings.max_choices:
+        raise BadRequest(f"n: {service.settings.max_choices} choices are the most that can be asked for.", param="n")
+    job = ChatJob(body, _models(service).strategy(body.model))
     ticket = await RequestContext.from_request(request, idempotency_key, streamed=bool(body.stream))
-    live = await at.runs.start(job, by, ticket)
+    live = await service.runs.start(job, caller, ticket)
     headers = {"x-run-id": live.id}
     if body.stream:
-        sent = stream.stream_chat(live, job, at.engine.model, ticket.ping_interval(at.settings.ping_seconds))
+        sent = stream.stream_chat(live, job, service.engine.model, ticket.ping_interval(service.settings.ping_seconds))
         return EventStreamResponse(
-            sent, stream.encode_error, watching=at.runs.client_waiting(live, ticket), headers=headers
+            sent, stream.encode_error, watching=service.runs.client_waiting(live, ticket), headers=headers
         )
-    return JSONResponse(await wait_for_response(at.runs, live, ticket, request), headers=headers)
+    return JSONResponse(await wait_for_response(service.runs, live, ticket, request), headers=headers)
 
 
 @router.get("/v1/models", dependencies=[RequireKey])
-def models(at: ServiceDep) -> ModelList:
+def models(service: ServiceDep) -> ModelList:
     """The model under its own name, and under one for every strategy, for clients that choose by name alone."""
-    return ModelList(data=list(_models(at).list))
+    return ModelList(data=list(_models(service).list))
 
 
 @router.get("/v1/models/{model:path}", dependencies=[RequireKey], responses=error_responses(404))
-def model(model: str, at: ServiceDep) -> ModelCard:
+def model(model: str, service: ServiceDep) -> ModelCard:
     """One name of the model."""
-    return _models(at).get(model)
+    return _models(service).get(model)
 
 
-def _models(at: Service) -> ModelNames:
-    return ModelNames(at.engine, at.catalogue, at.started)
+def _models(service: Service) -> ModelNames:
+    return ModelNames(service.engine, service.catalogue, service.started)

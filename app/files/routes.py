@@ -49,52 +49,52 @@ router = APIRouter(prefix="/v1/files", tags=["files"], responses=ERROR_RESPONSE 
 
 
 @router.post("", responses=error_responses(400, 408, 413, 415, 422, 507), openapi_extra=_FORM)
-async def upload(request: Request, at: ServiceDep, by: CanUpload) -> FileObject:
+async def upload(request: Request, service: ServiceDep, caller: CanUpload) -> FileObject:
     """Keep a video. The same one again is another file."""
-    spare = at.settings.max_body_bytes
+    spare = service.settings.max_body_bytes
     form = MultipartUpload(request.headers.get("content-type", ""), spare, _FIELDS)
     declared = request.headers.get("content-length", "")
-    async with at.files.receive(by) as arriving:
+    async with service.files.receive(caller) as arriving:
         arriving.check(max(0, int(declared) - spare) if declared.isdecimal() else 0)
-        async for piece in form.read(request.stream(), at.settings.idle_seconds):
+        async for piece in form.read(request.stream(), service.settings.idle_seconds):
             await asyncio.to_thread(arriving.write, piece)
         wish = UploadOptions.of(form.filename, form.fields)
-        info = await at.videos.probe(arriving.part.path)
+        info = await service.videos.probe(arriving.part.path)
         video = VideoInfo.of(info).model_dump(mode="json")
-        return FileObject.of(await at.files.add(arriving.part, video, wish, by))
+        return FileObject.of(await service.files.add(arriving.part, video, wish, caller))
 
 
 @router.get("", responses=error_responses(400, 404))
 async def list_files(
-    at: ServiceDep,
-    by: CanRead,
+    service: ServiceDep,
+    caller: CanRead,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     after: Annotated[str | None, Query(description="Id of the last file of the page before.")] = None,
     order: SortOrder = "desc",
     purpose: Purpose | None = None,
 ) -> FileList:
     """The files of the key's tenant, newest first unless told otherwise."""
-    found, more = await at.files.page(by, limit=limit, after=after, order=order, purpose=purpose)
+    found, more = await service.files.page(caller, limit=limit, after=after, order=order, purpose=purpose)
     return FileList.of([FileObject.of(each) for each in found], more)
 
 
 @router.get("/{file_id}", responses=error_responses(404))
-async def retrieve(file_id: str, at: ServiceDep, by: CanRead) -> FileObject:
+async def retrieve(file_id: str, service: ServiceDep, caller: CanRead) -> FileObject:
     """What is known of a file."""
-    return FileObject.of(await at.files.get(file_id, by))
+    return FileObject.of(await service.files.get(file_id, caller))
 
 
 @router.get("/{file_id}/content", responses=_CONTENT | error_responses(404), response_class=Response)
-async def content(file_id: str, at: ServiceDep, by: CanRead) -> Response:
+async def content(file_id: str, service: ServiceDep, caller: CanRead) -> Response:
     """The bytes of a file, or the range of them that is asked for."""
-    file = await at.files.get(file_id, by)
-    return StoredFileResponse(at.files, by, file.id, file.filename)
+    file = await service.files.get(file_id, caller)
+    return StoredFileResponse(service.files, caller, file.id, file.filename)
 
 
 @router.delete("/{file_id}", responses=error_responses(404))
-async def delete(file_id: str, at: ServiceDep, by: CanUpload) -> DeletedFile:
+async def delete(file_id: str, service: ServiceDep, caller: CanUpload) -> DeletedFile:
     """Delete a file."""
-    await at.files.delete(file_id, by)
+    await service.files.delete(file_id, caller)
     return DeletedFile(id=file_id)
 
 

@@ -12,37 +12,39 @@ router = APIRouter(tags=["indexes"], responses=ERROR_RESPONSE | error_responses(
 
 
 @router.post("/v1/indexes", status_code=202, responses=error_responses(400, 404, 413, 415, 422, 424))
-async def build(body: IndexRequest, request: Request, response: Response, at: ServiceDep, by: CanAsk) -> IndexObject:
+async def build(
+    body: IndexRequest, request: Request, response: Response, service: ServiceDep, caller: CanAsk
+) -> IndexObject:
     """Caption a video from end to end, in the background; ask again to see how far it is. Existing captions are kept.
 
     After a failure, a limit, or a restart of the service, the same request goes on where it ended.
     """
-    shown = await at.indexes.build(body, by, request.state.request_id)
+    shown = await service.indexes.build(body, caller, request.state.request_id)
     if shown.status == "complete":
         response.status_code = 200
     return shown
 
 
 @router.get("/v1/indexes")
-async def list_indexes(at: ServiceDep, by: CanRead) -> IndexList:
+async def list_indexes(service: ServiceDep, caller: CanRead) -> IndexList:
     """The indexes of the key's tenant, the oldest first."""
-    return await at.indexes.list(by)
+    return await service.indexes.list(caller)
 
 
 @router.get("/v1/indexes/{index_id}", responses=error_responses(404))
-async def index(index_id: str, at: ServiceDep, by: CanRead) -> IndexObject:
+async def index(index_id: str, service: ServiceDep, caller: CanRead) -> IndexObject:
     """An index: progress, contents, cost."""
-    return await at.indexes.get(index_id, by)
+    return await service.indexes.get(index_id, caller)
 
 
 @router.delete("/v1/indexes/{index_id}", responses=error_responses(404))
-async def delete(index_id: str, at: ServiceDep, by: CanUpload) -> DeletedIndex:
+async def delete(index_id: str, service: ServiceDep, caller: CanUpload) -> DeletedIndex:
     """Delete the index of a video; a running build is cancelled."""
-    await at.indexes.delete(index_id, by)
+    await service.indexes.delete(index_id, caller)
     return DeletedIndex(id=index_id)
 
 
 @router.post("/v1/search", responses=error_responses(400, 404, 413, 415, 422, 424))
-async def search(body: SearchRequest, at: ServiceDep, by: CanRead) -> HitList:
+async def search(body: SearchRequest, service: ServiceDep, caller: CanRead) -> HitList:
     """Find the seconds of a video, or of all videos that are indexed, by what is seen or said there."""
-    return await at.indexes.search(body, by)
+    return await service.indexes.search(body, caller)

@@ -41,69 +41,69 @@ _LastEventId = Annotated[
 
 @router.post("/v1/answers", response_model=AnswerResponse, responses=_ANSWER_RESPONSES)
 async def ask(
-    body: AnswerRequest, request: Request, at: ServiceDep, by: CanAsk, idempotency_key: IdempotencyKey = None
+    body: AnswerRequest, request: Request, service: ServiceDep, caller: CanAsk, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Answer a question about a video: now, as server-sent events with `stream`, or later with `background`."""
     ticket = await RequestContext.from_request(
         request, idempotency_key, background=body.background, streamed=body.stream
     )
-    live = await at.runs.start(AnswerJob(body), by, ticket)
+    live = await service.runs.start(AnswerJob(body), caller, ticket)
     headers = {"x-run-id": live.id}
     if body.background:
-        shown = await at.history.get(by.tenant, live.id)
+        shown = await service.history.get(caller.tenant, live.id)
         return JSONResponse(shown.model_dump(mode="json"), 202, headers)
     if body.stream:
-        sent = sse_events.stream_run(live, ticket.ping_interval(at.settings.ping_seconds))
+        sent = sse_events.stream_run(live, ticket.ping_interval(service.settings.ping_seconds))
         return EventStreamResponse(
-            sent, sse_events.encode_error, watching=at.runs.client_waiting(live, ticket), headers=headers
+            sent, sse_events.encode_error, watching=service.runs.client_waiting(live, ticket), headers=headers
         )
-    return JSONResponse(await wait_for_response(at.runs, live, ticket, request), headers=headers)
+    return JSONResponse(await wait_for_response(service.runs, live, ticket, request), headers=headers)
 
 
 @router.get("/v1/runs", tags=["runs"], responses=error_responses(400, 404))
 async def runs(
-    at: ServiceDep,
-    by: CanRead,
+    service: ServiceDep,
+    caller: CanRead,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     after: Annotated[str | None, Query(description="Id of the last run of the page before.")] = None,
     order: Literal["asc", "desc"] = "desc",
     status: RunStatus | None = None,
 ) -> RunList:
     """The runs of the key's tenant, newest first unless told otherwise."""
-    return await at.history.page(by.tenant, limit=limit, after=after, order=order, status=status)
+    return await service.history.page(caller.tenant, limit=limit, after=after, order=order, status=status)
 
 
 @router.get("/v1/runs/{run_id}", tags=["runs"], responses=error_responses(404))
-async def run(run_id: str, at: ServiceDep, by: CanRead) -> RunObject:
+async def run(run_id: str, service: ServiceDep, caller: CanRead) -> RunObject:
     """A run with its request, its whole trace, and its response."""
-    return await at.history.get(by.tenant, run_id)
+    return await service.history.get(caller.tenant, run_id)
 
 
 @router.get("/v1/runs/{run_id}/events", tags=["runs"], responses=_EVENTS_RESPONSES, response_class=Response)
-async def events(run_id: str, at: ServiceDep, by: CanRead, last_seen: _LastEventId = 0) -> Response:
+async def events(run_id: str, service: ServiceDep, caller: CanRead, last_seen: _LastEventId = 0) -> Response:
     """Past events of a run, then new ones, as server-sent events; the last is `answer` or `error`."""
-    last = await at.history.end_seq(by.tenant, run_id)
+    last = await service.history.end_seq(caller.tenant, run_id)
     if last is not None and last_seen >= last:
         return Response(status_code=204)
-    sent = at.history.follow(by.tenant, run_id, last_seen, at.settings.ping_seconds)
+    sent = service.history.follow(caller.tenant, run_id, last_seen, service.settings.ping_seconds)
     return EventStreamResponse(sent, sse_events.encode_error, headers={"x-run-id": run_id})
 
 
 @router.post("/v1/runs/{run_id}/cancel", tags=["runs"], responses=error_responses(404, 409))
-async def cancel(run_id: str, at: ServiceDep, by: CanAsk) -> RunObject:
+async def cancel(run_id: str, service: ServiceDep, caller: CanAsk) -> RunObject:
     """Cancel a run. One that has finished stays as it is."""
-    await at.history.end_seq(by.tenant, run_id)
-    if live := at.runs.active.get(by.tenant, run_id):
-        await at.runs.cancel(live)
-    return at.history.require_finished(await at.history.get(by.tenant, run_id))
+    await service.history.end_seq(caller.tenant, run_id)
+    if live := service.runs.active.get(caller.tenant, run_id):
+        await service.runs.cancel(live)
+    return service.history.require_finished(await service.history.get(caller.tenant, run_id))
 
 
 @router.post("/v1/runs/{run_id}/resume", status_code=202, tags=["runs"], responses=error_responses(400, 404, 409, 507))
-async def resume(run_id: str, request: Request, at: ServiceDep, by: CanAsk) -> RunObject:
+async def resume(run_id: str, request: Request, service: ServiceDep, caller: CanAsk) -> RunObject:
     """Run an interrupted, cancelled or failed run again from the start, in the background.
 
     The request and the seed are the same, so the same frames are looked at and the same samples drawn, as far as the
     model itself repeats itself; what is still in caches is not paid for twice. The run keeps its id and its trace.
     """
-    await at.runs.resume(await at.history.reopen(by, run_id, request.state.request_id))
-    return await at.history.get(by.tenant, run_id)
+    await service.runs.resume(await service.history.reopen(caller, run_id, request.state.request_id))
+    return await service.history.get(caller.tenant, run_id)
