@@ -42,6 +42,7 @@ class _MetricsSecurity(_KeySecurity):
 _caller = _CallerSecurity()
 RequireMetrics = Security(_MetricsSecurity())
 RequireKey = Security(_caller)
+"""For routes that need a key, whoever it belongs to."""
 CallerDep = Annotated[Caller, RequireKey]
 CanAsk = Annotated[Caller, Security(_caller, scopes=["answer"])]
 CanUpload = Annotated[Caller, Security(_caller, scopes=["files"])]

@@ -54,10 +54,10 @@ class Server(uvicorn.Server):
     async def _wind_down(self) -> bool:
         """Whether it is time to stop. Closes the queue."""
         self._signalled_at = self._signalled_at or monotonic()
-        gate, waited = self._service.queue, monotonic() - self._signalled_at
-        gate.close()
+        queue, waited = self._service.queue, monotonic() - self._signalled_at
+        queue.close()
         left = self._settings.drain_seconds - waited if self._signals == 1 else 0.0
-        if left > 0 and (gate.running or waited < self._settings.notice_seconds):
+        if left > 0 and (queue.running or waited < self._settings.notice_seconds):
             return False
         await self._service.runs.interrupt()
         self.config.timeout_graceful_shutdown = max(_FLUSH_SECONDS, ceil(left))

@@ -119,9 +119,9 @@ class Service:
         await asyncio.to_thread(self.database.open)
         often = run_periodically(self.settings.sweep_seconds, self.files.sweep, self.runs.sweep, self.fetch_cache.sweep)
         seldom = run_periodically(_ORPHANS_SECONDS, self.files.remove_orphans, lambda: self._indexes.sweep(self.files))
-        tasks = [asyncio.ensure_future(each) for each in (self._hold(), often, seldom)]
+        tasks = [asyncio.ensure_future(each) for each in (self._keep_engine_loaded(), often, seldom)]
         try:
-            async with decoder_running(self.decoder, self.settings), self._at_work():
+            async with decoder_running(self.decoder, self.settings), self._accepting_runs():
                 yield
         finally:
             for task in tasks:
@@ -134,8 +134,8 @@ class Service:
                 await asyncio.to_thread(self.tracing.close)
 
     @asynccontextmanager
-    async def _at_work(self) -> AsyncIterator[None]:
-        """Let runs begin; at the end, let them end."""
+    async def _accepting_runs(self) -> AsyncIterator[None]:
+        """Accept runs; on exit, drain them."""
         await self.runs.open()
         try:
             yield
@@ -143,8 +143,8 @@ class Service:
             await self._builds.close()
             await self.runs.close(self.settings.drain_seconds)
 
-    async def _hold(self) -> None:
-        """Load the engine, trying again while it cannot be, and hold it until cancelled."""
+    async def _keep_engine_loaded(self) -> None:
+        """Load the engine, retrying on failure, and keep it until cancelled."""
         while self._engine is None:
             began = time.monotonic()
             try:
@@ -168,10 +168,10 @@ class Service:
 
 def _telemetry(service: Service) -> Telemetry:
     """What can be read of a service at any time."""
-    gate, cache, decoder = service.queue, service.videos.cache, service.decoder
+    queue, cache, decoder = service.queue, service.videos.cache, service.decoder
     gauges = {
-        "runs_running": ("Runs at work.", lambda: gate.running),
-        "runs_waiting": ("Runs in the queue.", lambda: gate.waiting),
+        "runs_running": ("Runs at work.", lambda: queue.running),
+        "runs_waiting": ("Runs in the queue.", lambda: queue.waiting),
         "frame_cache_bytes": ("Bytes of decoded frames in memory.", lambda: cache.bytes),
     }
     counters = {
@@ -210,6 +210,3 @@ def _fetch_cache(settings: Settings) -> FetchCache:
     return FetchCache(
         FetchClient(policy, bounds), UploadSpool(settings.data_dir / "fetched", settings.min_free_bytes), keeping
     )
-
-
-"""The service, for routes."""

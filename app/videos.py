@@ -185,7 +185,7 @@ def _file_url_path(url: str) -> str:
     except ValueError:
         parts = None
     if parts is None or parts.netloc not in ("", "localhost") or not parts.path:
-        raise BadRequest("Write a file: URL as file:///path/film.mp4.", param="video.url", code="invalid_url")
+        raise BadRequest("Write a file: URL as file:///path/video.mp4.", param="video.url", code="invalid_url")
     return unquote(parts.path)
 
 

@@ -13,8 +13,7 @@ from agents.core.model_client import compose_prompt
 from agents.engines.base import Picture
 from agents.model_tools.verify import extended
 from agents.parsing.structured import StructuredOutput
-from agents.prompts import agentic as common
-from agents.prompts import committee
+from agents.prompts import agentic, committee
 from tools.base import Fact
 from tools.index.entries import IndexEntry
 from tools.video.sampling import Seconds, Span, uniform, widen
@@ -89,7 +88,7 @@ class Rank(CommitteeStage):
         shown = extended(span, run.span)
         count = max(1, min(self.frames, round(shown.length * self.fps)))
         pictures = await run.look(uniform(shown, count))
-        starts, ends, below = common.mark_span(run.question.text)
+        starts, ends, below = agentic.mark_span(run.question.text)
         before = [each for each in pictures if each.time < span.start]
         inside = [each for each in pictures if span.start <= each.time < span.end]
         after = [each for each in pictures if each.time >= span.end]
@@ -114,7 +113,7 @@ class AnswerSpan(CommitteeStage):
         pictures = await run.look(uniform(span, max(1, min(self.frames, round(span.length * self.fps)))))
         spoken = (await run.captions.lines(span, sources=("subtitle",)))[: self.lines]
         facts = [_fact(line) for line in spoken]
-        text = common.with_facts(facts, f"{run.question_text}\n{run.instruction}")
+        text = agentic.with_facts(facts, f"{run.question_text}\n{run.instruction}")
         state.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
         run.usage.record_facts(facts)
         state.findings.facts += facts

@@ -13,8 +13,7 @@ from agents.core.run import Run
 from agents.core.tools import ToolResult
 from agents.engines.base import Picture, Sampling
 from agents.model_tools.caption import Caption
-from agents.prompts import agentic as common
-from agents.prompts import committee
+from agents.prompts import agentic, committee
 from tools.builtin.segment import Segment
 from tools.context import ViewLimits
 from tools.video.sampling import uniform
@@ -59,7 +58,7 @@ class Panel(CommitteeStage):
             read = await _described(run, committee.LOOK_FOR[member].format(run.question.text))
         facts = [fact for result in read for fact in result.observation.data]
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens, think=True)
-        text = f"{common.weigh_evidence(run.question_text, facts)}\n{run.thinking_instruction}"
+        text = f"{agentic.weigh_evidence(run.question_text, facts)}\n{run.thinking_instruction}"
         reply = await run.send(compose_prompt(pictures, text, run.opening), sampling, f"member {member}")
         return Opinion(member, run.parse(reply), reply.text), read
 

@@ -13,8 +13,7 @@ from agents.core.run import Run
 from agents.engines.base import Reply
 from agents.parsing.answers import Sample
 from agents.parsing.structured import StructuredOutput
-from agents.prompts import agentic as common
-from agents.prompts import committee
+from agents.prompts import agentic, committee
 from tools.base import BaseTool, Fact
 from tools.builtin.ocr import Ocr
 from tools.builtin.search import SearchClips, SearchSubtitles
@@ -79,7 +78,7 @@ class Draft(CommitteeStage):
     async def run(self, state: CommitteeState) -> None:
         run = state.run
         pictures = await run.look(uniform(run.span, self.frames))
-        text = f"{common.weigh_evidence(run.question_text, state.findings.known)}\n{run.instruction}"
+        text = f"{agentic.weigh_evidence(run.question_text, state.findings.known)}\n{run.instruction}"
         state.answer = await run.choose_after(compose_prompt(pictures, text, run.opening))
         state.opinions.append(Opinion("draft", state.answer, state.answer.display))
 

@@ -52,7 +52,7 @@ async def prompt_fits(engine: Engine, prompt: Prompt, sampling: Sampling) -> boo
 
 
 async def fit_prompt(engine: Engine, prompt: Prompt, sampling: Sampling) -> FittedPrompt:
-    """The prompt within `engine.context` tokens, reply and tools included, and `engine.most_pictures`.
+    """The prompt within `engine.context` tokens, reply and tools included, and `engine.max_pictures`.
 
     Its words are counted only when the upper bound, one token a byte, does not fit. Raises PromptTooLong, EngineError.
     """

@@ -95,8 +95,8 @@ class ModelClient:
     ) -> Generation:
         """Ask once. A prompt longer than the model reads is shown smaller, then fewer frames, and reported.
 
-        A call that fails or is cancelled keeps its reservation: what it really used is unknown. A prompt that the
-        engine finds too long all the same is shown smaller once more: now it knows better.
+        A call that fails or is cancelled keeps its reservation: what it really used is unknown. If the
+        engine still rejects the prompt as too long, it is fitted to the limits learned and sent once more.
         Raises BudgetExceeded, EngineError, PromptTooLong.
         """
         fitted = await fit_prompt(self._engine, prompt, sampling)

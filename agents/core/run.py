@@ -128,12 +128,12 @@ class Run:
         self.trace.add(tool_event(result))
         return result
 
-    async def load_exhibit(self, exhibit: FrameRequest) -> tuple[Picture, ...]:
+    async def _load_requested(self, request: FrameRequest) -> tuple[Picture, ...]:
         """The pictures that a tool wants shown. Raises BadVideo."""
-        if exhibit.box is not None:
-            return await self._frames.load_crop(exhibit.moments, exhibit.box)
-        pictures = await self.look(exhibit.moments)
-        return pictures if exhibit.side is None else tuple(each.resized(exhibit.side) for each in pictures)
+        if request.box is not None:
+            return await self._frames.load_crop(request.moments, request.box)
+        pictures = await self.look(request.moments)
+        return pictures if request.side is None else tuple(each.resized(request.side) for each in pictures)
 
     async def gather(self, asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         """Await several asks at once. The first failure cancels the rest and is raised as it is."""
@@ -170,7 +170,7 @@ class Run:
     ) -> list[Sample]:
         """Ask the question in one call, draw n replies and read them.
 
-        What is `final` is the answer whatever it says, so an open answer may be shown as it is written.
+        `final`: the reply will be used as the answer, so an open answer may be streamed.
         """
         text = questions.ask(self.question, style, self._engine.answer_format)
         if self.question.kind == "open" and style == "think":  # what strategies allow is for the thinking alone
@@ -265,7 +265,7 @@ class Run:
         return said
 
     def capped(self, sampling: Sampling) -> Sampling:
-        """With a reply that leaves most of what the model reads to the prompt."""
+        """The sampling with `max_tokens` at most a quarter of the context."""
         room = self._engine.context
         return (
             sampling if room is None else replace(sampling, max_tokens=min(sampling.max_tokens, room // _REPLY_SHARE))
@@ -378,7 +378,7 @@ class Run:
         else:
             raise TypeError(f"{tool.name} cannot be applied")
         request = observation.frame_request
-        return observation, () if request is None else await self.load_exhibit(request)
+        return observation, () if request is None else await self._load_requested(request)
 
     async def _choose_one(
         self, pictures: Sequence[Picture], text: str, choices: tuple[str, ...], purpose: str
@@ -403,9 +403,9 @@ class Run:
         return await self._client.generate(pictures, text, seeded, n, purpose=purpose, shrink=shrink, stable=known)
 
     def _seed_of(self, purpose: str, temperature: float, texts: tuple[str, ...], pictures: Sequence[Picture]) -> int:
-        """The seed of a call: made from what it says, so that it is the same whatever is asked at the same time.
+        """The seed of a call: the same inputs give the same seed, in whatever order calls are made.
 
-        What is said again, as by strategies that draw one reply after another, gets another seed.
+        A repeated call gets the next seed.
         """
         said = repr((self._seed, purpose, temperature, texts, [each.key for each in pictures])).encode()
         self._calls_made[said] += 1

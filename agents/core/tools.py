@@ -1,4 +1,4 @@
-"""What comes of a tool call: its cost is measured, failures become observations, and the trace is told."""
+"""Tool calls: their cost is measured, failures become observations, results become events."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ async def measure_tool(
     except BadVideo as error:
         observation, pictures = _failed("unreadable", f"These frames cannot be read: {error}", "Try other seconds."), ()
     except (IndexUnavailable, IndexFull) as error:
-        observation, pictures = _failed("index", str(error), "Look at the film with another tool."), ()
+        observation, pictures = _failed("index", str(error), "Look at the video with another tool."), ()
     except (EngineError, PromptTooLong) as error:
-        observation, pictures = _failed("failed", f"The tool failed: {error}", "Try less of the film at once."), ()
+        observation, pictures = _failed("failed", f"The tool failed: {error}", "Try less of the video at once."), ()
     except BudgetExceeded as limit:
         observation, pictures = _failed("budget", f"The budget has no room for this: {limit}.", "Answer now."), ()
     calls, frames, tokens = (now - then for now, then in zip(_totals(usage), before, strict=True))

@@ -55,17 +55,17 @@ class Ask(ModelTool):
         """The ranges that are asked about."""
         return self.ranges or ((self.start, self.end),)
 
-    async def apply(self, run: Run, scene: ToolContext) -> Observation:
-        return await ask_about(self, run, scene, ())
+    async def apply(self, run: Run, context: ToolContext) -> Observation:
+        return await ask_about(self, run, context, ())
 
 
-async def ask_about(asked: Ask, run: Run, scene: ToolContext, known: Sequence[Fact]) -> Observation:
+async def ask_about(asked: Ask, run: Run, context: ToolContext, known: Sequence[Fact]) -> Observation:
     """What is seen in some ranges that answers a question; `known` is told beside the frames."""
-    places = [clamp_range(scene, start, end) for start, end in asked.wanted]
+    places = [clamp_range(context, start, end) for start, end in asked.wanted]
     spans = tuple(place.span for place in places)
-    wanted = asked.frames or round(sum(span.length for span in spans) * (asked.fps or scene.limits.fps or 1.0))
-    pictures = await run.look(spread(spans, max(1, min(wanted, scene.limits.frames))))
-    side = max(round(scene.frame_sizes[0][0] * asked.detail), scene.frame_sizes[-1][0])
+    wanted = asked.frames or round(sum(span.length for span in spans) * (asked.fps or context.limits.fps or 1.0))
+    pictures = await run.look(spread(spans, max(1, min(wanted, context.limits.frames))))
+    side = max(round(context.frame_sizes[0][0] * asked.detail), context.frame_sizes[-1][0])
     shown = tuple(each.resized(side) for each in pictures)
     text = agentic.with_facts(known, agentic.ask(asked.question, spans, slots="schema" in run.capabilities))
     told = await _told(run, shown, text)

@@ -27,15 +27,15 @@ class Caption(ModelTool):
     instruction: str | None = Field(None, description="What to pay attention to.")
     level: float | None = Field(None, gt=0, description="Length of the clips, in seconds.")
 
-    async def apply(self, run: Run, scene: ToolContext) -> Observation:
-        place = clamp_range(scene, self.start, self.end)
+    async def apply(self, run: Run, context: ToolContext) -> Observation:
+        place = clamp_range(context, self.start, self.end)
         span = place.span
         if self.instruction is None:
             lines = await run.captions.write(span, _nearest(run.captions.levels, self.level))
             facts = tuple(Fact(start=e.start, end=e.end, text=e.text, origin="caption") for e in lines)
             applied = AppliedArguments(ranges=tuple((each.start, each.end) for each in lines))
             return Observation(summary=f"{len(facts)} captions", data=facts, applied=applied, warnings=place.warnings)
-        count = max(1, min(round(span.length * (scene.limits.fps or 1.0)), scene.limits.frames))
+        count = max(1, min(round(span.length * (context.limits.fps or 1.0)), context.limits.frames))
         text = agentic.caption(self.instruction, span)
         asked = "\n".join((*texts_of(run.opening), text, f"{count} frames"))
         words = known = await run.captions.recall(asked, span)

@@ -27,10 +27,10 @@ class Verify(ModelTool):
     end: Seconds = Field(description="Last second.")
     statement: str = Field(min_length=1, description="What should be seen there.")
 
-    async def apply(self, run: Run, scene: ToolContext) -> Observation:
-        place = clamp_range(scene, self.start, self.end)
-        span = extended(place.span, scene.span)
-        count = max(1, min(round(span.length * _FPS), scene.limits.frames, _MOST))
+    async def apply(self, run: Run, context: ToolContext) -> Observation:
+        place = clamp_range(context, self.start, self.end)
+        span = extended(place.span, context.span)
+        count = max(1, min(round(span.length * _FPS), context.limits.frames, _MOST))
         pictures = await run.look(spread((span,), count))
         known = await run.yes_probability(pictures, agentic.statement(self.statement))
         if known is None:

@@ -97,10 +97,10 @@ class ToolExecutor:
             self._failures[tool.name] = self._failures.get(tool.name, 0) + 1
         return result
 
-    async def _within(self, tool: BaseTool, scene: ToolContext) -> ToolResult:
+    async def _within(self, tool: BaseTool, context: ToolContext) -> ToolResult:
         try:
             async with asyncio.timeout(self._patience):
-                return await self._run.call_tool(tool, scene)
+                return await self._run.call_tool(tool, context)
         except TimeoutError:
             error = ToolError("slow", f"This took longer than {self._patience:g} s.", "Try a shorter range.")
             result = ToolResult(tool, Observation.failed(error))

@@ -62,7 +62,7 @@ class PlannerLoop:
         self._left = habits.turns
         self._repairs = 0
         self._called = self._urged = False
-        self._dialogue = PlannerConversation(way, run.opening, first, task_prompt(run, toolbox, habits.turns, way))
+        self._conversation = PlannerConversation(way, run.opening, first, task_prompt(run, toolbox, habits.turns, way))
 
     async def turn(self) -> bool:
         """One reply and what comes of it. Says whether the search is over."""
@@ -72,7 +72,7 @@ class PlannerLoop:
             self.answer = await self._concluded()
             return True
         wanted = parse_reply(reply, self.executor.offered, self._run.question)
-        self._dialogue.hear(wanted.text, () if wanted.truncated else reply.calls)
+        self._conversation.hear(wanted.text, () if wanted.truncated else reply.calls)
         if wanted.calls:
             return await self._carry_out(wanted)
         if wanted.answer is not None and not self._urge():
@@ -102,7 +102,7 @@ class PlannerLoop:
         if self._urge(tell=False):
             return False
         self.executor.findings.cite(result.observation)
-        self._dialogue.report([(call, result)])
+        self._conversation.report([(call, result)])
         self.answer = await self._final(Reply(said))
         return True
 
@@ -113,23 +113,23 @@ class PlannerLoop:
 
     def _report(self, done: Sequence[tuple[ParsedCall, ToolResult]], left_out: Sequence[ParsedCall]) -> None:
         if self._habits.replace and any(result.pictures for _, result in done):
-            self._dialogue.replace_first()
+            self._conversation.replace_first()
         alone = len(done) == 1 and isinstance(done[0][1].tool, Submit)
         hint = (agentic.UNPARSED_ANSWER if self._called else agentic.LOOK_FIRST) if alone else ""
-        after = agentic.turns_left(self._left, self._run.question_text) if self._dialogue.way != "terse" else ""
-        self._dialogue.report(done, left_out, "\n".join(each for each in (hint, after) if each))
+        after = agentic.turns_left(self._left, self._run.question_text) if self._conversation.way != "terse" else ""
+        self._conversation.report(done, left_out, "\n".join(each for each in (hint, after) if each))
 
     async def _reply(self) -> Reply | None:
         """The model's next words; None if there is no room for them and an answer after them."""
         heat = _REPAIR_TEMPERATURE if self._repairs > 1 else self._sampling.temperature
-        sampling = self._dialogue.sampling(replace(self._sampling, temperature=heat), self.executor.offered)
-        if await self._dialogue.evict(lambda prompt: self._run.fits(prompt, sampling), most=self._habits.keep):
+        sampling = self._conversation.sampling(replace(self._sampling, temperature=heat), self.executor.offered)
+        if await self._conversation.evict(lambda prompt: self._run.fits(prompt, sampling), most=self._habits.keep):
             self.executor.forget_looks()
-        if not self._run.affords(self._dialogue.prompt, sampling, times=2):
+        if not self._run.affords(self._conversation.prompt, sampling, times=2):
             self._early("budget: the search ended early, to leave room for an answer")
             return None
         try:
-            return await self._run.send(self._dialogue.prompt, sampling, "plan")
+            return await self._run.send(self._conversation.prompt, sampling, "plan")
         except PromptTooLong:
             self._early("context: the search became longer than the model reads")
             return None
@@ -140,9 +140,9 @@ class PlannerLoop:
 
     async def _concluded(self) -> Sample:
         """The answer that must be given now: no tools are offered any more."""
-        self._dialogue.tell(f"{agentic.LAST_TURN} {self._run.instruction}")
-        await self._dialogue.evict(lambda prompt: self._run.fits(prompt, self._sampling))
-        return await self._run.choose_after(self._dialogue.prompt)
+        self._conversation.tell(f"{agentic.LAST_TURN} {self._run.instruction}")
+        await self._conversation.evict(lambda prompt: self._run.fits(prompt, self._sampling))
+        return await self._run.choose_after(self._conversation.prompt)
 
     def _must_end(self) -> bool:
         seconds = self._run.budget.seconds
@@ -157,9 +157,9 @@ class PlannerLoop:
             return False
         self._urged = True
         if tell:
-            self._dialogue.tell(agentic.LOOK_FIRST)
+            self._conversation.tell(agentic.LOOK_FIRST)
         return True
 
     def _repair(self, words: str) -> None:
         self._repairs += 1
-        self._dialogue.tell(words)
+        self._conversation.tell(words)

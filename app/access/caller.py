@@ -64,4 +64,3 @@ class Caller:
 
 LOCAL = Caller(tenant="local", key="local", quota=Quota(requests_per_minute=None))
 """The caller of a service on loopback without keys. It has no rate limit: there are no others to protect."""
-"""For routes that need some key but not to know whose."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from agents.core.trace import AnswerEvent, Event, FramesEvent, InfoEvent, ModelEvent, SpanBeginEvent, ToolEvent
 from app.answers.schemas import AnswerResponse
-from app.chat.question import ParsedQuestion as Form
+from app.chat.question import ParsedQuestion
 
 FinishReason = Literal["stop", "length"]
 
@@ -137,7 +137,7 @@ class ChoiceResult:
 
 
 def build_completion(
-    takes: Sequence[ChoiceResult], form: Form, *, as_json: bool, run_id: str, model: str, created: int
+    takes: Sequence[ChoiceResult], form: ParsedQuestion, *, as_json: bool, run_id: str, model: str, created: int
 ) -> ChatCompletion:
     """The completion, with one choice for each answer."""
     first, *others = [take.answer for take in takes]
@@ -177,14 +177,14 @@ def usage_of(events: Iterable[Event]) -> CompletionUsage:
     )
 
 
-def _choice(number: int, take: ChoiceResult, form: Form, as_json: bool) -> ChatChoice:
+def _choice(number: int, take: ChoiceResult, form: ParsedQuestion, as_json: bool) -> ChatChoice:
     content, refusal = _content(take, form, as_json)
     reasoning = reasoning_text(take.events)
     message = AssistantMessage(content=content, refusal=refusal, reasoning=reasoning, reasoning_content=reasoning)
     return ChatChoice(index=number, message=message, finish_reason=_finish_reason(take, content))
 
 
-def _content(take: ChoiceResult, form: Form, as_json: bool) -> tuple[str | None, str | None]:
+def _content(take: ChoiceResult, form: ParsedQuestion, as_json: bool) -> tuple[str | None, str | None]:
     """The content, or a refusal where JSON cannot be given. An unparsed reply is returned as it is.
 
     Nothing at all is an empty text: many clients take a content for granted.

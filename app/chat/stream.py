@@ -23,8 +23,8 @@ from app.sse import encode_event
 class StreamedChoice:
     """Turns events and deltas into one growing text, equal to `reasoning_text` at the end.
 
-    While one call is being told, what else happens waits until that one is told to its end. `content` is what has
-    been told of the answer; where `formed`, the answer is put into a form first, so that none of it can be told early.
+    Events that arrive while a call is being streamed are held back until that call ends. `content` is the answer
+    text sent so far. With `formed`, the answer is formatted first, so none of it is sent early.
     """
 
     def __init__(self, *, formed: bool) -> None:

@@ -20,8 +20,7 @@ from app.answers.service import AnswerService
 from app.catalog import StrategyList, strategy_cards
 from app.cli.demo import DEMO_SEED, run_demo
 from app.cli.index_commands import index, search
-from app.cli.key_commands import keys
-from app.cli.key_commands import open_keys as opened_keys
+from app.cli.key_commands import keys, open_keys
 from app.cli.terminal import exit_on_error, progress, show_answer, show_card, show_cards
 from app.errors import BadRequest, Misconfigured
 from app.extras import Extras
@@ -119,7 +118,7 @@ def ask(
     seed: Annotated[int, typer.Option(help="The same seed draws the same frames and samples.")] = 0,
     engine: EngineOption = None,
     as_json: JsonOption = False,
-    trace: Annotated[bool, typer.Option(help="Tell step by step what happens, on stderr.")] = False,
+    trace: Annotated[bool, typer.Option(help="Print each step to stderr.")] = False,
 ) -> None:
     """Ask a question about a video."""
     with exit_on_error(as_json):
@@ -183,7 +182,7 @@ cli.add_typer(keys, name="keys", rich_help_panel=_ACCESS)
 
 def _check_exposure(settings: Settings) -> bool:
     """Whether there are keys. Raises Misconfigured if others could reach a service that has none."""
-    with opened_keys(settings) as all_keys:
+    with open_keys(settings) as all_keys:
         has_keys = all_keys.any_exist()
     if not has_keys and not is_loopback(settings.host):
         raise Misconfigured(

@@ -10,7 +10,9 @@ from pydantic.config import JsonDict
 from agents.core.budget import Budget
 from app.answers.schemas import EndSeconds, NonEmptyStr, Rounded, Seconds, VideoField, VideoInput
 
-Subtitles = Annotated[str, Field(min_length=1, description="The text of an .srt or .vtt file, in place of the film's.")]
+Subtitles = Annotated[
+    str, Field(min_length=1, description="The text of an .srt or .vtt file, in place of the video's.")
+]
 IndexStatus = Literal["queued", "building", "complete", "partial", "failed"]
 TextSource = Literal["caption", "subtitle", "ocr"]
 
@@ -134,7 +136,7 @@ class HitObject(BaseModel):
     object: Literal["hit"] = "hit"
     index: str
     video: VideoInput
-    id: str = Field(description="The line within its film: c:10:37 is the caption of the 38th clip of ten seconds.")
+    id: str = Field(description="The line within its video: c:10:37 is the caption of the 38th clip of ten seconds.")
     start: Rounded
     end: Rounded
     text: str

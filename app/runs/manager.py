@@ -147,7 +147,7 @@ class RunManager:
         """Run a request again from the start, with the same seed. Raises Conflict if it is active already."""
         run.job.check(self._answers())
         if self.active.get(run.caller.tenant, run.id) is not None:
-            raise Conflict("This run has been begun again already.", code="not_resumable")
+            raise Conflict("This run has already been resumed.", code="not_resumable")
         await self._start(run, repository.restart_run(run, instance=self._settings.instance))
         return run
 
@@ -237,8 +237,8 @@ class RunManager:
         self.writes.put(repository.finish_run(run, status, error))
         try:
             await self.writes.flush(hurry=hurry)
-        except (DatabaseUnavailable, DatabaseFull) as error_:
-            _LOG.error("the end of %s is not written down yet: %s", run.id, error_)
+        except (DatabaseUnavailable, DatabaseFull) as failure:
+            _LOG.error("the end of %s could not be recorded: %s", run.id, failure)
 
     def _forget(self, run: ActiveRun) -> None:
         self.active.remove(run)

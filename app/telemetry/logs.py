@@ -97,27 +97,27 @@ class AccessLog:
             error=request.error,
         )
 
-    def on_run_start(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, run: ActiveRun, waited: float) -> None:
         """Not logged: the end of the run is."""
 
-    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, run: ActiveRun, event: Event, choice: int) -> None:
         """Not logged: events are in the run's trace."""
 
-    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, run: ActiveRun, status: RunStatus, error: str | None) -> None:
         """Log a run that has ended."""
-        calls = [told.event for told in live.events if isinstance(told.event, ModelEvent)]
+        calls = [told.event for told in run.events if isinstance(told.event, ModelEvent)]
         _write(
             _RUNS,
             logging.INFO,
             "run",
-            request_id=live.request_id,
-            run_id=live.id,
-            tenant=live.caller.tenant,
-            key=live.caller.key,
-            strategy=strategy_of(live),
+            request_id=run.request_id,
+            run_id=run.id,
+            tenant=run.caller.tenant,
+            key=run.caller.key,
+            strategy=strategy_of(run),
             status=status,
-            stopped=report_of(live).get("stopped"),
-            ms=round((time() - live.created_at) * 1000, 1),
+            stopped=report_of(run).get("stopped"),
+            ms=round((time() - run.created_at) * 1000, 1),
             calls=len(calls),
             frames=sum(len(call.times) for call in calls),
             prompt_tokens=sum(call.prompt_tokens for call in calls),

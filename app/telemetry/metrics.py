@@ -55,11 +55,11 @@ class Metrics:
         if request.error is not None:
             self._errors.labels(request.error).inc()
 
-    def on_run_start(self, live: ActiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
+    def on_run_start(self, run: ActiveRun, waited: float) -> None:  # noqa: ARG002 - as the others are told
         """Record how long a run waited."""
         self._wait.observe(waited)
 
-    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
+    def on_event(self, run: ActiveRun, event: Event, choice: int) -> None:  # noqa: ARG002 - as the others are told
         """Count what the engine and the tools did."""
         if isinstance(event, ModelEvent):
             self._calls.inc()
@@ -71,10 +71,10 @@ class Metrics:
         elif isinstance(event, ToolEvent):
             self._tools.labels(event.tool, "error" if event.error else "ok").inc()
 
-    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, run: ActiveRun, status: RunStatus, error: str | None) -> None:
         """Count a run."""
-        report = report_of(live)
-        strategy = strategy_of(live) or "none"
+        report = report_of(run)
+        strategy = strategy_of(run) or "none"
         self._runs.labels(strategy, status, report.get("stopped") or error or "none").inc()
         if report:
             self._run_seconds.labels(strategy).observe(report["seconds"]["total"])

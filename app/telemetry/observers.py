@@ -33,13 +33,13 @@ class RunObserver(Protocol):
     def on_request_end(self, request: FinishedRequest) -> None:
         """A request has ended: its last byte was sent, or its client has disconnected."""
 
-    def on_run_start(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, run: ActiveRun, waited: float) -> None:
         """A run starts, in its own task, after `waited` seconds in the queue."""
 
-    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, run: ActiveRun, event: Event, choice: int) -> None:
         """A run has added an event to its trace."""
 
-    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, run: ActiveRun, status: RunStatus, error: str | None) -> None:
         """A run has ended; it may never have started. `error` is a code of app.errors."""
 
 
@@ -68,31 +68,31 @@ class RunObservers:
         for each in self._watchers:
             each.on_request_end(request)
 
-    def on_run_start(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, run: ActiveRun, waited: float) -> None:
         """Pass it on to each observer."""
         for each in self._watchers:
-            each.on_run_start(live, waited)
+            each.on_run_start(run, waited)
 
-    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, run: ActiveRun, event: Event, choice: int) -> None:
         """Pass it on to each observer."""
         for each in self._watchers:
-            each.on_event(live, event, choice)
+            each.on_event(run, event, choice)
 
-    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, run: ActiveRun, status: RunStatus, error: str | None) -> None:
         """Pass it on to each observer."""
         for each in self._watchers:
-            each.on_run_end(live, status, error)
+            each.on_run_end(run, status, error)
 
 
-def report_of(live: ActiveRun) -> dict[str, Any]:
+def report_of(run: ActiveRun) -> dict[str, Any]:
     """The report of a completed run, of the native or the chat API; of several answers, the first one's."""
-    response = live.response or {}
+    response = run.response or {}
     found: dict[str, Any] = (response.get("secondlook") or response).get("report") or {}
     return found
 
 
-def strategy_of(live: ActiveRun) -> str | None:
+def strategy_of(run: ActiveRun) -> str | None:
     """The strategy or preset that a completed run used: a name of the catalogue."""
-    used = report_of(live).get("strategy") or {}
+    used = report_of(run).get("strategy") or {}
     name: str | None = used.get("preset") or used.get("name")
     return name

@@ -26,7 +26,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.core.trace import Event, FramesEvent, ModelEvent, SpanBeginEvent, SpanEndEvent, ToolEvent
-from app.runs.run import ActiveRun
+from app.runs.spans import ActiveRun
 from app.runs.schemas import RunStatus
 from app.telemetry.observers import FinishedRequest, strategy_of
 
@@ -77,25 +77,25 @@ class OpenTelemetryTracing:
     def on_request_end(self, request: FinishedRequest) -> None:
         """Nothing to do: the ASGI middleware ends its span."""
 
-    def on_run_start(self, live: ActiveRun, waited: float) -> None:
+    def on_run_start(self, run: ActiveRun, waited: float) -> None:
         """Start the span of a run; later spans of its task are its children."""
         attributes: dict[str, Any] = {
             _OPERATION: "invoke_workflow",
             _PROVIDER: "secondlook",
             _MODEL: self._model(),
-            "secondlook.run_id": live.id,
-            "secondlook.tenant": live.caller.tenant,
+            "secondlook.run_id": run.id,
+            "secondlook.tenant": run.caller.tenant,
             "secondlook.queue_seconds": waited,
         }
         span = self._tracer.start_span("invoke_workflow", attributes=attributes)
-        self._open[live.id] = _RunSpan(span, contexts.attach(trace.set_span_in_context(span)))
+        self._open[run.id] = _RunSpan(span, contexts.attach(trace.set_span_in_context(span)))
 
-    def on_event(self, live: ActiveRun, event: Event, choice: int) -> None:
+    def on_event(self, run: ActiveRun, event: Event, choice: int) -> None:
         """Start or end the span of a round, or add one for a finished step."""
-        if (run := self._open.get(live.id)) is None:
+        if (spans := self._open.get(run.id)) is None:
             return
-        rounds = run.rounds.setdefault(choice, [])
-        within = trace.set_span_in_context(rounds[-1] if rounds else run.span)
+        rounds = spans.rounds.setdefault(choice, [])
+        within = trace.set_span_in_context(rounds[-1] if rounds else spans.span)
         match event:
             case SpanBeginEvent():
                 rounds.append(self._tracer.start_span(event.span, context=within))
@@ -108,21 +108,21 @@ class OpenTelemetryTracing:
             case ToolEvent():
                 self._past(within, f"execute_tool {event.tool}", event.seconds, _tool_attributes(event))
 
-    def on_run_end(self, live: ActiveRun, status: RunStatus, error: str | None) -> None:
+    def on_run_end(self, run: ActiveRun, status: RunStatus, error: str | None) -> None:
         """End the span of a run."""
-        if (run := self._open.pop(live.id, None)) is None:
+        if (spans := self._open.pop(run.id, None)) is None:
             return
-        for left in (each for rounds in run.rounds.values() for each in reversed(rounds)):
+        for left in (each for rounds in spans.rounds.values() for each in reversed(rounds)):
             left.end()
-        if (strategy := strategy_of(live)) is not None:
-            run.span.update_name(f"invoke_workflow {strategy}")
-            run.span.set_attribute("gen_ai.workflow.name", strategy)
-        run.span.set_attribute("secondlook.status", status)
+        if (strategy := strategy_of(run)) is not None:
+            spans.span.update_name(f"invoke_workflow {strategy}")
+            spans.span.set_attribute("gen_ai.workflow.name", strategy)
+        spans.span.set_attribute("secondlook.status", status)
         if error is not None:
-            run.span.set_attribute("error.type", error)
-            run.span.set_status(StatusCode.ERROR)
-        run.span.end()
-        contexts.detach(run.token)
+            spans.span.set_attribute("error.type", error)
+            spans.span.set_status(StatusCode.ERROR)
+        spans.span.end()
+        contexts.detach(spans.token)
 
     def _call(self, event: ModelEvent) -> dict[str, Any]:
         return {

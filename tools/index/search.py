@@ -14,9 +14,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.index.embedder import Embeddings as Matrix
-from tools.index.embedder import Embeddings as Rows
-from tools.index.embedder import tokenize
+from tools.index.embedder import Embeddings, tokenize
 from tools.index.entries import EntrySource, Hit, IndexEntry
 from tools.index.storage import EntryRow
 from tools.video.sampling import Span
@@ -202,7 +200,7 @@ class VectorIndex:
         """The number of every vector."""
         return np.array(faiss.vector_to_array(self._index.id_map), np.int64)
 
-    def add(self, numbers: Numbers, vectors: Rows) -> None:
+    def add(self, numbers: Numbers, vectors: Embeddings) -> None:
         """Add vectors, (n, dimension), under numbers that are not taken."""
         self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.asarray(numbers, np.int64))
 
@@ -210,13 +208,13 @@ class VectorIndex:
         """Forget some vectors."""
         self._index.remove_ids(np.asarray(numbers, np.int64))
 
-    def search(self, vector: Rows, n: int, mask: Mask | None = None) -> list[int]:
+    def search(self, vector: Embeddings, n: int, mask: Mask | None = None) -> list[int]:
         """The numbers of the n vectors nearest to a vector, (dimension,), nearest first; of those in a mask."""
         wish = None if mask is None else faiss.SearchParameters(sel=_selector(mask))
         _, found = self._index.search(vector[None, :], max(1, min(n, len(self))), params=wish)
         return [number for number in found[0].tolist() if number >= 0]
 
-    def of(self, numbers: Numbers) -> Rows:
+    def of(self, numbers: Numbers) -> Embeddings:
         """The vectors with these numbers, (n, dimension)."""
         return np.asarray(self._index.reconstruct_batch(np.asarray(numbers, np.int64)), np.float32)
 
@@ -273,7 +271,9 @@ class SearchIndex:
         """Bytes, by estimate."""
         return len(self.table) * (_BYTES + 2 * (self._vectors.dimension if self._vectors else 0))
 
-    def search(self, query: str, vector: Matrix | None, k: int, mask: Mask | None, distinct: bool) -> tuple[Hit, ...]:
+    def search(
+        self, query: str, vector: Embeddings | None, k: int, mask: Mask | None, distinct: bool
+    ) -> tuple[Hit, ...]:
         """The k best lines of a mask, best first. Without a vector, by words alone."""
         weights = self._words.idf_weights(query)
         numbers = self._candidates(weights, vector, 4 * k + _EXTRA_CANDIDATES, mask)
@@ -293,7 +293,9 @@ class SearchIndex:
                 hits.append(_hit(line, score))
         return tuple(hits)
 
-    def _candidates(self, weights: Mapping[str, float], vector: Matrix | None, n: int, mask: Mask | None) -> Numbers:
+    def _candidates(
+        self, weights: Mapping[str, float], vector: Embeddings | None, n: int, mask: Mask | None
+    ) -> Numbers:
         """The n lines that share most words and the n nearest ones."""
         found = self._words.find(weights, n, mask)
         if vector is not None and self._vectors is not None:
@@ -318,9 +320,9 @@ class _DuplicateRuns:
     """Lines that follow on each other and say the same count as one. A video's name may go before a line's id."""
 
     def __init__(self) -> None:
-        self._runs: list[tuple[str, float, float, Matrix]] = []
+        self._runs: list[tuple[str, float, float, Embeddings]] = []
 
-    def begin(self, line: IndexEntry, vector: Matrix) -> bool:
+    def begin(self, line: IndexEntry, vector: Embeddings) -> bool:
         """Whether a line begins a run of its own; if not, it prolongs one."""
         video = line.id.rpartition("/")[0]
         for place, (other, start, end, known) in enumerate(self._runs):

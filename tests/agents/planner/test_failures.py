@@ -331,7 +331,7 @@ def test_a_tool_that_fails_is_tried_once_more_on_half_the_frames(video: Video) -
     assert done.engine.calls[0].frames == 8
     assert done.engine.calls[1].frames == 4
     assert done.results[0].observation.error is not None
-    assert done.results[0].observation.summary == "The tool failed: out of memory Try less of the film at once."
+    assert done.results[0].observation.summary == "The tool failed: out of memory Try less of the video at once."
 
 
 def test_a_tool_that_fails_twice_is_not_offered_again(video: Video) -> None:
