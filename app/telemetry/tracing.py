@@ -26,7 +26,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.core.trace import Event, FramesEvent, ModelEvent, SpanBeginEvent, SpanEndEvent, ToolEvent
-from app.runs.spans import ActiveRun
+from app.runs.run import ActiveRun
 from app.runs.schemas import RunStatus
 from app.telemetry.observers import FinishedRequest, strategy_of
 
