@@ -18,9 +18,10 @@ FOLDER = Path(__file__).parents[2] / ".venv-clients"
 _PYTEST = "pytest==9.*"  # runs the files in `inside`
 _TORCH = "torch==2.13.*"
 # What evaluating over HTTP imports. All that lmms_eval asks for is a hundred packages more, for models in process.
+# It reaches into filelock 3.
 _LMMS_EVAL = (
-    "accelerate datasets decord evaluate loguru openai==2.* pillow pytablewriter python-dotenv sacrebleu scikit-learn "
-    "sympy tenacity tqdm-multiprocess transformers==5.*"
+    "accelerate datasets decord evaluate filelock==3.* loguru openai==2.* pillow pytablewriter python-dotenv sacrebleu "
+    "scikit-learn sympy tenacity tqdm-multiprocess transformers==5.*"
 )
 
 

@@ -90,7 +90,7 @@ class Stage:
     def _told(self, asked: Asked) -> dict[str, Any]:
         frames = pictures(asked.video)
         return {
-            "film": str(asked.video),
+            "video": str(asked.video),
             "url": f"{self.site}/{asked.video.name}",
             "text": asked.words,
             "letter": self.native(asked),
