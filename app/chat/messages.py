@@ -128,16 +128,16 @@ _JPEG_FRAMES = "data:video/jpeg;base64,"
 
 def video_input(conversation: ParsedMessages) -> tuple[VideoInput, list[str]]:
     """The video that the conversation is about, and notes on what of it is ignored. Raises BadRequest."""
-    films = list(dict.fromkeys(_video(each) for each in conversation.media if not _is_picture(each)))
+    videos = list(dict.fromkeys(_video(each) for each in conversation.media if not _is_picture(each)))
     stills = [each for each in conversation.media if _is_picture(each)]
-    if not films and not stills:
+    if not videos and not stills:
         raise BadRequest(
             "Show something: a video_url, image_url or file part in a message of the user.",
             param="messages",
             code="missing_video",
         )
-    if len(films) > 1 or (films and stills):
-        what = "several videos" if len(films) > 1 else "a video and pictures"
+    if len(videos) > 1 or (videos and stills):
+        what = "several videos" if len(videos) > 1 else "a video and pictures"
         raise BadRequest(
             f"This conversation shows {what}; a question can be about one video, or about pictures.",
             param=next(each.param for each in reversed(conversation.media)),
@@ -145,7 +145,7 @@ def video_input(conversation: ParsedMessages) -> tuple[VideoInput, list[str]]:
         )
     if stills:
         return _pictures(stills, conversation.interleaved)
-    return films[0], []
+    return videos[0], []
 
 
 def _is_picture(shown: AttachedMedia) -> bool:

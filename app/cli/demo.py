@@ -72,7 +72,8 @@ async def run_demo(settings: Settings, seed: int, count: int, keep: Path | None,
                 console.print(_answers(takes[-len(STRATEGIES) :]))
             await indexes.aclose()
     console.print(_totals(takes))
-    console.print(Text(f"Ask it yourself: {_command(keep, takes[0].question)}"), soft_wrap=True)
+    invitation = "Ask it yourself" if keep else "Keep the video, to ask it yourself"
+    console.print(Text(f"{invitation}: {_command(keep, takes[0].question)}"), soft_wrap=True)
 
 
 def _request(path: Path, question: DemoQuestion, strategy: str) -> AnswerRequest:
